@@ -1,0 +1,66 @@
+//! The vocabulary of explainable kernel steps: what a step says of itself, how it fails, and the trace of what was
+//! done. No I/O here: each room of the house brings its own small enum of steps and performs them itself.
+//!
+//! A step is data. One pure `plan` makes the list, one loop performs it, `--explain` prints the same list, the
+//! kernel tests kill us between any two of its entries.
+//!
+//! There is no undo stack beside it: every kernel object carries the container's id in its name, so what a step
+//! made is found and removed by id (docs/decisions/0002).
+
+#![forbid(unsafe_code)]
+
+mod failure;
+mod shell;
+mod trace;
+
+pub use failure::Failure;
+pub use shell::{Shell, quote};
+pub use trace::{Actor, Record, Trace};
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::os::fd::OwnedFd;
+
+/// One kernel step.
+pub trait Step: Debug {
+    /// A stable dotted name, domain first: `mount.proc`, `cgroup.limit`, `network.veth`.
+    fn id(&self) -> &'static str;
+
+    /// The exact system call or file write, as strace(1) would show it.
+    fn call(&self) -> String;
+
+    /// One line: why this step is taken.
+    fn why(&self) -> Cow<'static, str>;
+
+    /// The same by plain commands.
+    fn shell(&self) -> Shell;
+
+    /// Does it. Whatever a later step needs of it goes into `context`.
+    fn perform(&self, context: &mut Context) -> Result<(), Failure>;
+
+    /// A failure of this step on `target` (a path, an address, a name).
+    fn failed(&self, target: impl Into<String>, cause: impl Into<std::io::Error>) -> Failure
+    where
+        Self: Sized,
+    {
+        Failure::new(self.id(), target, cause)
+    }
+}
+
+/// A list of steps, in the order in which they are taken.
+pub type Steps = Vec<Box<dyn Step>>;
+
+/// What the steps of one process hand on to each other: only what the kernel gives at run time and no plan can
+/// know beforehand. The monitor and the container's init have one each.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// The container's init as the monitor's pid namespace numbers it; none before the clone, and none in init.
+    pub init: Option<i32>,
+    /// The new root file system: a detached mount until it is attached, then the directory that init builds in.
+    pub root: Option<OwnedFd>,
+    /// The container's user namespace where it has its own: for idmapped mounts.
+    pub userns: Option<OwnedFd>,
+    /// A route netlink socket of the network namespace that this process is in, opened by the first step that
+    /// needs one.
+    pub netlink: Option<OwnedFd>,
+}
