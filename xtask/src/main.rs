@@ -1,1 +1,108 @@
-fn main() {}
+//! The project's one door: `cargo xtask COMMAND` sets up, checks, tests, measures. CI calls only this.
+//!
+//! Each command is a file with one public function that takes its arguments and can be read as a list of what it
+//! does. Commands that it starts are printed first, so that a reader can repeat them by hand.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod artifacts;
+mod bench;
+mod check;
+mod docs;
+mod e2e;
+mod process;
+mod setup;
+mod vm;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+use arguments::Arguments;
+
+/// The commands by name, for the dispatch below and for the check that the documents name no other.
+const COMMANDS: [&str; 8] = ["setup", "check", "test", "e2e", "ci", "bench", "docs", "vm"];
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  setup                 install what the tests need (Debian, Ubuntu; uses sudo unless run by root)
+  check                 formatting, clippy, licences and sources of dependencies
+  test                  unit tests, then e2e
+  e2e [--cgroup v1|v2|all] [--release] [FILTER]
+                        the kernel tests, as root. Version by version: on this machine where it has that version of
+                        control groups, else in the QEMU machine (there by default the tests named `limits`).
+                        Without --cgroup: this machine's version
+  ci                    setup, check, docs, test --cgroup all, with times
+  bench start [--runs 50] [--spacing-ms 250] [--no-spacing] [--peers] [-o FILE]
+  bench memory [--count 20] [-o FILE]
+  bench parallel [--count 100] [-o FILE]
+                        with --minidocker FILE instead of this tree's release build;
+                        docs/benchmarks.md says what they measure
+  docs                  links, files and commands that the documents name exist
+  vm [--mem MIB] [--cpus N] [--timeout S] [--cgroup v1|v2] [--share DIR] [--kernel-arg A]... -- COMMAND...
+                        run a command in a QEMU machine; one word is a line of bash, several are a command
+";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let command = words.next().unwrap_or_default();
+    let result = match command.as_str() {
+        "setup" => run(words, |arguments| arguments.finish().and_then(|()| setup::setup())),
+        "check" => run(words, |arguments| arguments.finish().and_then(|()| check::check())),
+        "test" => run(words, e2e::test),
+        "e2e" => run(words, e2e::e2e),
+        "ci" => run(words, |arguments| arguments.finish().and_then(|()| ci())),
+        "bench" => run(words, bench::bench),
+        "docs" => run(words, |arguments| arguments.finish().and_then(|()| docs::docs())),
+        "vm" => run(words, vm::vm),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// What a command may end with.
+trait Ending {
+    fn code(self) -> ExitCode;
+}
+
+impl Ending for () {
+    fn code(self) -> ExitCode {
+        ExitCode::SUCCESS
+    }
+}
+
+impl Ending for ExitCode {
+    fn code(self) -> ExitCode {
+        self
+    }
+}
+
+fn run<E: Ending>(
+    words: impl Iterator<Item = String>,
+    command: impl FnOnce(Arguments) -> Result<E>,
+) -> Result<ExitCode> {
+    command(Arguments::new(words)).map(Ending::code)
+}
+
+/// Everything that must hold, on a machine that has only cargo.
+fn ci() -> Result<()> {
+    process::stage("setup", setup::setup)?;
+    process::stage("check", check::check)?;
+    process::stage("docs", docs::docs)?;
+    process::stage("test", || e2e::test(Arguments::new(["--cgroup", "all"].map(String::from).into_iter())))
+}
+
+/// The top of the repository.
+fn repository() -> Result<PathBuf> {
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(own.parent().context("xtask lies at the top of the file system")?.to_owned())
+}

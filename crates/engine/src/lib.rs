@@ -1,1 +1,21 @@
-//! engine
+//! What a user can do, and the state it leaves behind. `ops` holds one contents page per operation.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod facts;
+mod files;
+mod keeper;
+mod names;
+pub mod ops;
+pub mod request;
+mod settings;
+mod spec;
+mod state;
+mod steps;
+mod sweep;
+mod users;
+
+pub use error::{Error, Kind};
+pub use monitor::{DetachKeys, Note};
+pub use settings::Settings;

@@ -1,1 +1,163 @@
-fn main() {}
+//! The front: arguments in, words out. Reads the options before the command, finds the command in one table and
+//! hands over; whatever goes wrong ends here as one line and an exit code.
+
+#![forbid(unsafe_code)]
+
+mod ages;
+mod commands;
+mod explain;
+mod global;
+mod help;
+mod nearest;
+mod options;
+mod problem;
+mod template;
+mod terminal;
+mod values;
+
+use std::process::ExitCode;
+
+use commands::{COMMANDS, Command, NAMES_AND_HELP};
+use global::Asked;
+use nearest::nearest;
+use problem::Problem;
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(on_panic));
+    let (code, result) = run();
+    ExitCode::from(match result {
+        Ok(code) => code,
+        Err(problem) => {
+            terminal::report(&problem);
+            problem.code.unwrap_or(code)
+        }
+    })
+}
+
+/// What was asked for, and the exit code of a failure that brings none of its own.
+fn run() -> (u8, Result<u8, Problem>) {
+    let asked = arguments().and_then(|arguments| global::parse(arguments, |name| std::env::var(name).ok()));
+    let (settings, arguments) = match asked {
+        Ok(Asked::Command(settings, arguments)) => (settings, arguments),
+        Ok(Asked::Help) => return (1, terminal::print(&help::overview()).map(|()| 0)),
+        Ok(Asked::Version) => return (1, commands::version::short().map(|()| 0)),
+        Err(problem) => return (problem::RUN_FAILED, Err(problem)),
+    };
+    let (command, arguments) = match find(arguments) {
+        Ok(Found::Command(command, arguments)) => (command, arguments),
+        Ok(Found::Help(text)) => return (1, terminal::print(&text).map(|()| 0)),
+        Err(problem) => return (1, Err(problem)),
+    };
+    let result = options::parse(command, arguments).and_then(|typed| match typed {
+        Some(typed) => (command.exec)(typed, &settings),
+        None => terminal::print(&help::of(command)).map(|()| 0),
+    });
+    (command.failed, result)
+}
+
+/// The command line as text; a container's command, its variables and names are text too.
+fn arguments() -> Result<Vec<String>, Problem> {
+    let read = |(number, argument): (usize, std::ffi::OsString)| {
+        argument.into_string().map_err(|bytes| {
+            Problem::new(format!("argument {number} is not UTF-8: {}", step::quote(&bytes.to_string_lossy())))
+        })
+    };
+    std::env::args_os().enumerate().skip(1).map(read).collect()
+}
+
+enum Found {
+    Command(&'static Command, Vec<String>),
+    Help(String),
+}
+
+/// The command that the first words name, and what follows them.
+fn find(mut arguments: Vec<String>) -> Result<Found, Problem> {
+    let first = arguments.remove(0);
+    let (named, long) = match first.as_str() {
+        "help" => return help_of(&arguments).map(Found::Help),
+        "container" => match arguments.first().map(String::as_str) {
+            None | Some("-h" | "--help") => return Ok(Found::Help(help::overview())),
+            Some(_) => (arguments.remove(0), true),
+        },
+        _ => (first, false),
+    };
+    let command = look_up(&named, long).ok_or_else(|| unknown(&named, long))?;
+    Ok(Found::Command(command, arguments))
+}
+
+fn help_of(words: &[String]) -> Result<String, Problem> {
+    let (named, long) = match words {
+        [] => return Ok(help::overview()),
+        [first, second, ..] if first == "container" => (second, true),
+        [first, ..] if first == "container" => return Ok(help::overview()),
+        [first, ..] => (first, false),
+    };
+    look_up(named, long).map(help::of).ok_or_else(|| unknown(named, long))
+}
+
+fn look_up(named: &str, long: bool) -> Option<&'static Command> {
+    let meant = |command: &&Command| match long {
+        true => command.long_names.contains(&named),
+        false => command.name == named,
+    };
+    COMMANDS.iter().copied().find(meant)
+}
+
+fn unknown(named: &str, long: bool) -> Problem {
+    let (words, known): (_, Vec<&str>) = if long {
+        ("container ", COMMANDS.iter().flat_map(|command| command.long_names).copied().collect())
+    } else {
+        ("", COMMANDS.iter().map(|command| command.name).chain(["help", "container"]).collect())
+    };
+    let problem = Problem::new(format!("unknown command {}", step::quote(&format!("{words}{named}"))));
+    problem.hint(match nearest(named, known) {
+        Some(near) => format!("did you mean 'minidocker {words}{near}'?"),
+        None => format!("commands are {NAMES_AND_HELP}"),
+    })
+}
+
+/// Our own mistake, told as such: one line and no stack.
+fn on_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown");
+    let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+    terminal::report(&internal(text, &place.unwrap_or_default()));
+    std::process::exit(problem::RUN_FAILED.into());
+}
+
+fn internal(text: &str, place: &str) -> Problem {
+    let home = env!("CARGO_PKG_REPOSITORY");
+    Problem::new(format!("internal: {text}{place}"))
+        .hint(format!("this is a fault of minidocker: please report it at {home}/issues"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_as_our_fault() {
+        let problem = internal("index out of bounds", " at src/x.rs:1");
+        assert_eq!(problem.message, "internal: index out of bounds at src/x.rs:1");
+        assert!(problem.hint.is_some_and(|hint| hint.contains("https://")));
+    }
+
+    #[test]
+    fn commands_are_found_by_both_names() {
+        let found = |line: &str| match find(line.split(' ').map(str::to_owned).collect()) {
+            Ok(Found::Command(command, rest)) => format!("{} {}", command.name, rest.join(" ")),
+            Ok(Found::Help(_)) => "help".to_owned(),
+            Err(problem) => problem.message,
+        };
+        assert_eq!(found("ps -a"), "ps -a");
+        for line in ["container ls -a", "container ps -a", "container list -a"] {
+            assert_eq!(found(line), "ps -a");
+        }
+        assert_eq!(found("container run host ls"), "run host ls");
+        assert_eq!(found("container remove x"), "rm x");
+        assert_eq!(found("container"), "help");
+        assert_eq!(found("ls"), "unknown command ls");
+        assert_eq!(found("container info"), "unknown command 'container info'");
+    }
+}

@@ -1,1 +1,43 @@
-//! network
+//! The network of a container: a bridge, a pair of virtual Ethernet links, an address of its own. Addresses are
+//! reserved in files before anything is made; the links are made by route netlink(7), no program is started.
+//!
+//! The way through this room:
+//!
+//! 1. [`reserve`] decides on network and address and writes the reservation: the first moment at which two
+//!    containers could collide, and the last, for symlink(2) admits one;
+//! 2. [`plan`] lists the steps: the bridge (monitor), the pair (monitor, once the container's namespace is there),
+//!    address and route (init, inside of its namespace), and last the bridge's port made ready (monitor);
+//! 3. [`release`] gives the address back. The links go with the container's network namespace by themselves:
+//!    deleting one by hand costs 22 ms.
+//!
+//! Whether a container lives is never read off a file here: the caller is asked.
+
+#![forbid(unsafe_code)]
+
+mod attachment;
+mod error;
+mod facts;
+mod links;
+mod netlink;
+mod owner;
+mod plan;
+mod release;
+mod reservation;
+mod reserve;
+mod settings;
+mod small;
+mod subnet;
+
+pub use attachment::Attachment;
+pub use error::Error;
+pub use plan::{Plan, plan};
+pub use release::{Leftover, leftovers, release, remove, remove_link};
+pub use reserve::reserve;
+pub use settings::{BridgeRequest, Mode, Settings};
+pub use subnet::{IpRequest, ParseError, Subnet, mac_text, parse_mac};
+
+/// The name of the namespace that the shell's version of the steps makes with `ip netns add`: the script has no
+/// process id to name, and the container's own namespace is anonymous.
+pub fn netns_name(id: &str) -> String {
+    format!("md-{}", id.get(..12).unwrap_or(id))
+}

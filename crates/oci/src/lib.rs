@@ -1,6 +1,10 @@
-//! The OCI's types, and the specification of a container made from what the user asked for. Pure: nothing here
-//! touches the host.
+//! The OCI's types (oci-spec), and Docker's defaults for what a specification says. Pure: nothing here touches the
+//! host.
 
 #![forbid(unsafe_code)]
 
+mod capability;
+pub mod defaults;
+
+pub use capability::{CAPABILITIES, capability_named, capability_number};
 pub use oci_spec::runtime as spec;

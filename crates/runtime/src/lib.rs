@@ -1,1 +1,27 @@
-//! runtime
+//! From an OCI specification to a running process: a pure plan of steps, and one launch that performs it.
+//!
+//! - `container`: what is given.
+//! - `plan`: the specification becomes two lists of steps, the monitor's and init's, with meeting points. Pure.
+//! - `launch`: the two processes, top to bottom, with the sequence diagram.
+//! - `steps`: what each step says and does, a file per kernel domain.
+//! - `program`: finding what to execute, and saying why it cannot be.
+//! - `script`: the same plan as a shell script.
+
+#![forbid(unsafe_code)]
+
+mod container;
+mod copy_up;
+mod launch;
+mod message;
+pub mod options;
+mod path;
+mod plan;
+mod program;
+mod script;
+mod steps;
+mod stub;
+
+pub use container::{Container, GroupSteps, NetworkSteps, RootSteps};
+pub use launch::{Running, Stdio, launch};
+pub use plan::{Entry, Plan, Point, plan};
+pub use script::script;

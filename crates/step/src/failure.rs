@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn crosses_a_process_boundary_unchanged() {
-        let failure = Failure::new("exec", "/bin/sh", io::Error::from_raw_os_error(2)).hint("install a shell");
+        let failure =
+            Failure::new("exec", "/bin/sh", io::Error::from_raw_os_error(2)).hint("install a shell");
         let text = serde_json::to_string(&failure).unwrap();
         assert_eq!(serde_json::from_str::<Failure>(&text).unwrap(), failure);
     }

@@ -60,7 +60,21 @@ pub struct Context {
     pub root: Option<OwnedFd>,
     /// The container's user namespace where it has its own: for idmapped mounts.
     pub userns: Option<OwnedFd>,
+    /// The container's terminal, once it is open.
+    pub terminal: Option<Terminal>,
+    /// Control group files that were opened with the monitor's rights, for an init that has none on them: the kernel
+    /// checks the rights of who opened the file (CVE-2021-4197).
+    pub groups: Vec<OwnedFd>,
     /// A route netlink socket of the network namespace that this process is in, opened by the first step that
     /// needs one.
     pub netlink: Option<OwnedFd>,
+}
+
+/// Both ends of a container's terminal.
+#[derive(Debug)]
+pub struct Terminal {
+    /// The end that the monitor reads and writes.
+    pub master: OwnedFd,
+    /// The end that is the program's terminal.
+    pub slave: OwnedFd,
 }

@@ -1,1 +1,10 @@
-//! sys
+//! Typed kernel calls that rustix does not have: the only room with `unsafe`.
+//!
+//! Everything else is safe Rust over rustix. Descriptors are owned and close-on-exec; each `unsafe` block names the
+//! precondition and who keeps it.
+
+pub mod bpf;
+pub mod mount;
+pub mod process;
+pub mod seccomp;
+pub mod signal;

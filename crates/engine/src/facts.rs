@@ -1,0 +1,194 @@
+//! What a request means on this host, read once before anything is planned: numbers of devices, processes of other
+//! containers, ids.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::request::{Namespace, NetworkMode, RunRequest, UserNamespace};
+use crate::state::Store;
+use crate::users::User;
+use crate::{Error, Kind};
+
+/// A device node of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeviceFact {
+    /// Where it will be in the container.
+    pub path: PathBuf,
+    /// `c` or `b`.
+    pub kind: char,
+    /// Major and minor number.
+    pub number: (u32, u32),
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner and group.
+    pub owner: (u32, u32),
+    /// Some of `r`, `w`, `m`.
+    pub access: String,
+}
+
+/// The facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Who the program is.
+    pub user: User,
+    /// The host's name, where the container shares it.
+    pub hostname: String,
+    /// `--device`, or with --privileged every device of the host.
+    pub devices: Vec<DeviceFact>,
+    /// The ids outside that a user namespace of its own maps to: first and count.
+    pub ids: Option<(u32, u32)>,
+    /// The pid of the first process of the container whose namespace is joined.
+    pub pid: Option<i32>,
+    /// The same for IPC.
+    pub ipc: Option<i32>,
+    /// The same for UTS.
+    pub uts: Option<i32>,
+    /// The same for the network.
+    pub network: Option<i32>,
+    /// Rows and columns of the user's terminal.
+    pub terminal: Option<(u16, u16)>,
+}
+
+/// Where an own user namespace maps to if nobody said otherwise: above what useradd(8) gives to people.
+const FIRST_ID: u32 = 1 << 20;
+
+/// Reads them. `lookup` is where the image's files can be read.
+pub(crate) fn gather(store: &Store, request: &RunRequest, id: &str, lookup: &Path) -> Result<Facts, Error> {
+    let user = crate::users::resolve(lookup, request.process.user.as_deref(), &request.process.groups)?;
+    let join = |namespace: &Namespace| match namespace {
+        Namespace::Container(name) => living(store, name).map(Some),
+        _ => Ok(None),
+    };
+    let network = match &request.network.mode {
+        NetworkMode::Container(name) => Some(living(store, name)?),
+        _ => None,
+    };
+    let mut devices = Vec::new();
+    if request.security.privileged {
+        all_devices(Path::new("/dev"), &mut devices);
+    }
+    for device in &request.security.devices {
+        asked_devices(&device.host, &device.container, &device.access, &mut devices)?;
+    }
+    Ok(Facts {
+        user,
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        devices,
+        ids: own_ids(request.namespaces.user, id),
+        pid: join(&request.namespaces.pid)?,
+        ipc: join(&request.namespaces.ipc)?,
+        uts: join(&request.namespaces.uts)?,
+        network,
+        terminal: None,
+    })
+}
+
+fn living(store: &Store, name: &str) -> Result<i32, Error> {
+    let id = store.find(name)?;
+    store.living_init(&id).ok_or_else(|| {
+        Error::new(Kind::Invalid, format!("cannot join the namespace of container {name}: it is not running"))
+            .hint("`minidocker ps` lists the containers that run")
+    })
+}
+
+/// Ranges of their own for 3,800 containers at once, by the id: without a table that two starts could both read.
+fn own_ids(user: UserNamespace, id: &str) -> Option<(u32, u32)> {
+    match user {
+        UserNamespace::Host => None,
+        UserNamespace::Private { host: 0, size } => {
+            let slots = (1 << 28) / size.max(1 << 16);
+            let slot = u32::from_str_radix(&id[..7], 16).unwrap_or(0) % slots.max(1);
+            Some((FIRST_ID + slot * size.max(1 << 16), size))
+        }
+        UserNamespace::Private { host, size } => Some((host, size)),
+    }
+}
+
+fn fact(host: &Path, container: &Path, access: &str) -> Option<DeviceFact> {
+    let meta = std::fs::metadata(host).ok()?;
+    let kind = match meta.file_type() {
+        kind if kind.is_char_device() => 'c',
+        kind if kind.is_block_device() => 'b',
+        _ => return None,
+    };
+    let number = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+    Some(DeviceFact {
+        path: container.to_owned(),
+        kind,
+        number,
+        mode: meta.mode() & 0o7777,
+        owner: (meta.uid(), meta.gid()),
+        access: access.to_owned(),
+    })
+}
+
+/// `--device` of a node, or of a directory of nodes.
+fn asked_devices(
+    host: &Path,
+    container: &Path,
+    access: &str,
+    devices: &mut Vec<DeviceFact>,
+) -> Result<(), Error> {
+    let invalid = |reason: String| {
+        Error::new(Kind::Invalid, format!("--device {}: {reason}", host.display()))
+            .hint("give the path of a device node of the host, like /dev/fuse")
+    };
+    if host.is_dir() {
+        let before = devices.len();
+        for entry in std::fs::read_dir(host).map_err(|error| invalid(error.to_string()))?.flatten() {
+            devices.extend(fact(&entry.path(), &container.join(entry.file_name()), access));
+        }
+        return if devices.len() > before {
+            Ok(())
+        } else {
+            Err(invalid("no device nodes in this directory".into()))
+        };
+    }
+    if !host.exists() {
+        return Err(invalid("does not exist on the host".into()));
+    }
+    devices.push(fact(host, container, access).ok_or_else(|| invalid("is not a device node".into()))?);
+    Ok(())
+}
+
+/// --privileged: every device of the host but terminals and what the container has of its own.
+fn all_devices(dir: &Path, devices: &mut Vec<DeviceFact>) {
+    const OWN: [&str; 9] = ["pts", "shm", "mqueue", "null", "zero", "full", "random", "urandom", "tty"];
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let Ok(kind) = entry.file_type() else { continue };
+        if dir == Path::new("/dev") && OWN.iter().any(|own| name == *own) || name == "console" {
+            continue;
+        }
+        if kind.is_dir() {
+            all_devices(&path, devices);
+        } else if kind.is_char_device() || kind.is_block_device() {
+            devices.extend(fact(&path, &path, "rwm"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_ids_are_apart_and_below_the_end() {
+        let ids = |id: &str| own_ids(UserNamespace::Private { host: 0, size: 65536 }, id).unwrap();
+        let (first, size) = ids("fffffff0");
+        assert_eq!(size, 65536);
+        assert!(first >= FIRST_ID && first.checked_add(size).is_some() && first % 65536 == 0);
+        assert_ne!(ids("00000010").0, ids("00000020").0);
+        assert_eq!(own_ids(UserNamespace::Private { host: 5000, size: 10 }, "0"), Some((5000, 10)));
+    }
+
+    #[test]
+    fn devices_are_looked_up() {
+        let mut devices = Vec::new();
+        asked_devices(Path::new("/dev/null"), Path::new("/dev/nothing"), "r", &mut devices).unwrap();
+        assert_eq!((devices[0].kind, devices[0].number, devices[0].access.as_str()), ('c', (1, 3), "r"));
+        for bad in ["/etc/passwd", "/dev/none", "/etc"] {
+            assert!(asked_devices(Path::new(bad), Path::new("/x"), "rwm", &mut devices).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The texts of /etc/hosts, /etc/hostname and /etc/resolv.conf inside of a container.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::request::{Network, NetworkMode, RunRequest};
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// Its file's name in the container's run directory.
+    pub name: &'static str,
+    /// Where it is bound to.
+    pub target: &'static str,
+    /// What is in it.
+    pub text: String,
+}
+
+/// The files of a container; none for one that shares another's network, and its names with it.
+pub(crate) fn texts(request: &RunRequest, hostname: &str, place: Option<&network::Attachment>) -> Vec<Text> {
+    if matches!(request.network.mode, NetworkMode::Container(_)) {
+        return Vec::new();
+    }
+    let host = request.network.mode == NetworkMode::Host;
+    let own = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let base = if host { own("/etc/hosts") } else { LOCAL.to_owned() };
+    let domain = request.namespaces.domainname.as_deref();
+    let address = place.map(|place| place.address);
+    let gateway = place.map(|place| place.gateway);
+    let hosts = hosts(&base, hostname, domain, address, gateway, &request.network);
+    let resolv_conf = resolv_conf(&own("/etc/resolv.conf"), host, &request.network);
+    vec![
+        Text { name: "hosts", target: "/etc/hosts", text: hosts },
+        Text { name: "hostname", target: "/etc/hostname", text: format!("{hostname}\n") },
+        Text { name: "resolv.conf", target: "/etc/resolv.conf", text: resolv_conf },
+    ]
+}
+
+const LOCAL: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
+                     ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+fn hosts(
+    base: &str,
+    hostname: &str,
+    domain: Option<&str>,
+    address: Option<Ipv4Addr>,
+    gateway: Option<Ipv4Addr>,
+    network: &Network,
+) -> String {
+    let mut text = base.to_owned();
+    for (name, address) in &network.add_hosts {
+        let address = address.or(gateway.map(IpAddr::V4)).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        text.push_str(&format!("{address}\t{name}\n"));
+    }
+    if let Some(address) = address {
+        let full = domain.map_or(String::new(), |domain| format!("{hostname}.{domain} "));
+        text.push_str(&format!("{address}\t{full}{hostname}\n"));
+    }
+    text
+}
+
+/// The host's resolver, as far as it can be reached from the container's own network: a server on the host's
+/// loopback cannot (resolv.conf(5)).
+fn resolv_conf(own: &str, host_network: bool, network: &Network) -> String {
+    let word = |line: &&str| line.split_ascii_whitespace().next().map(str::to_owned);
+    let server =
+        |line: &str| line.split_ascii_whitespace().nth(1).and_then(|text| text.parse::<IpAddr>().ok());
+    let mut text = String::new();
+    for line in own.lines().filter(|line| !line.trim_start().starts_with(['#', ';'])) {
+        let keep = match word(&line).as_deref() {
+            Some("nameserver") => {
+                network.dns.is_empty() && (host_network || server(line).is_some_and(|ip| !ip.is_loopback()))
+            }
+            Some("search" | "domain") => network.dns_search.is_empty(),
+            Some("options") => network.dns_options.is_empty(),
+            _ => false,
+        };
+        if keep {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    for server in &network.dns {
+        text.push_str(&format!("nameserver {server}\n"));
+    }
+    let search: Vec<_> =
+        network.dns_search.iter().filter(|domain| *domain != ".").map(String::as_str).collect();
+    if !search.is_empty() {
+        text.push_str(&format!("search {}\n", search.join(" ")));
+    }
+    if !network.dns_options.is_empty() {
+        text.push_str(&format!("options {}\n", network.dns_options.join(" ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_names_the_container_and_what_was_added() {
+        let network = Network {
+            add_hosts: vec![("db".into(), Some("10.1.1.1".parse().unwrap())), ("up".into(), None)],
+            ..Network::default()
+        };
+        let address = Some(Ipv4Addr::new(172, 30, 0, 2));
+        let text =
+            hosts(LOCAL, "web", Some("example.org"), address, Some(Ipv4Addr::new(172, 30, 0, 1)), &network);
+        assert!(text.ends_with("10.1.1.1\tdb\n172.30.0.1\tup\n172.30.0.2\tweb.example.org web\n"), "{text}");
+        assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
+    }
+
+    #[test]
+    fn a_resolver_on_the_hosts_loopback_is_not_for_a_container() {
+        let own = "# made by hand\nnameserver 127.0.0.53\nnameserver 192.0.2.1\nsearch lan\noptions edns0\n";
+        let none = Network::default();
+        assert_eq!(resolv_conf(own, false, &none), "nameserver 192.0.2.1\nsearch lan\noptions edns0\n");
+        assert!(resolv_conf(own, true, &none).contains("127.0.0.53"));
+        let chosen = Network {
+            dns: vec!["9.9.9.9".parse().unwrap()],
+            dns_search: vec![".".into()],
+            dns_options: vec!["ndots:2".into()],
+            ..Network::default()
+        };
+        assert_eq!(resolv_conf(own, false, &chosen), "nameserver 9.9.9.9\noptions ndots:2\n");
+    }
+}

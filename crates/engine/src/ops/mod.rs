@@ -1,0 +1,6 @@
+//! One file per operation; each begins with its contents page.
+
+pub mod kill;
+pub mod list;
+pub mod remove;
+pub mod run;

@@ -1,0 +1,87 @@
+//! `rm`: a container goes, with its layer and its record.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use step::{Context, Failure};
+
+use crate::state::{Held, Store};
+use crate::steps::{Remains, take_all, takedown};
+use crate::sweep::sweep;
+use crate::{Error, Kind, Settings};
+
+/// How long a killed container may take to end. Longer, and a process is stuck in the kernel.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Removes a container; a running one only with `force`, which kills it first.
+pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error> {
+    let store = Store::new(settings);
+    sweep(settings, &store)?;
+    let id = store.find(name)?;
+    let record = store.record(&id)?;
+    if let Some(pid) = store.living_init(&id) {
+        if !force {
+            return Err(Error::new(Kind::Invalid, format!("cannot remove container {name}: it is running"))
+                .hint(format!(
+                    "stop it first with `minidocker kill {name}`, or use `minidocker rm -f {name}`"
+                )));
+        }
+        end(name, pid)?;
+    }
+    let held = wait_for_monitor(&store, name, &id)?;
+    let remains = Remains {
+        id: id.clone(),
+        group: record.as_ref().map_or_else(|| settings.group(None, &id), |record| record.group.clone()),
+        kill: true,
+        network: None,
+        no_network: held.is_none(),
+        name: record.map(|record| record.name),
+        remove: true,
+    };
+    let mut context = Context::default();
+    take_all(&takedown(settings, &remains), |step| step.perform(&mut context))?;
+    Ok(())
+}
+
+fn end(name: &str, pid: i32) -> Result<(), Error> {
+    let Some(pidfd) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+        return Ok(());
+    };
+    if sys::signal::send(&pidfd, 9).is_err() {
+        return Ok(());
+    }
+    let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(0) => Err(Error::new(
+            Kind::Engine,
+            format!("cannot remove container {name}: its process {pid} does not end"),
+        )
+        .hint(format!("it is stuck in the kernel, see /proc/{pid}/stack; try again when it has ended"))),
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(errno) => Err(Failure::new("rm", name, errno).into()),
+    }
+}
+
+/// Waits until the monitor has taken down what is its to take down; ours is what stays.
+fn wait_for_monitor(store: &Store, name: &str, id: &str) -> Result<Option<Held>, Error> {
+    let start = Instant::now();
+    loop {
+        if let Some(held) = store.abandoned(id)? {
+            return Ok(Some(held));
+        }
+        if !store.run_dir(id).exists() {
+            return Ok(None);
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(Error::new(
+                Kind::Engine,
+                format!("cannot remove container {name}: its monitor does not end"),
+            )
+            .hint("it may still be starting; try again"));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,200 @@
+//! The engine's own steps: what it puts on disk for a container, and how a container is taken down.
+//!
+//! There is one way down for all: the end of a run, `rm`, a start that failed, and what a crash left behind. Every
+//! kernel object is found by the container's id, and every step is idempotent (docs/decisions/0002).
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use cgroup::{Group, Hierarchies};
+use step::{Context, Failure, Shell, Step, Steps, quote};
+
+use crate::Settings;
+use crate::state::{Store, make_dirs, write_file};
+
+/// Steps of the engine.
+#[derive(Debug)]
+pub(crate) enum EngineStep {
+    /// The container's own /etc/hosts and the like: file and text.
+    Files(Vec<(PathBuf, String)>),
+    /// The missing source of a `-v`.
+    Source(PathBuf),
+    /// Its control groups.
+    RemoveGroup { path: String, kill: bool },
+    /// Its address, and a small network with it.
+    Release { settings: network::Settings, id: String, attachment: Option<network::Attachment> },
+    /// Its layer on disk, and its record.
+    RemoveLayer { places: storage::Places, id: String },
+    /// Its name.
+    ReleaseName { store: Store, name: Option<String>, id: String },
+    /// Its directory in the run root: what is gone from there is gone.
+    Forget { store: Store, id: String },
+}
+
+impl Step for EngineStep {
+    fn id(&self) -> &'static str {
+        match self {
+            Self::Files(_) => "state.files",
+            Self::Source(_) => "state.source",
+            Self::RemoveGroup { .. } => "cgroup.remove",
+            Self::Release { .. } => "network.release",
+            Self::RemoveLayer { .. } => "storage.remove",
+            Self::ReleaseName { .. } => "state.name",
+            Self::Forget { .. } => "state.forget",
+        }
+    }
+
+    fn call(&self) -> String {
+        match self {
+            Self::Files(files) => {
+                let names: Vec<_> = files.iter().map(|(path, _)| path.display().to_string()).collect();
+                format!("write to {}", names.join(", "))
+            }
+            Self::Source(path) => format!("mkdir(\"{}\")", path.display()),
+            Self::RemoveGroup { path, kill: false } => format!("rmdir(\"{path}\") in each hierarchy"),
+            Self::RemoveGroup { path, kill: true } => {
+                format!("kill all of \"{path}\", rmdir in each hierarchy")
+            }
+            Self::Release { attachment: Some(place), .. } => {
+                format!("unlink(<reservation of {}>)", place.address)
+            }
+            Self::Release { id, .. } => format!("unlink(<reservations of {}>)", &id[..12]),
+            Self::RemoveLayer { places, id } => {
+                format!("unlinkat of all in \"{}/containers/{id}\"", places.root.display())
+            }
+            Self::ReleaseName { name, .. } => {
+                format!("unlink(<name {}>)", name.as_deref().unwrap_or("of this id"))
+            }
+            Self::Forget { store, id } => format!("unlinkat of all in \"{}\"", store.run_dir(id).display()),
+        }
+    }
+
+    fn why(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Files(_) => "names and resolver as the container should see them, to be bound in",
+            Self::Source(_) => "-v makes a missing source, as Docker does",
+            Self::RemoveGroup { .. } => "a group without processes still costs the kernel memory",
+            Self::Release { .. } => "the next container may have the address",
+            Self::RemoveLayer { .. } => "asked for: --rm, or rm",
+            Self::ReleaseName { .. } => "the next container may have the name",
+            Self::Forget { .. } => "the last trace of it goes last, so that a crash on the way is found",
+        })
+    }
+
+    fn shell(&self) -> Shell {
+        match self {
+            Self::Files(files) => Shell::Lines(
+                files
+                    .iter()
+                    .flat_map(|(path, text)| {
+                        let at = quote(&path.to_string_lossy()).into_owned();
+                        let dir = path.parent().unwrap_or(Path::new("/"));
+                        let dir = quote(&dir.to_string_lossy()).into_owned();
+                        [format!("mkdir -p {dir}"), format!("printf %s {} > {at}", quote(text))]
+                    })
+                    .collect(),
+            ),
+            Self::Source(path) => Shell::line(format!("mkdir -p {}", quote(&path.to_string_lossy()))),
+            Self::RemoveGroup { path, .. } => Shell::line(format!(
+                "for g in /sys/fs/cgroup/*{path} /sys/fs/cgroup{path}; do rmdir \"$g\" 2>/dev/null; done"
+            )),
+            Self::Release { attachment, .. } => match attachment {
+                Some(place) if place.bridge.starts_with("mdn") => {
+                    Shell::line(format!("ip link del {}", place.bridge))
+                }
+                _ => Shell::Nothing("the script reserves nothing"),
+            },
+            Self::RemoveLayer { places, id } => {
+                let dir = places.root.join("containers").join(id);
+                Shell::line(format!("rm -rf {}", quote(&dir.to_string_lossy())))
+            }
+            Self::ReleaseName { .. } => Shell::Nothing("the script takes no name"),
+            Self::Forget { store, id } => {
+                Shell::line(format!("rm -rf {}", quote(&store.run_dir(id).to_string_lossy())))
+            }
+        }
+    }
+
+    fn perform(&self, _: &mut Context) -> Result<(), Failure> {
+        match self {
+            Self::Files(files) => {
+                files.iter().try_for_each(|(path, text)| write_file(path, text.as_bytes(), false))
+            }
+            Self::Source(path) => make_dirs(path),
+            Self::RemoveGroup { path, kill } => {
+                let group = Group::open(&Hierarchies::probe()?, path)?;
+                if *kill {
+                    group.kill()?;
+                }
+                group.remove()
+            }
+            Self::Release { settings, id, attachment } => network::release(settings, id, attachment.as_ref())
+                .map_err(|error| Failure::because(self.id(), id[..12].to_owned(), error.to_string())),
+            Self::RemoveLayer { places, id } => storage::remove(places, id),
+            Self::ReleaseName { store, name, id } => match name {
+                Some(name) => store.give_name(name, id),
+                None => store.give_all_names(id),
+            },
+            Self::Forget { store, id } => store.forget(id),
+        }
+    }
+}
+
+/// What is known of a container that is to be taken down; all but the id may be unknown after a crash.
+#[derive(Debug, Clone)]
+pub(crate) struct Remains {
+    /// Its id.
+    pub id: String,
+    /// Its control group.
+    pub group: String,
+    /// Processes may be left that do not end with its first: it shares a pid namespace, or crashed.
+    pub kill: bool,
+    /// Its place in a network; none: look for it.
+    pub network: Option<network::Attachment>,
+    /// It never was in a network: nothing to look for.
+    pub no_network: bool,
+    /// Its name; none: look for it.
+    pub name: Option<String>,
+    /// Its layer and record go too.
+    pub remove: bool,
+}
+
+/// The way down.
+pub(crate) fn takedown(settings: &Settings, remains: &Remains) -> Steps {
+    let store = Store::new(settings);
+    let id = remains.id.clone();
+    let mut steps: Steps =
+        vec![Box::new(EngineStep::RemoveGroup { path: remains.group.clone(), kill: remains.kill })];
+    if remains.network.is_some() || !remains.no_network {
+        steps.push(Box::new(EngineStep::Release {
+            settings: settings.network(),
+            id: id.clone(),
+            attachment: remains.network.clone(),
+        }));
+    }
+    if remains.remove {
+        steps.push(Box::new(EngineStep::RemoveLayer { places: settings.places(), id: id.clone() }));
+        steps.push(Box::new(EngineStep::ReleaseName {
+            store: store.clone(),
+            name: remains.name.clone(),
+            id: id.clone(),
+        }));
+    }
+    steps.push(Box::new(EngineStep::Forget { store, id }));
+    steps
+}
+
+/// Takes all steps down the way, whatever fails on it; the first failure is told.
+pub(crate) fn take_all(
+    steps: &Steps,
+    mut take: impl FnMut(&dyn Step) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut first = Ok(());
+    for step in steps {
+        let taken = take(step.as_ref());
+        if first.is_ok() {
+            first = taken;
+        }
+    }
+    first
+}

@@ -1,0 +1,141 @@
+//! `info`: this machine and minidocker's state on it, as lines of a name and a value.
+
+use engine::ops::list::{self, State};
+use engine::{Error, Settings};
+use serde_json::{Map, Value, json};
+
+use super::Command;
+use super::version::{VERSION, architecture};
+use crate::options::{Group, Typed, Words, one};
+use crate::problem::Problem;
+use crate::template;
+use crate::terminal::{plain, print};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "info",
+    long_names: &[],
+    summary: "Tell what this machine offers and what minidocker keeps on it",
+    usage: &["info [OPTIONS]"],
+    about: "Tell what this machine offers and what minidocker keeps on it.",
+    examples: &[],
+    groups: &[Group { title: "Options", options: &[one("format", "json", "Print JSON").short('f')] }],
+    words: Words::None,
+    failed: 1,
+    exec,
+};
+
+/// One fact: its name for people, its name in JSON (Docker's where Docker has it), its value, and the value in
+/// words where those differ.
+struct Line {
+    name: &'static str,
+    key: &'static str,
+    value: Value,
+    words: Option<String>,
+}
+
+impl Line {
+    fn new(name: &'static str, key: &'static str, value: impl Into<Value>) -> Self {
+        Self { name, key, value: value.into(), words: None }
+    }
+
+    fn words(mut self, words: String) -> Self {
+        self.words = Some(words);
+        self
+    }
+
+    fn text(&self) -> String {
+        let words = match (&self.words, &self.value) {
+            (Some(words), _) => words.clone(),
+            (None, Value::String(text)) => text.clone(),
+            (None, Value::Null) => "unknown".to_owned(),
+            (None, value) => value.to_string(),
+        };
+        format!("{}: {}\n", self.name, plain(&words))
+    }
+}
+
+fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    let json = typed.read("format", template::only_json)?.is_some();
+    let lines: Vec<Line> =
+        containers(settings)?.into_iter().chain(machine()).chain(places(settings)).collect();
+    let text = if json {
+        let facts: Map<String, Value> =
+            lines.into_iter().map(|line| (line.key.to_owned(), line.value)).collect();
+        format!("{}\n", Value::Object(facts))
+    } else {
+        lines.iter().map(Line::text).collect()
+    };
+    print(&text).map(|()| 0)
+}
+
+fn containers(settings: &Settings) -> Result<[Line; 3], Error> {
+    let containers = list::list(settings)?;
+    let running = containers.iter().filter(|one| matches!(one.state, State::Running(..))).count();
+    Ok([
+        Line::new("Containers", "Containers", containers.len()),
+        Line::new(" Running", "ContainersRunning", running),
+        Line::new(" Stopped", "ContainersStopped", containers.len() - running),
+    ])
+}
+
+fn machine() -> [Line; 6] {
+    let uname = rustix::system::uname();
+    let memory = {
+        let info = rustix::system::sysinfo();
+        info.totalram * u64::from(info.mem_unit)
+    };
+    let cpus = rustix::thread::sched_getaffinity(None).map(|set| set.count()).ok();
+    [
+        Line::new("Version", "ServerVersion", VERSION),
+        Line::new("Kernel", "KernelVersion", uname.release().to_string_lossy()),
+        Line::new("Operating system", "OperatingSystem", system()),
+        Line::new("OS/Arch", "Architecture", architecture()).words(format!("linux/{}", architecture())),
+        Line::new("CPUs", "NCPU", cpus),
+        Line::new("Memory", "MemTotal", memory).words(gibibytes(memory)),
+    ]
+}
+
+fn places(settings: &Settings) -> [Line; 5] {
+    let subnet = settings.subnet.clone();
+    [
+        Line::new("Root", "DockerRootDir", json!(settings.root.to_string_lossy())),
+        Line::new("Run root", "RunRoot", json!(settings.run_root.to_string_lossy())),
+        Line::new("Bridge", "Bridge", settings.bridge.as_str()),
+        Line::new("Subnet", "Subnet", subnet.clone())
+            .words(subnet.unwrap_or_else(|| "chosen when first needed".to_owned())),
+        Line::new("Control group", "CgroupParent", settings.cgroup_parent.as_str()),
+    ]
+}
+
+/// os-release(5)'s name of the system.
+fn system() -> Option<String> {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let text = read("/etc/os-release").or_else(|| read("/usr/lib/os-release"))?;
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(name.trim().trim_matches(['"', '\'']).to_owned())
+}
+
+fn gibibytes(bytes: u64) -> String {
+    let hundredths = bytes / ((1 << 30) / 100);
+    format!("{}.{:02} GiB", hundredths / 100, hundredths % 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_tell_what_is_unknown() {
+        assert_eq!(Line::new("CPUs", "NCPU", 2).text(), "CPUs: 2\n");
+        assert_eq!(Line::new("CPUs", "NCPU", None::<u32>).text(), "CPUs: unknown\n");
+        assert_eq!(Line::new("A", "a", "x\x1b[2Jy").text(), "A: xy\n");
+        assert_eq!(gibibytes(3 << 29), "1.50 GiB");
+    }
+
+    #[test]
+    fn this_machine_has_cpus_and_memory() {
+        let lines = machine();
+        assert!(lines[4].value.as_u64().is_some_and(|cpus| cpus > 0));
+        assert!(lines[5].value.as_u64().is_some_and(|bytes| bytes > 1 << 20));
+    }
+}

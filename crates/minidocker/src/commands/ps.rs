@@ -1,0 +1,182 @@
+//! `ps`: lists containers, in Docker's columns and words.
+
+mod filters;
+
+use std::time::SystemTime;
+
+use engine::Settings;
+use engine::ops::list::{self, State, Summary};
+
+use super::Command;
+use crate::ages;
+use crate::options::{Group, Typed, Words, flag, many, one};
+use crate::problem::Problem;
+use crate::template::{self, Field, Row};
+use crate::terminal::print;
+use crate::values::numbers;
+use filters::Filters;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "ps",
+    long_names: &["ls", "list", "ps"],
+    summary: "List containers",
+    usage: &["ps [OPTIONS]"],
+    about: "List containers; those that run, where no option says otherwise.",
+    examples: &[
+        ("minidocker ps -a", "those that have ended too"),
+        ("minidocker ps -aq --filter status=exited", "ids of those that have ended"),
+        ("minidocker ps --format '{{.ID}} {{.Names}}'", "one's own columns"),
+    ],
+    groups: &[Group {
+        title: "Options",
+        options: &[
+            flag("all", "Show those that have ended too").short('a'),
+            many("filter", "KEY=VALUE", "Only those with this name, id, label, status or exited=CODE")
+                .short('f'),
+            one("format", "FORMAT", "table, json, or a template such as '{{.ID}} {{.Names}}'"),
+            one("last", "NUMBER", "Show the newest ones, ended or not").short('n'),
+            flag("latest", "Show the newest one, ended or not").short('l'),
+            flag("no-trunc", "Show ids and commands in full"),
+            flag("quiet", "Show ids only").short('q'),
+        ],
+    }],
+    words: Words::None,
+    failed: 1,
+    exec,
+};
+
+const FIELDS: &[Field] = &[
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("Status", "STATUS"),
+    ("State", "STATE"),
+    ("Ports", "PORTS"),
+    ("Names", "NAMES"),
+    ("Labels", "LABELS"),
+    ("Addresses", "ADDRESSES"),
+];
+
+const TABLE: &str =
+    "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+
+fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
+    let filters = Filters::new(typed.read_many("filter", filters::parse)?);
+    let format = typed.read("format", |text| template::parse(text, FIELDS, TABLE))?;
+    let last = typed.read("last", |text| numbers::within(text, -1..=i64::from(i32::MAX)))?.unwrap_or(-1);
+    let last = if on("latest")? && last < 1 { 1 } else { last };
+    let all = on("all")? || last > 0 || filters.ask_for_ended();
+    let (quiet, full) = (on("quiet")?, on("no-trunc")?);
+
+    let now = SystemTime::now();
+    let shown = list::list(settings)?
+        .into_iter()
+        .filter(|one| all || matches!(one.state, State::Running(..)))
+        .filter(|one| filters.let_through(one))
+        .take(usize::try_from(last).ok().filter(|last| *last > 0).unwrap_or(usize::MAX));
+    let rows: Vec<Row> = shown.map(|one| row(one, now, full)).collect();
+
+    let template = match format {
+        _ if quiet => template::parse("{{.ID}}", FIELDS, TABLE),
+        Some(template) => Ok(template),
+        None => template::parse("table", FIELDS, TABLE),
+    };
+    print(&template.map_err(Problem::new)?.render(FIELDS, &rows)).map(|()| 0)
+}
+
+/// The values of [`FIELDS`].
+fn row(one: Summary, now: SystemTime, full: bool) -> Row {
+    let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    let id = if full { one.id.clone() } else { cut(&one.id, 12) };
+    let words = one.command.join(" ");
+    let command = if full || words.chars().count() <= 20 { words } else { format!("{}…", cut(&words, 19)) };
+    let labels: Vec<String> = one.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let values = vec![
+        id,
+        one.image,
+        format!("{command:?}"),
+        ages::date(one.created),
+        format!("{} ago", ages::words(ages::since(one.created, now))),
+        status(&one.state, now),
+        state(&one.state).to_owned(),
+        String::new(),
+        one.name,
+        labels.join(","),
+        one.addresses.join(","),
+    ];
+    Row { values, labels: one.labels }
+}
+
+/// Docker's words for a state and for how long it has lasted.
+fn status(state: &State, now: SystemTime) -> String {
+    match state {
+        State::Created => "Created".to_owned(),
+        State::Running(since, _) => format!("Up {}", ages::words(ages::since(*since, now))),
+        State::Exited(at, code) => format!("Exited ({code}) {} ago", ages::words(ages::since(*at, now))),
+        State::Lost => "Exited (lost)".to_owned(),
+    }
+}
+
+/// Docker's one word for a state.
+fn state(state: &State) -> &'static str {
+    match state {
+        State::Created => "created",
+        State::Running(..) => "running",
+        State::Exited(..) | State::Lost => "exited",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+
+    pub(super) fn summary(name: &str, state: State) -> Summary {
+        Summary {
+            id: "0123456789abcdef".repeat(4),
+            name: name.to_owned(),
+            image: "host".to_owned(),
+            command: vec!["sh".to_owned(), "-c".to_owned(), "sleep 1000; echo \"done\"".to_owned()],
+            created: SystemTime::UNIX_EPOCH,
+            state,
+            labels: BTreeMap::from([("tier".to_owned(), "web".to_owned())]),
+            addresses: vec!["172.30.0.2/16".to_owned()],
+        }
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn tells_states_in_dockers_words() {
+        assert_eq!(status(&State::Running(at(0), 7), at(5)), "Up 5 seconds");
+        assert_eq!(status(&State::Exited(at(0), 137), at(180)), "Exited (137) 3 minutes ago");
+        assert_eq!(status(&State::Created, at(0)), "Created");
+        assert_eq!(status(&State::Lost, at(0)), "Exited (lost)");
+        assert_eq!((state(&State::Lost), state(&State::Running(at(0), 1))), ("exited", "running"));
+    }
+
+    #[test]
+    fn prints_dockers_table() {
+        let template = template::parse("table", FIELDS, TABLE).unwrap();
+        let rows = [row(summary("web", State::Running(at(0), 7)), at(5), false)];
+        let wanted = "CONTAINER ID   IMAGE     COMMAND                  CREATED         STATUS         PORTS     NAMES\n\
+                      0123456789ab   host      \"sh -c sleep 1000; e…\"   5 seconds ago   Up 5 seconds             web\n";
+        assert_eq!(template.render(FIELDS, &rows), wanted);
+    }
+
+    #[test]
+    fn full_rows_are_not_cut() {
+        let row = row(summary("web", State::Lost), at(5), true);
+        assert_eq!(row.values.len(), FIELDS.len());
+        assert_eq!(row.values[0].len(), 64);
+        assert_eq!(row.values[2], r#""sh -c sleep 1000; echo \"done\"""#);
+        assert_eq!(row.values[9], "tier=web");
+    }
+}

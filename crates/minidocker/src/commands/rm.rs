@@ -1,0 +1,28 @@
+//! `rm`: removes containers.
+
+use engine::{Settings, ops};
+
+use super::{Command, for_each};
+use crate::options::{Group, Typed, Words, flag};
+use crate::problem::Problem;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "rm",
+    long_names: &["rm", "remove"],
+    summary: "Remove containers",
+    usage: &["rm [OPTIONS] CONTAINER [CONTAINER...]"],
+    about: "Remove containers that have ended; with --force running ones too.",
+    examples: &[("minidocker rm -f web", "kill it first if it runs")],
+    groups: &[Group {
+        title: "Options",
+        options: &[flag("force", "Kill a running container and remove it").short('f')],
+    }],
+    words: Words::Between,
+    failed: 1,
+    exec,
+};
+
+fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    let force = typed.flag("force")?.unwrap_or(false);
+    for_each(&typed, &COMMAND, |name| ops::remove::remove(settings, name, force))
+}

@@ -1,0 +1,120 @@
+//! `run`: starts a container and stays with it until it ends, or prints its id.
+
+mod conflicts;
+mod options;
+mod request;
+
+use std::io::IsTerminal;
+
+use engine::ops::run::AttachOptions;
+use engine::request::RunRequest;
+use engine::{DetachKeys, Settings, ops};
+
+use super::Command;
+use crate::explain::{self, Format, Teller};
+use crate::options::{Typed, Words};
+use crate::problem::{Problem, RUN_FAILED};
+use crate::terminal;
+use crate::values::streams;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "run",
+    long_names: &["run"],
+    summary: "Run a command in a new container",
+    usage: &[
+        "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "run [OPTIONS] --rootfs DIR[:overlay] [COMMAND] [ARG...]",
+    ],
+    about: "Run a command in a new container.\n\n\
+            The image 'host' is a copy-on-write view of this machine's own root file system, without\n\
+            home directories and other private places. Options end at the first word that is none.\n\n\
+            The exit code is the command's own; 128 and the signal's number where one ended it; 127 where\n\
+            the command was not found, 126 where it cannot be run, 125 where minidocker failed.",
+    examples: &[
+        ("minidocker run -it host bash", "a shell that sees this machine's programs"),
+        ("minidocker run -it --rootfs ./root --ip 10.0.0.1 sh", "a shell in a directory, with an address"),
+        ("minidocker run --rm -m 64m --cpus 0.5 host stress", "with limits, and gone afterwards"),
+        ("minidocker run -d --name web -v ./site:/site:ro host httpd", "in the background"),
+        ("minidocker run --explain host true", "every kernel step and its reason"),
+        ("minidocker run --explain=shell host true", "the same as a script of plain commands"),
+    ],
+    groups: options::GROUPS,
+    words: Words::Last,
+    failed: RUN_FAILED,
+    exec,
+};
+
+fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    let caller =
+        request::Caller { variable: &|name| std::env::var(name).ok(), directory: &std::env::current_dir };
+    let request = request::read(&typed, &caller)?;
+    conflicts::check(&typed, &request)?;
+    let format = typed.read("explain", explain::format)?;
+    let dry = typed.flag("dry-run")?.unwrap_or(false);
+    let attach = attach_options(&typed)?;
+    // Whatever is kept here, the monitor keeps too: it is a fork of this process.
+    drop(typed);
+    if dry || format == Some(Format::Shell) {
+        return plan(settings, &request, format.unwrap_or(Format::Text));
+    }
+    if request.interactive && request.tty && !request.detach && !std::io::stdin().is_terminal() {
+        return Err(Problem::new("the input device is not a TTY")
+            .hint("start it from a terminal, or leave out -t")
+            .code(1));
+    }
+    conflicts::warn(&request);
+    start(settings, &request, format, &attach)
+}
+
+/// Prints what would be done.
+fn plan(settings: &Settings, request: &RunRequest, format: Format) -> Result<u8, Problem> {
+    let plan = ops::run::plan(settings, request)?;
+    let text = match format {
+        Format::Shell => plan.script,
+        format => Teller::new(format, false).tell(&plan.records),
+    };
+    terminal::print(&text).map(|()| 0)
+}
+
+/// Starts it and, in the foreground, waits for its end. Standard output is the container's: what there is to tell
+/// goes to standard error.
+fn start(
+    settings: &Settings,
+    request: &RunRequest,
+    format: Option<Format>,
+    attach: &AttachOptions,
+) -> Result<u8, Problem> {
+    let mut teller = Teller::new(format.unwrap_or(Format::Text), format.is_some() && terminal::coloured());
+    let mut records = Vec::new();
+    let started = ops::run::run(settings, request, format.is_some().then_some(&mut records));
+    terminal::warn(&teller.tell(&records));
+    let started = started?;
+    report(&started.notes);
+    if request.detach {
+        return terminal::print(&format!("{}\n", started.id)).map(|()| 0);
+    }
+    // The user detached and the container runs on: that is no failure.
+    let Some(finished) = started.attach(attach)? else { return Ok(0) };
+    report(&finished.notes);
+    terminal::warn(&teller.tell(&finished.records));
+    Ok(finished.code)
+}
+
+fn report(notes: &[engine::Note]) {
+    for (message, hint) in notes {
+        terminal::report_note(message, hint.as_deref());
+    }
+}
+
+/// `-a`, `--sig-proxy` and `--detach-keys`. Input is attached with -i, whatever -a says.
+fn attach_options(typed: &Typed) -> Result<AttachOptions, Problem> {
+    let streams = typed.read_many("attach", streams::stream)?;
+    let has = |name: &str| streams.is_empty() || streams.contains(&name);
+    let keys = typed.read("detach-keys", streams::keys)?;
+    Ok(AttachOptions {
+        forward_signals: typed.flag("sig-proxy")?.unwrap_or(true),
+        detach: keys.map_or_else(DetachKeys::default, DetachKeys::new),
+        stdout: has("stdout"),
+        stderr: has("stderr"),
+    })
+}

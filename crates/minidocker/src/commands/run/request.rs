@@ -1,0 +1,279 @@
+//! What was typed becomes what it means, once: options into the engine's request, a part of it at a time.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+
+use engine::request::{
+    Image, Mount, Namespaces, Network, NetworkMode, Process, Resources, RunRequest, Seccomp, Security,
+    Storage,
+};
+
+use crate::global;
+use crate::options::{Typed, bad_value};
+use crate::problem::Problem;
+use crate::terminal::io_reason;
+use crate::values::{
+    addresses, capabilities, cpus, devices, env, mounts, names, namespaces, numbers, security, signals,
+    sizes, sysctls, ulimits,
+};
+
+/// What is read of the process that calls.
+pub(super) struct Caller<'a> {
+    /// The value of an environment variable.
+    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+    /// The directory that relative paths count from.
+    pub(super) directory: &'a dyn Fn() -> io::Result<PathBuf>,
+}
+
+impl Caller<'_> {
+    fn absolute(&self, text: &str) -> Result<PathBuf, Problem> {
+        Ok(mounts::absolute(text, &self.here()?))
+    }
+
+    fn here(&self) -> Result<PathBuf, Problem> {
+        (self.directory)().map_err(|error| {
+            Problem::new(format!("cannot tell the current directory: {}", io_reason(&error)))
+        })
+    }
+}
+
+/// The request.
+pub(super) fn read(typed: &Typed, caller: &Caller<'_>) -> Result<RunRequest, Problem> {
+    let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
+    let (image, command) = image(typed, caller)?;
+    Ok(RunRequest {
+        image,
+        command,
+        entrypoint: typed.one("entrypoint").map(|text| match text {
+            "" => Vec::new(),
+            text => vec![text.to_owned()],
+        }),
+        name: typed.read("name", names::container)?,
+        interactive: on("interactive")?,
+        tty: on("tty")?,
+        detach: on("detach")?,
+        remove: on("rm")?,
+        labels: labels(typed)?,
+        cidfile: typed.read("cidfile", not_empty)?.map(|path| caller.absolute(&path)).transpose()?,
+        stop_signal: typed.read("stop-signal", signals::parse)?,
+        process: process(typed, caller)?,
+        namespaces: spaces(typed)?,
+        network: network(typed)?,
+        storage: storage(typed, caller)?,
+        security: protection(typed)?,
+        resources: resources(typed)?,
+    })
+}
+
+fn image(typed: &Typed, caller: &Caller<'_>) -> Result<(Image, Vec<String>), Problem> {
+    if let Some(text) = typed.one("rootfs") {
+        let (path, overlay) = text.strip_suffix(":overlay").map_or((text, false), |path| (path, true));
+        if path.is_empty() {
+            return Err(bad_value("rootfs", text, "no directory, such as ./new_root"));
+        }
+        let path = caller.absolute(path)?;
+        let image = if overlay { Image::DirectoryOverlay(path) } else { Image::Directory(path) };
+        return Ok((image, typed.words.clone()));
+    }
+    match typed.words.split_first() {
+        Some((image, command)) if image == "host" => Ok((Image::Host, command.to_vec())),
+        Some((image, _)) => {
+            Err(Problem::new(format!("no image {}: images from registries come later", step::quote(image)))
+                .hint("the image 'host' is there, or a directory: minidocker run --rootfs DIR COMMAND"))
+        }
+        None => {
+            Err(Problem::new("run needs an image or --rootfs")
+                .hint("for example: minidocker run -it host bash"))
+        }
+    }
+}
+
+fn labels(typed: &Typed) -> Result<BTreeMap<String, String>, Problem> {
+    let mut labels = BTreeMap::new();
+    for path in typed.many("label-file") {
+        let text = read_file("label-file", path, path)?;
+        labels.extend(env::labels(&text).map_err(|why| bad_value("label-file", path, &why))?);
+    }
+    labels.extend(typed.read_many("label", env::label)?);
+    Ok(labels)
+}
+
+fn process(typed: &Typed, caller: &Caller<'_>) -> Result<Process, Problem> {
+    // As in Docker, -e wins over --env-file wherever it stands.
+    let mut variables = Vec::new();
+    for path in typed.many("env-file") {
+        let text = read_file("env-file", path, path)?;
+        let read = env::variables(&text, caller.variable).map_err(|why| bad_value("env-file", path, &why))?;
+        variables.extend(read.into_iter().map(|(name, value)| (name, Some(value))));
+    }
+    variables.extend(typed.read_many("env", |text| env::variable(text, caller.variable))?);
+    Ok(Process {
+        user: typed.read("user", names::user)?.flatten(),
+        groups: typed.read_many("group-add", names::group)?,
+        workdir: typed.read("workdir", |text| match text {
+            text if text.starts_with('/') => Ok(PathBuf::from(text)),
+            _ => Err("not absolute, such as /work".to_owned()),
+        })?,
+        env: variables,
+        init: typed.flag("init")?.unwrap_or(false),
+        umask: typed.read("umask", |text| numbers::octal(text, 0o777))?,
+        ulimits: typed.read_many("ulimit", ulimits::parse)?,
+        oom_score_adj: typed.read("oom-score-adj", |text| numbers::within(text, -1000..=1000))?,
+    })
+}
+
+fn spaces(typed: &Typed) -> Result<Namespaces, Problem> {
+    let (ipc, no_shm) = typed.read("ipc", namespaces::ipc)?.unwrap_or_default();
+    Ok(Namespaces {
+        pid: typed.read("pid", namespaces::plain)?.unwrap_or_default(),
+        ipc,
+        no_shm,
+        uts: typed.read("uts", namespaces::plain)?.unwrap_or_default(),
+        hostname: typed.read("hostname", names::host)?,
+        domainname: typed.read("domainname", names::host)?,
+        cgroup_host: typed.read("cgroupns", namespaces::cgroup)?.unwrap_or(false),
+        user: typed.read("userns", namespaces::user)?.unwrap_or_default(),
+        time: typed.read("time", namespaces::time)?.flatten(),
+    })
+}
+
+fn network(typed: &Typed) -> Result<Network, Problem> {
+    let mut modes = typed.read_many("network", namespaces::network)?;
+    if modes.len() > 1 {
+        return Err(Problem::new("--network was given twice: several networks come later"));
+    }
+    Ok(Network {
+        mode: modes.pop().unwrap_or(NetworkMode::Bridge),
+        ip: typed.read("ip", addresses::ip)?,
+        mac: typed.read("mac-address", addresses::mac)?,
+        add_hosts: typed.read_many("add-host", addresses::host)?,
+        dns: typed.read_many("dns", addresses::server)?,
+        dns_search: typed.read_many("dns-search", addresses::search)?,
+        dns_options: typed.read_many("dns-option", addresses::option)?,
+    })
+}
+
+fn storage(typed: &Typed, caller: &Caller<'_>) -> Result<Storage, Problem> {
+    let mut all: Vec<Mount> = Vec::new();
+    for (long, text) in typed.in_order(&["volume", "mount", "tmpfs"]) {
+        let mount = match long {
+            "volume" => mounts::volume(text, &caller.here()?),
+            "mount" => mounts::mount(text, &caller.here()?),
+            _ => mounts::tmpfs(text),
+        };
+        let mount = mount.map_err(|why| bad_value(long, text, &why))?;
+        let target = mounts::target_of(&mount);
+        if all.iter().any(|other| mounts::target_of(other) == target) {
+            let why = format!("something is mounted on {} already", step::quote(&target.to_string_lossy()));
+            return Err(bad_value(long, text, &why));
+        }
+        all.push(mount);
+    }
+    Ok(Storage {
+        mounts: all,
+        read_only: typed.flag("read-only")?.unwrap_or(false),
+        shm_size: typed.read("shm-size", sizes::parse)?.filter(|bytes| *bytes > 0),
+    })
+}
+
+fn protection(typed: &Typed) -> Result<Security, Problem> {
+    let mut all = Security {
+        privileged: typed.flag("privileged")?.unwrap_or(false),
+        cap_add: typed.read_many("cap-add", capabilities::parse)?,
+        cap_drop: typed.read_many("cap-drop", capabilities::parse)?,
+        sysctls: typed.read_many("sysctl", sysctls::parse)?.into_iter().collect(),
+        devices: typed.read_many("device", devices::device)?,
+        device_rules: typed.read_many("device-cgroup-rule", devices::rule)?,
+        ..Security::default()
+    };
+    for text in typed.many("security-opt") {
+        match security::parse(text).map_err(|why| bad_value("security-opt", text, &why))? {
+            security::Security::NoNewPrivileges(on) => all.no_new_privileges = on,
+            security::Security::DefaultFilter => all.seccomp = Seccomp::Default,
+            security::Security::NoFilter => all.seccomp = Seccomp::Unconfined,
+            security::Security::Filter(path) => all.seccomp = profile(text, path)?,
+            security::Security::AppArmor(name) => all.apparmor = Some(name),
+            security::Security::NoLabel => {}
+            security::Security::Unmasked => all.unmasked = true,
+        }
+    }
+    Ok(all)
+}
+
+fn profile(option: &str, path: String) -> Result<Seccomp, Problem> {
+    let text = read_file("security-opt", option, &path)?;
+    match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+        Ok(_) => Ok(Seccomp::Profile(path.into(), text)),
+        Err(error) => Err(bad_value("security-opt", option, &format!("not JSON: {error}"))),
+    }
+}
+
+fn resources(typed: &Typed) -> Result<Resources, Problem> {
+    let bytes = |long| typed.read(long, sizes::parse).map(|bytes| bytes.filter(|bytes| *bytes > 0));
+    Ok(Resources {
+        memory: bytes("memory")?,
+        memory_reservation: bytes("memory-reservation")?,
+        memory_swap: typed.read("memory-swap", sizes::parse_or_unlimited)?.filter(|bytes| *bytes != 0),
+        // -1 is Docker's default, "as the host does".
+        memory_swappiness: typed
+            .read("memory-swappiness", |text| match text {
+                "-1" => Ok(None),
+                text => numbers::within(text, 0..=100).map(Some),
+            })?
+            .flatten(),
+        oom_kill_disable: typed.flag("oom-kill-disable")?.unwrap_or(false),
+        milli_cpus: typed.read("cpus", cpus::time)?.flatten(),
+        // Bounds of kernel/sched/core.c: a period of 1 ms to 1 s, a quota of 1 ms at least.
+        cpu_period: typed
+            .read("cpu-period", |text| numbers::within_or_unset(text, 1000..=1_000_000))?
+            .flatten(),
+        cpu_quota: typed
+            .read("cpu-quota", |text| match text {
+                "-1" => Ok(Some(-1)),
+                text => numbers::within_or_unset(text, 1000..=i64::MAX / 1000),
+            })?
+            .flatten(),
+        cpu_shares: typed.read("cpu-shares", |text| numbers::within_or_unset(text, 2..=262_144))?.flatten(),
+        cpuset_cpus: typed.read("cpuset-cpus", cpus::set)?,
+        cpuset_mems: typed.read("cpuset-mems", cpus::set)?,
+        pids: typed.read("pids-limit", numbers::limit)?.flatten(),
+        blkio_weight: typed.read("blkio-weight", |text| numbers::within_or_unset(text, 10..=1000))?.flatten(),
+        blkio_weight_devices: typed.read_many("blkio-weight-device", devices::weight)?,
+        read_bps: typed.read_many("device-read-bps", devices::bytes)?,
+        write_bps: typed.read_many("device-write-bps", devices::bytes)?,
+        read_iops: typed.read_many("device-read-iops", devices::operations)?,
+        write_iops: typed.read_many("device-write-iops", devices::operations)?,
+        hugetlb: typed.read_many("hugetlb", devices::hugetlb)?,
+        net_cls: typed.read("net-cls-classid", devices::class)?,
+        net_prio: typed.read_many("net-prio", devices::priority)?,
+        raw: typed.read_many("cgroup-conf", devices::file)?.into_iter().collect(),
+        cgroup_parent: typed.read("cgroup-parent", global::cgroup)?,
+    })
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Larger files are no settings: `--env-file /dev/zero` would fill the memory.
+const MOST: u64 = 4 << 20;
+
+/// The text of a file that an option names.
+fn read_file(long: &str, value: &str, path: &str) -> Result<String, Problem> {
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    match read() {
+        Ok(text) if text.len() as u64 > MOST => Err(bad_value(long, value, "more than 4 MiB")),
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(bad_value(long, value, "not UTF-8")),
+        Err(error) => Err(bad_value(long, value, &io_reason(&error))),
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

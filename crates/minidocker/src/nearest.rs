@@ -1,0 +1,45 @@
+//! "Did you mean": the known word that is closest to what was typed.
+
+/// The nearest of `known`, if it is near enough: a third of the letters may differ.
+pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = known.into_iter().map(|word| (distance(typed, word), word));
+    let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1.max(word.chars().count() / 3) && distance < typed.chars().count()).then_some(word)
+}
+
+/// How many letters have to be put in, taken out, changed or swapped with their neighbour.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];
+    for (i, letter) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, other) in to.iter().enumerate() {
+            let mut best =
+                (rows[i][j] + usize::from(letter != other)).min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *letter == to[j - 1] && from[i - 1] == *other {
+                best = best.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[from.len()][to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_near_and_leaves_the_far() {
+        let known = ["run", "ps", "kill", "rm", "info", "version"];
+        for (typed, wanted) in
+            [("rnu", "run"), ("runn", "run"), ("verison", "version"), ("kil", "kill"), ("inof", "info")]
+        {
+            assert_eq!(nearest(typed, known), Some(wanted), "{typed}");
+        }
+        for typed in ["", "x", "frobnicate", "images"] {
+            assert_eq!(nearest(typed, known), None, "{typed}");
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! Mounts: `-v src:dst:ro`, `--mount type=bind,src=…,dst=…`, `--tmpfs /path:size=64m`.
+
+use std::path::{Component, Path, PathBuf};
+
+use engine::request::Mount;
+
+use super::{booleans, csv, numbers, sizes};
+
+const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+
+/// Options that stay as typed. `z` and `Z` are SELinux's, the next three Docker Desktop's; the rest mount(8)'s.
+const PLAIN: [&str; 11] =
+    ["z", "Z", "cached", "consistent", "delegated", "nosuid", "suid", "nodev", "dev", "noexec", "exec"];
+
+/// tmpfs(5)'s own options and the general ones that it takes.
+const TMPFS_FLAGS: [&str; 24] = [
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "remount",
+    "mand",
+    "nomand",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "defaults",
+    "noswap",
+];
+const TMPFS_KEYS: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
+
+/// `-v SOURCE:TARGET[:OPTIONS]`. A relative source counts from `here`.
+pub(crate) fn volume(text: &str, here: &Path) -> Result<Mount, String> {
+    let help = "such as ./data:/data:ro";
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, goal, options) = match parts[..] {
+        [_] => return Err(format!("no target; volumes without a name come later, bind a directory, {help}")),
+        [source, goal] => (source, goal, None),
+        [source, goal, options] => (source, goal, Some(options)),
+        _ => return Err(format!("more than SOURCE:TARGET:OPTIONS, {help}")),
+    };
+    if source.is_empty() {
+        return Err(format!("no source, {help}"));
+    }
+    if !source.starts_with(['/', '.']) {
+        let cause = if source.starts_with('~') { "no shell expanded the ~" } else { "volumes come later" };
+        let name = step::quote(source);
+        return Err(format!("{name} is a volume's name and not a path: {cause}; bind a directory, {help}"));
+    }
+    let mut bind = Bind { create_source: true, ..Bind::default() };
+    for option in options.iter().flat_map(|options| options.split(',')) {
+        bind.option(option)?;
+    }
+    bind.mount(absolute(source, here), target(goal)?)
+}
+
+/// `--mount KEY=VALUE,…`.
+pub(crate) fn mount(text: &str, here: &Path) -> Result<Mount, String> {
+    let help = "such as type=bind,src=/data,dst=/data,ro";
+    let fields = csv::fields(text).map_err(|why| format!("{why}, {help}"))?;
+    let mut typed = Fields::default();
+    for field in &fields {
+        let (key, value) =
+            field.split_once('=').map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
+        typed.take(&key.to_ascii_lowercase(), value).map_err(|why| format!("{why}, {help}"))?;
+    }
+    let goal = typed.target.as_deref().ok_or_else(|| format!("no target, {help}"))?;
+    let goal = target(goal)?;
+    match typed.kind.as_deref() {
+        Some("bind") if typed.tmpfs.is_empty() => {
+            let source = typed.source.ok_or_else(|| format!("no source, {help}"))?;
+            typed.bind.mount(absolute(&source, here), goal)
+        }
+        Some("bind") => Err(format!("tmpfs-size and tmpfs-mode belong to type=tmpfs, {help}")),
+        Some("tmpfs") if typed.source.is_some() => {
+            Err("a tmpfs has no source, such as type=tmpfs,dst=/tmp".to_owned())
+        }
+        Some("tmpfs") if typed.bind_only => {
+            Err("bind options belong to type=bind, such as type=tmpfs,dst=/tmp".to_owned())
+        }
+        Some("tmpfs") => {
+            let mut options = typed.tmpfs;
+            if typed.bind.read_only {
+                options.push("ro".to_owned());
+            }
+            Ok(Mount::Tmpfs { target: goal, options })
+        }
+        None | Some("volume") => {
+            Err(format!("volumes come later, type=bind and type=tmpfs are there, {help}"))
+        }
+        Some(kind) => Err(format!("type {} is unknown, bind and tmpfs are there, {help}", step::quote(kind))),
+    }
+}
+
+/// `--tmpfs TARGET[:OPTIONS]`.
+pub(crate) fn tmpfs(text: &str) -> Result<Mount, String> {
+    let (goal, options) = text.split_once(':').unwrap_or((text, ""));
+    let target = target(goal)?;
+    let options: Vec<String> =
+        options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect();
+    for option in &options {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        let known = if value.is_empty() { TMPFS_FLAGS.contains(&key) } else { TMPFS_KEYS.contains(&key) };
+        if !known {
+            return Err(format!("unknown option {}, such as /run:size=64m,mode=755", step::quote(option)));
+        }
+        match key {
+            "mode" => drop(numbers::octal(value, 0o7777)?),
+            "size" if !value.ends_with('%') => drop(sizes::parse(value)?),
+            _ => {}
+        }
+    }
+    Ok(Mount::Tmpfs { target, options })
+}
+
+/// Where a mount goes, for telling whether two go to one place.
+pub(crate) fn target_of(mount: &Mount) -> &Path {
+    match mount {
+        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target,
+    }
+}
+
+/// A path of this process as an absolute one.
+pub(crate) fn absolute(path: &str, here: &Path) -> PathBuf {
+    cleaned(&here.join(path))
+}
+
+/// A place in the container: absolute, not the root itself, without `.` and `..`.
+fn target(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') {
+        return Err(format!("the target {} is not absolute, such as /data", step::quote(text)));
+    }
+    let path = cleaned(Path::new(text));
+    if path == Path::new("/") {
+        return Err("the target cannot be /, which is --rootfs, such as /data".to_owned());
+    }
+    Ok(path)
+}
+
+/// The path without `.`, `..` and double slashes, by its letters alone: Go's path.Clean, which Docker uses.
+fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(clean.pop()),
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// What the options of a bind mount say.
+#[derive(Debug, Default)]
+struct Bind {
+    read_only: bool,
+    recursive_read_only: bool,
+    writable: bool,
+    propagation: Option<String>,
+    create_source: bool,
+    options: Vec<String>,
+}
+
+impl Bind {
+    fn option(&mut self, option: &str) -> Result<(), String> {
+        match option {
+            "ro" | "readonly" => self.read_only = true,
+            "rro" => (self.read_only, self.recursive_read_only) = (true, true),
+            "rw" => self.writable = true,
+            option if PROPAGATIONS.contains(&option) && self.propagation.is_none() => {
+                self.propagation = Some(option.to_owned());
+            }
+            option if PROPAGATIONS.contains(&option) => {
+                return Err(format!("two propagations, the second is {option}"));
+            }
+            option if PLAIN.contains(&option) => self.options.push(option.to_owned()),
+            "" => return Err("an empty option, such as ./data:/data:ro".to_owned()),
+            "nocopy" => return Err("nocopy belongs to volumes, which come later".to_owned()),
+            option => {
+                return Err(format!(
+                    "unknown option {}, such as ro, rro, rshared or nosuid",
+                    step::quote(option)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn mount(self, source: PathBuf, target: PathBuf) -> Result<Mount, String> {
+        if self.writable && self.read_only {
+            return Err("both read-only and rw".to_owned());
+        }
+        if self.recursive_read_only && !self.read_only {
+            return Err("bind-recursive=readonly needs readonly too".to_owned());
+        }
+        // mount_setattr(2) makes the tree read-only once; a mount that comes in later by propagation is not.
+        let received = self.propagation.as_deref().is_some_and(|name| !name.ends_with("private"));
+        if self.recursive_read_only && received {
+            return Err(
+                "rro holds only with rprivate: mounts that come in later would be writable".to_owned()
+            );
+        }
+        Ok(Mount::Bind {
+            source,
+            target,
+            read_only: self.read_only,
+            recursive_read_only: self.recursive_read_only,
+            propagation: self.propagation,
+            create_source: self.create_source,
+            options: self.options,
+        })
+    }
+}
+
+/// The fields of one `--mount`.
+#[derive(Debug, Default)]
+struct Fields {
+    kind: Option<String>,
+    source: Option<String>,
+    target: Option<String>,
+    tmpfs: Vec<String>,
+    bind: Bind,
+    bind_only: bool,
+}
+
+impl Fields {
+    fn take(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
+        let on = || booleans::parse(value.unwrap_or("true")).map_err(|why| format!("{key}: {why}"));
+        let needed = || value.filter(|value| !value.is_empty()).ok_or_else(|| format!("{key} has no value"));
+        match key {
+            "type" => self.kind = Some(needed()?.to_ascii_lowercase()),
+            "source" | "src" => self.source = Some(needed()?.to_owned()),
+            "target" | "dst" | "destination" => self.target = Some(needed()?.to_owned()),
+            "readonly" | "ro" => self.bind.read_only = on()?,
+            "consistency" => drop(needed()?),
+            "bind-propagation" => {
+                let name = needed()?;
+                if !PROPAGATIONS.contains(&name) {
+                    return Err(format!("no such propagation {}", step::quote(name)));
+                }
+                self.bind.propagation = Some(name.to_owned());
+                self.bind_only = true;
+            }
+            "bind-recursive" => {
+                self.bind_only = true;
+                match needed()? {
+                    "enabled" | "writable" => {}
+                    "readonly" => self.bind.recursive_read_only = true,
+                    "disabled" => return Err("bind-recursive=disabled is not there yet".to_owned()),
+                    other => return Err(format!("bind-recursive knows no {}", step::quote(other))),
+                }
+            }
+            "tmpfs-size" => {
+                let bytes = sizes::parse(needed()?).map_err(|why| format!("tmpfs-size: {why}"))?;
+                self.tmpfs.push(format!("size={bytes}"));
+            }
+            "tmpfs-mode" => {
+                let mode = numbers::octal(needed()?, 0o7777).map_err(|why| format!("tmpfs-mode: {why}"))?;
+                self.tmpfs.push(format!("mode={mode:o}"));
+            }
+            "" => return Err("an empty field".to_owned()),
+            key if key.starts_with("volume-") => return Err("volumes come later".to_owned()),
+            key => return Err(format!("unknown key {}", step::quote(key))),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(source: &str, target: &str) -> Mount {
+        Mount::Bind {
+            source: source.into(),
+            target: target.into(),
+            read_only: false,
+            recursive_read_only: false,
+            propagation: None,
+            create_source: true,
+            options: vec![],
+        }
+    }
+
+    fn here() -> &'static Path {
+        Path::new("/here")
+    }
+
+    #[test]
+    fn reads_volumes() {
+        assert_eq!(volume("/a:/b", here()), Ok(bind("/a", "/b")));
+        assert_eq!(volume("./x:/b", here()), Ok(bind("/here/x", "/b")));
+        assert_eq!(volume(".:/b/", here()), Ok(bind("/here", "/b")));
+        assert_eq!(volume("../x/./y:/b/../c", here()), Ok(bind("/x/y", "/c")));
+        let Ok(Mount::Bind { read_only, recursive_read_only, propagation, options, .. }) =
+            volume("/a:/b:ro,z,rshared,nosuid", here())
+        else {
+            panic!("refused")
+        };
+        assert!(read_only && !recursive_read_only);
+        assert_eq!(propagation.as_deref(), Some("rshared"));
+        assert_eq!(options, ["z", "nosuid"]);
+        let Ok(Mount::Bind { read_only: true, recursive_read_only: true, .. }) = volume("/a:/b:rro", here())
+        else {
+            panic!("rro is recursive")
+        };
+    }
+
+    #[test]
+    fn refuses_volumes_that_say_too_little_or_too_much() {
+        let cases = [
+            (
+                "data:/data",
+                "data is a volume's name and not a path: volumes come later; bind a directory, such as ./data:/data:ro",
+            ),
+            (
+                "/data",
+                "no target; volumes without a name come later, bind a directory, such as ./data:/data:ro",
+            ),
+            ("", "no target; volumes without a name come later, bind a directory, such as ./data:/data:ro"),
+            (":/b", "no source, such as ./data:/data:ro"),
+            ("/a:", "the target '' is not absolute, such as /data"),
+            ("/a:b", "the target b is not absolute, such as /data"),
+            ("/a:/", "the target cannot be /, which is --rootfs, such as /data"),
+            ("/a:/b/..", "the target cannot be /, which is --rootfs, such as /data"),
+            ("/a:/b:ro:rw", "more than SOURCE:TARGET:OPTIONS, such as ./data:/data:ro"),
+            ("/a:/b:bogus", "unknown option bogus, such as ro, rro, rshared or nosuid"),
+            ("/a:/b:", "an empty option, such as ./data:/data:ro"),
+            ("/a:/b:ro,rw", "both read-only and rw"),
+            ("/a:/b:shared,slave", "two propagations, the second is slave"),
+            (
+                "/a:/b:rro,rshared",
+                "rro holds only with rprivate: mounts that come in later would be writable",
+            ),
+            ("/a:/b:nocopy", "nocopy belongs to volumes, which come later"),
+        ];
+        for (text, reason) in cases {
+            assert_eq!(volume(text, here()), Err(reason.to_owned()), "{text}");
+        }
+        assert!(volume("~/x:/b", here()).unwrap_err().contains("no shell expanded the ~"));
+    }
+
+    #[test]
+    fn reads_mounts() {
+        let Ok(Mount::Bind { source, target, read_only, create_source, propagation, .. }) =
+            mount("type=bind,source=./a,target=/b,readonly,bind-propagation=rslave", here())
+        else {
+            panic!("refused")
+        };
+        assert_eq!((source.as_path(), target.as_path()), (Path::new("/here/a"), Path::new("/b")));
+        assert!(read_only && !create_source);
+        assert_eq!(propagation.as_deref(), Some("rslave"));
+        let Ok(Mount::Bind { read_only: false, .. }) = mount("type=bind,src=/a,dst=/b,ro=false", here())
+        else {
+            panic!("ro=false is writable")
+        };
+        assert_eq!(
+            mount("type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=1770,ro", here()),
+            Ok(Mount::Tmpfs {
+                target: "/t".into(),
+                options: vec!["size=1048576".into(), "mode=1770".into(), "ro".into()]
+            })
+        );
+        let Ok(Mount::Bind { source, .. }) = mount(r#"type=bind,"src=/a,b",dst=/c"#, here()) else {
+            panic!("quotes keep a comma")
+        };
+        assert_eq!(source, Path::new("/a,b"));
+    }
+
+    #[test]
+    fn refuses_mounts_that_contradict_themselves() {
+        let cases = [
+            ("", "an empty field"),
+            ("src=/a,dst=/b", "volumes come later"),
+            ("type=volume,dst=/b", "volumes come later"),
+            ("type=npipe,dst=/b", "type npipe is unknown"),
+            ("type=bind,dst=/b", "no source"),
+            ("type=bind,src=/a", "no target"),
+            ("type=bind,src=,dst=/b", "src has no value"),
+            ("type=bind,src=/a,dst=b", "the target b is not absolute"),
+            ("type=bind,src=/a,dst=/", "the target cannot be /"),
+            ("type=bind,src=/a,dst=/b,bogus=1", "unknown key bogus"),
+            ("type=bind,src=/a,dst=/b,ro=maybe", "ro: neither true nor false"),
+            ("type=bind,src=/a,dst=/b,tmpfs-size=1m", "tmpfs-size and tmpfs-mode belong to type=tmpfs"),
+            ("type=bind,src=/a,dst=/b,bind-propagation=odd", "no such propagation odd"),
+            ("type=bind,src=/a,dst=/b,bind-recursive=readonly", "bind-recursive=readonly needs readonly too"),
+            ("type=tmpfs,src=/a,dst=/b", "a tmpfs has no source"),
+            ("type=tmpfs,dst=/b,bind-propagation=shared", "bind options belong to type=bind"),
+            ("type=tmpfs,dst=/b,tmpfs-size=10x", "tmpfs-size: unknown unit x"),
+            ("type=tmpfs,dst=/b,tmpfs-mode=9", "tmpfs-mode: not an octal number"),
+            ("\"type=tmpfs", "a quote that is not closed"),
+        ];
+        for (text, start) in cases {
+            let why = mount(text, here()).unwrap_err();
+            assert!(why.starts_with(start), "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn reads_tmpfs() {
+        assert_eq!(tmpfs("/t"), Ok(Mount::Tmpfs { target: "/t".into(), options: vec![] }));
+        assert_eq!(
+            tmpfs("/t:size=64m,mode=1777,noexec"),
+            Ok(Mount::Tmpfs {
+                target: "/t".into(),
+                options: vec!["size=64m".into(), "mode=1777".into(), "noexec".into()]
+            })
+        );
+        assert!(tmpfs("/t:size=50%").is_ok());
+        for text in ["", "t", "/", "/t:bogus", "/t:size", "/t:size=10x", "/t:mode=rw", "/t:ro=1", "/t:/u"] {
+            assert!(tmpfs(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Giving back what a container had, and finding what nobody gave back.
+
+use std::net::Ipv4Addr;
+
+use step::Failure;
+
+use crate::attachment::Attachment;
+use crate::error::Error;
+use crate::facts::{self, failed};
+use crate::links;
+use crate::netlink::{self, Route};
+use crate::reservation::Book;
+use crate::settings::Settings;
+use crate::small::{self, Small, bridge_subnet};
+
+/// Removes the reservations of `id`: the attachment's, or without one whatever is found. A small network goes with
+/// its last container; that takes some 22 ms, so this is for the time after the container. Again is nothing.
+///
+/// The container's links are not touched: they go with its network namespace by themselves.
+pub fn release(settings: &Settings, id: &str, attachment: Option<&Attachment>) -> Result<(), Error> {
+    let book = Book::new(settings.addresses());
+    let networks = match attachment {
+        Some(attachment) => vec![attachment.directory()],
+        None => book.networks()?,
+    };
+    for network in networks {
+        match attachment {
+            Some(attachment) => drop(book.give_back(&network, attachment.address, id)?),
+            None => {
+                for (address, owner) in book.members(&network)? {
+                    if owner.id == id {
+                        book.give_back(&network, address, id)?;
+                    }
+                }
+            }
+        }
+        if let Some(small) = Small::read(&network) {
+            small::leave(&book, small)?;
+        }
+    }
+    Ok(())
+}
+
+/// Something of ours on this host. Whether it is left over, the caller knows: it is where its owner is dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leftover {
+    /// An address.
+    Reservation {
+        /// The owner's id.
+        id: String,
+        /// The owner's name.
+        name: String,
+        /// The network's directory below `addresses`.
+        network: String,
+        /// Which.
+        address: Ipv4Addr,
+    },
+    /// The host's end of a pair, a port of one of our bridges.
+    Link {
+        /// The first eleven digits of the owner's id.
+        id_prefix: String,
+        /// Its name.
+        name: String,
+    },
+    /// A small network without a container; nobody owns it.
+    Network {
+        /// The network's directory below `addresses`.
+        network: String,
+        /// Its bridge, there or not.
+        bridge: String,
+    },
+    /// A bridge named like a small network's, with no port and of no network of ours; nobody owns it.
+    Bridge {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// All reservations, and all links of ours in this network namespace: the engine compares their ids with the living.
+pub fn leftovers(settings: &Settings) -> Result<Vec<Leftover>, Error> {
+    let book = Book::new(settings.addresses());
+    let mut found = Vec::new();
+    let mut bridges = vec![settings.bridge.clone()];
+    for network in book.networks()? {
+        let members = book.members(&network)?;
+        if let Some(small) = Small::read(&network) {
+            bridges.push(small.bridge());
+            if members.is_empty() {
+                found.push(Leftover::Network { network: network.clone(), bridge: small.bridge() });
+            }
+        }
+        found.extend(members.into_iter().map(|(address, owner)| Leftover::Reservation {
+            id: owner.id,
+            name: owner.name,
+            network: network.clone(),
+            address,
+        }));
+    }
+    let socket = open()?;
+    let links = facts::links(Route::new(&socket))?;
+    let name_of = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.as_str());
+    for link in &links {
+        let id = link.name.strip_prefix("md").filter(|id| id.len() == 11);
+        let id = id.filter(|id| id.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let master = link.master.and_then(name_of);
+        let ours = master.is_some_and(|master| bridges.iter().any(|bridge| bridge == master));
+        let name = link.name.clone();
+        match id {
+            // Another engine's containers are ports of another bridge.
+            Some(id) if ours => found.push(Leftover::Link { id_prefix: id.to_owned(), name }),
+            _ => {
+                let unused = !links.iter().any(|port| port.master == Some(link.index));
+                if bridge_subnet(&name).is_some() && unused && !bridges.contains(&name) {
+                    found.push(Leftover::Bridge { name });
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Removes something that is left over. Again is nothing.
+pub fn remove(settings: &Settings, leftover: &Leftover) -> Result<(), Error> {
+    let book = Book::new(settings.addresses());
+    let left = match leftover {
+        Leftover::Link { name, .. } | Leftover::Bridge { name } => return remove_link(name),
+        Leftover::Reservation { id, network, address, .. } => {
+            book.give_back(network, *address, id)?;
+            network
+        }
+        Leftover::Network { network, .. } => network,
+    };
+    Small::read(left).map_or(Ok(()), |small| small::leave(&book, small))
+}
+
+/// Removes a link of this network namespace, in some 22 ms; one that is not there is removed already. For repairs
+/// only: a container's links go with its network namespace.
+pub fn remove_link(name: &str) -> Result<(), Error> {
+    let socket = open()?;
+    links::delete(Route::new(&socket), name)
+        .map_err(|refusal| Error::Kernel(failed("network.remove", name, refusal)))
+}
+
+fn open() -> Result<std::os::fd::OwnedFd, Error> {
+    netlink::open().map_err(|error| Failure::new("network.release", "the route socket", error).into())
+}

@@ -1,0 +1,403 @@
+//! The book of addresses: one symbolic link for each, `addresses/<network>/<a.b.c.d>` -> its owner.
+//!
+//! symlink(2) is atomic and fails where the name is taken, so that no lock is needed to take a free address. A link
+//! whose owner is dead is stale; replacing and removing links is done under the lock `addresses/lock`, for some
+//! microseconds, so that nobody removes what has just become another's. A network's directory can only be removed
+//! empty, and no link can be made in a removed one: that is how the last member and a new one are kept apart.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::owner::Owner;
+use crate::subnet::Subnet;
+
+/// How many addresses are tried one by one before the directory is read as a whole.
+const PROBES: u32 = 32;
+
+/// Held while a link is replaced or removed.
+const LINKS: &str = "lock";
+/// Held while a network is made or removed.
+pub(crate) const NETWORKS: &str = "networks.lock";
+
+/// What came of asking for an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It is reserved now, or was already.
+    Ours,
+    /// It is a living container's.
+    Theirs(Owner),
+    /// The network's directory is not there.
+    NoNetwork,
+}
+
+/// Who asks, and how to find out who lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Claimant<'a> {
+    pub(crate) owner: &'a Owner,
+    pub(crate) is_alive: &'a dyn Fn(&str) -> bool,
+}
+
+/// The reservations of one engine: the directory `addresses`.
+#[derive(Debug, Clone)]
+pub(crate) struct Book {
+    root: PathBuf,
+}
+
+/// A lock, held until it is dropped. The kernel lets go of a dead process's.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: OwnedFd,
+}
+
+impl Book {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(crate) fn directory(&self, network: &str) -> PathBuf {
+        self.root.join(network)
+    }
+
+    /// Waits for a lock of this book.
+    pub(crate) fn lock(&self, which: &str) -> Result<Lock, Error> {
+        let path = self.root.join(which);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let open = || rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
+        let file = match open() {
+            Err(Errno::NOENT) => {
+                make_all(&self.root)?;
+                open()
+            }
+            other => other,
+        };
+        let file = file.map_err(file_error("open", &path))?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
+            .map_err(file_error("lock", &path))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// Reserves this address for the claimant, whose id may have it already; a dead owner's is taken over.
+    pub(crate) fn claim(&self, network: &str, address: Ipv4Addr, by: Claimant<'_>) -> Result<Claim, Error> {
+        let path = self.directory(network).join(address.to_string());
+        loop {
+            match write_link(&by.owner.text(), &path) {
+                Ok(()) => return Ok(Claim::Ours),
+                Err(Errno::NOENT) => return Ok(Claim::NoNetwork),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(file_error("create", &path)(errno)),
+            }
+            // Whoever had it may have let go of it meanwhile: then it is asked for again.
+            let Some(text) = read_link(&path)? else { continue };
+            let owner = Owner::read(&text);
+            if owner.id == by.owner.id {
+                return Ok(Claim::Ours);
+            }
+            if (by.is_alive)(&owner.id) {
+                return Ok(Claim::Theirs(owner));
+            }
+            if self.take_over(&path, &text, by.owner)? {
+                return Ok(Claim::Ours);
+            }
+        }
+    }
+
+    /// Replaces the stale link `path` if it still says `stale`.
+    fn take_over(&self, path: &Path, stale: &str, owner: &Owner) -> Result<bool, Error> {
+        let _lock = self.lock(LINKS)?;
+        if read_link(path)?.as_deref() != Some(stale) {
+            return Ok(false);
+        }
+        // One fixed name, under the lock: whoever dies here leaves one file behind and not many.
+        let new = self.root.join(".new");
+        remove_file(&new)?;
+        write_link(&owner.text(), &new).map_err(file_error("create", &new))?;
+        fs::rename(&new, path).map_err(file_error("replace", path))?;
+        Ok(true)
+    }
+
+    /// Reserves some free address of `subnet`, but `gateway`; none where all are taken by the living.
+    ///
+    /// The id says where the search begins: containers are spread over the network, hardly ever meet, and get the
+    /// same address again when they start again.
+    pub(crate) fn claim_any(
+        &self,
+        network: &str,
+        subnet: Subnet,
+        gateway: Ipv4Addr,
+        by: Claimant<'_>,
+    ) -> Result<Option<Ipv4Addr>, Error> {
+        let (first, usable) = (subnet.first().to_bits(), subnet.usable());
+        let start = hash(&by.owner.id) % usable.max(1);
+        let nth = |n: u32| {
+            let offset = (u64::from(start) + u64::from(n)) % u64::from(usable);
+            Ipv4Addr::from_bits(first + offset as u32)
+        };
+        let text = by.owner.text();
+        let directory = self.directory(network);
+        let mut taken = HashSet::new();
+        for n in 0..usable {
+            if n == PROBES {
+                taken = members(&directory)?.into_iter().map(|(address, _)| address).collect();
+            }
+            let address = nth(n);
+            if address == gateway || taken.contains(&address) {
+                continue;
+            }
+            let path = directory.join(address.to_string());
+            let mut wrote = write_link(&text, &path);
+            if wrote == Err(Errno::NOENT) {
+                make_all(&directory)?;
+                wrote = write_link(&text, &path);
+            }
+            match wrote {
+                Ok(()) => return Ok(Some(address)),
+                Err(Errno::EXIST)
+                    if read_link(&path)?.is_some_and(|text| Owner::read(&text).id == by.owner.id) =>
+                {
+                    return Ok(Some(address));
+                }
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(file_error("create", &path)(errno)),
+            }
+        }
+        // Nothing is free: is somebody dead?
+        for (address, _) in members(&directory)? {
+            let inside = subnet.contains(address) && address != gateway;
+            if inside && self.claim(network, address, by)? == Claim::Ours {
+                return Ok(Some(address));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes the reservation of `address` if it is `id`'s; true where it was.
+    pub(crate) fn give_back(&self, network: &str, address: Ipv4Addr, id: &str) -> Result<bool, Error> {
+        let path = self.directory(network).join(address.to_string());
+        // Looked at first without the lock: mostly there is nothing to do for a second release.
+        if read_link(&path)?.is_none_or(|text| Owner::read(&text).id != id) {
+            return Ok(false);
+        }
+        let _lock = self.lock(LINKS)?;
+        if read_link(&path)?.is_none_or(|text| Owner::read(&text).id != id) {
+            return Ok(false);
+        }
+        remove_file(&path)?;
+        Ok(true)
+    }
+
+    /// The reservations of a network; none where there is no such network.
+    pub(crate) fn members(&self, network: &str) -> Result<Vec<(Ipv4Addr, Owner)>, Error> {
+        members(&self.directory(network))
+    }
+
+    /// The networks' directories.
+    pub(crate) fn networks(&self) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        for entry in entries(&self.root)? {
+            let entry = entry.map_err(file_error("read", &self.root))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Makes a network's directory.
+    pub(crate) fn make(&self, network: &str) -> Result<(), Error> {
+        make_all(&self.directory(network))
+    }
+
+    /// Removes a network's directory if there is no reservation in it; true where it is gone.
+    pub(crate) fn remove_empty(&self, network: &str) -> Result<bool, Error> {
+        let path = self.directory(network);
+        match rustix::fs::rmdir(&path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(errno) => Err(file_error("remove", &path)(errno)),
+        }
+    }
+
+    /// The subnet once chosen for the default network on `bridge`.
+    pub(crate) fn remembered(&self, bridge: &str) -> Result<Option<Subnet>, Error> {
+        Ok(read_link(&self.memory(bridge))?.and_then(|text| text.parse().ok()))
+    }
+
+    /// Remembers it. Under the lock [`NETWORKS`].
+    pub(crate) fn remember(&self, bridge: &str, subnet: Subnet) -> Result<(), Error> {
+        let (new, path) = (self.root.join(".subnet"), self.memory(bridge));
+        remove_file(&new)?;
+        write_link(&subnet.to_string(), &new).map_err(file_error("create", &new))?;
+        fs::rename(&new, &path).map_err(file_error("replace", &path))
+    }
+
+    fn memory(&self, bridge: &str) -> PathBuf {
+        self.root.join(format!("{bridge}@subnet"))
+    }
+}
+
+fn members(directory: &Path) -> Result<Vec<(Ipv4Addr, Owner)>, Error> {
+    let mut members = Vec::new();
+    for entry in entries(directory)? {
+        let entry = entry.map_err(file_error("read", directory))?;
+        let Some(address) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if let Some(text) = read_link(&entry.path())? {
+            members.push((address, Owner::read(&text)));
+        }
+    }
+    members.sort_by_key(|(address, _)| *address);
+    Ok(members)
+}
+
+/// What is in a directory; nothing where there is none.
+fn entries(directory: &Path) -> Result<impl Iterator<Item = io::Result<fs::DirEntry>>, Error> {
+    match fs::read_dir(directory) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(file_error("read", directory)(error)),
+    }
+}
+
+fn make_all(directory: &Path) -> Result<(), Error> {
+    fs::create_dir_all(directory).map_err(file_error("create", directory))
+}
+
+fn write_link(text: &str, path: &Path) -> Result<(), Errno> {
+    rustix::io::retry_on_intr(|| rustix::fs::symlink(text, path))
+}
+
+fn read_link(path: &Path) -> Result<Option<String>, Error> {
+    match rustix::fs::readlink(path, Vec::new()) {
+        Ok(text) => Ok(Some(text.to_string_lossy().into_owned())),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(file_error("read", path)(errno)),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match rustix::fs::unlink(path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(file_error("remove", path)(errno)),
+    }
+}
+
+fn file_error<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { action, path, source: source.into() }
+}
+
+/// FNV-1a: spreads ids that differ in any digit.
+fn hash(id: &str) -> u32 {
+    id.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const NET: Subnet = Subnet::of(Ipv4Addr::new(10, 0, 0, 0), 29);
+    const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+    fn book(test: &str) -> Book {
+        Book::new(std::env::temp_dir().join(format!("minidocker-book-{}-{test}", std::process::id())))
+    }
+
+    fn id(n: usize) -> Owner {
+        Owner::new(&format!("{n:064x}"), &format!("c{n}")).unwrap()
+    }
+
+    fn any(book: &Book, n: usize, is_alive: &dyn Fn(&str) -> bool) -> Option<Ipv4Addr> {
+        book.claim_any("net", NET, HOST, Claimant { owner: &id(n), is_alive }).unwrap()
+    }
+
+    #[test]
+    fn gives_out_every_address_once_and_a_dead_ones_again() {
+        let book = book("all");
+        let mut given: Vec<_> = (0..5).map(|n| any(&book, n, &|_| true).unwrap()).collect();
+        assert_eq!(any(&book, 3, &|_| true), Some(given[3]), "an id that has an address gets it again");
+        assert_eq!(
+            any(&book, 5, &|_| true),
+            None,
+            "the host's, the network's and the broadcast address stay"
+        );
+        let dead = id(2).id;
+        assert_eq!(any(&book, 5, &|id| id != dead), Some(given[2]));
+        assert!(!book.give_back("net", given[2], &dead).unwrap(), "it is another's now");
+        assert!(book.give_back("net", given[2], &id(5).id).unwrap());
+        assert_eq!(any(&book, 6, &|_| true), Some(given[2]));
+        given.sort();
+        assert_eq!(given, (2..7).map(|n| Ipv4Addr::new(10, 0, 0, n)).collect::<Vec<_>>());
+        fs::remove_dir_all(&book.root).unwrap();
+    }
+
+    #[test]
+    fn one_of_many_takes_over() {
+        let book = book("stale");
+        let address = Ipv4Addr::new(10, 0, 0, 3);
+        let dead = id(999);
+        book.make("net").unwrap();
+        assert_eq!(
+            book.claim("net", address, Claimant { owner: &dead, is_alive: &|_| true }).unwrap(),
+            Claim::Ours
+        );
+        let winners = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for n in 0..16 {
+                let (book, dead, winners) = (&book, &dead, &winners);
+                scope.spawn(move || {
+                    let is_alive = |id: &str| id != dead.id;
+                    let owner = id(n);
+                    match book.claim("net", address, Claimant { owner: &owner, is_alive: &is_alive }).unwrap()
+                    {
+                        Claim::Ours => drop(winners.fetch_add(1, Ordering::Relaxed)),
+                        claim => assert!(matches!(claim, Claim::Theirs(owner) if owner.id != dead.id)),
+                    }
+                });
+            }
+        });
+        assert_eq!(winners.into_inner(), 1);
+        assert_eq!(book.members("net").unwrap().len(), 1);
+        fs::remove_dir_all(&book.root).unwrap();
+    }
+
+    #[test]
+    fn finds_the_last_free_address_of_a_crowded_network() {
+        let book = book("crowd");
+        let net = Subnet::of(Ipv4Addr::new(10, 0, 0, 0), 22);
+        book.make("net").unwrap();
+        let free = Ipv4Addr::new(10, 0, 2, 77);
+        for bits in net.first().to_bits()..=net.last().to_bits() {
+            let address = Ipv4Addr::from_bits(bits);
+            if address != free && address != HOST {
+                write_link(&id(bits as usize).text(), &book.directory("net").join(address.to_string()))
+                    .unwrap();
+            }
+        }
+        let claimant = Claimant { owner: &id(7), is_alive: &|_| true };
+        assert_eq!(book.claim_any("net", net, HOST, claimant).unwrap(), Some(free));
+        fs::remove_dir_all(&book.root).unwrap();
+    }
+
+    #[test]
+    fn a_network_is_removed_empty_or_not_at_all() {
+        let book = book("remove");
+        book.make("net").unwrap();
+        let address = any(&book, 1, &|_| true).unwrap();
+        assert!(!book.remove_empty("net").unwrap());
+        book.give_back("net", address, &id(1).id).unwrap();
+        assert!(book.remove_empty("net").unwrap() && book.remove_empty("net").unwrap());
+        let claim = book.claim("net", address, Claimant { owner: &id(1), is_alive: &|_| true });
+        assert_eq!(claim.unwrap(), Claim::NoNetwork);
+        fs::remove_dir_all(&book.root).unwrap();
+    }
+}

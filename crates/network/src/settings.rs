@@ -1,0 +1,63 @@
+//! What the caller says: where reservations live, which bridge, which network a container wants.
+
+use std::path::PathBuf;
+
+use crate::error::Error;
+use crate::subnet::{IpRequest, Subnet};
+
+/// Where things are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The engine's run state, `/run/minidocker`; reservations are files in `addresses` below it. On a file system
+    /// that a reboot empties, as the links are.
+    pub run_dir: PathBuf,
+    /// The bridge of the default network, `minidocker0`. Two engines on one host each need a bridge of their own.
+    pub bridge: String,
+    /// The user's choice of the default network's subnet; none takes the bridge's, or a free one.
+    pub subnet: Option<Subnet>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { run_dir: PathBuf::from("/run/minidocker"), bridge: "minidocker0".to_owned(), subnet: None }
+    }
+}
+
+impl Settings {
+    /// Where the reservations are: one directory for each network.
+    pub(crate) fn addresses(&self) -> PathBuf {
+        self.run_dir.join("addresses")
+    }
+
+    /// The bridge's name becomes a file's name too.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let name = &self.bridge;
+        if name.is_empty() || name.len() > 15 || name.starts_with('.') || !name.chars().all(fits) {
+            return Err(Error::BridgeName { name: name.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// What a container's network is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// A network namespace with loopback alone.
+    None,
+    /// The host's network namespace: nothing to do.
+    Host,
+    /// Another container's network namespace: nothing to do.
+    Join,
+    /// A link into a bridge.
+    Bridge(BridgeRequest),
+}
+
+/// What of a bridged container's network the user chose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BridgeRequest {
+    /// `--ip`: the address; outside of the default network it brings a small network of its own.
+    pub ip: Option<IpRequest>,
+    /// `--mac-address`; none derives it from the address.
+    pub mac: Option<[u8; 6]>,
+}

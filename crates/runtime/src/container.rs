@@ -1,0 +1,69 @@
+//! What the runtime is given: the specification, and the steps that other rooms planned for this container.
+
+use std::path::PathBuf;
+
+use oci::spec::Spec;
+use step::Steps;
+use sys::seccomp::{Flags, Instruction};
+
+/// A container to be planned.
+#[derive(Debug)]
+pub struct Container {
+    /// Its id: 64 hex digits.
+    pub id: String,
+    /// The OCI specification.
+    pub spec: Spec,
+    /// How its root file system comes to be.
+    pub root: RootSteps,
+    /// Its control groups.
+    pub groups: GroupSteps,
+    /// Its network.
+    pub network: NetworkSteps,
+    /// The system call filter, compiled.
+    pub filter: Option<(Vec<Instruction>, Flags)>,
+    /// A small init as PID 1.
+    pub init: bool,
+}
+
+/// The root file system, as the storage room planned it.
+#[derive(Debug, Default)]
+pub struct RootSteps {
+    /// Leave a detached mount in the context.
+    pub mount: Steps,
+    /// Further mounts below it, once it is attached.
+    pub below: Steps,
+    /// An existing directory of the host to attach it to, in the container's own mount namespace.
+    pub at: PathBuf,
+}
+
+/// The control groups, as the cgroup room planned them.
+#[derive(Debug, Default)]
+pub struct GroupSteps {
+    /// Make the groups and write their limits: the monitor.
+    pub create: Steps,
+    /// Version 2: the directory that init is cloned into.
+    pub into: Option<PathBuf>,
+    /// Version 1: init joins.
+    pub join: Steps,
+    /// The same files opened beforehand by the monitor, where init has no rights of its own on them.
+    pub join_by_monitor: bool,
+    /// What the container sees below /sys/fs/cgroup on version 1: a name and a directory of the host for each.
+    pub view: Vec<(String, PathBuf)>,
+}
+
+/// The network, as the network room planned it.
+#[derive(Debug, Default)]
+pub struct NetworkSteps {
+    /// The monitor: what must exist on the host.
+    pub host: Steps,
+    /// The monitor, once init has its network namespace.
+    pub beside: Steps,
+    /// Init, in its namespace.
+    pub loopback: Steps,
+    /// Init, once `beside` is done.
+    pub inside: Steps,
+    /// The monitor, once `inside` is done and before the program begins.
+    pub settled: Steps,
+    /// The name that the shell script gives to the network namespace.
+    pub script_name: String,
+}

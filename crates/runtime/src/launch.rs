@@ -1,0 +1,322 @@
+//! The launch: two processes, one socket, an ordered list of meeting points.
+//!
+//! ```text
+//!  monitor                                   init (PID 1 of the container)
+//!  ───────                                   ─────────────────────────────
+//!  groups (version 2)
+//!  clone3 ───────────────────────────────▶   dies with the monitor from here on
+//!  id maps            ── Mapped ─────────▶   becomes root of its user namespace     (own user namespace only)
+//!  root, idmapped     ── Rooted + mount ─▶                                          (own user namespace only)
+//!  groups (version 1) ── Grouped ──▶  ┐      unshare: network
+//!                     ◀──────── Isolated ──  unshare: mount, UTS, IPC, time
+//!  bridge, veth       ── Linked ────▶ │      root, /proc, /sys, /dev, …
+//!                                     ├──▶   joins its groups, unshare: cgroup
+//!                     ◀─ Terminal + pty ──   opens its terminal                     (-t only)
+//!                                     └──▶   address, route, up
+//!                     ◀─────── Addressed ──
+//!  waits for the port ── Settled ─────────▶  limits, masks, pivot; user, capabilities, filter
+//!                     ◀─────────── Ready ──
+//!                     ◀─── end of file ───   execve: the sealed stub, then the program
+//! ```
+//!
+//! Each meeting is one `Tell` on one side and one `Await` with the same name on the other; `plan` has a test that both
+//! lists agree. A wrong message is an error, and so is a dead init: nothing waits for ever, because the kernel closes
+//! the socket of whoever dies.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
+use step::{Actor, Context, Failure, Record, Trace};
+use sys::process::Fork;
+
+use crate::message::{Line, Message};
+use crate::plan::{Entry, Plan, Point};
+use crate::program;
+
+/// The container's ends of its standard streams; a container with a terminal has none.
+#[derive(Debug)]
+pub struct Stdio {
+    /// Descriptor 0.
+    pub stdin: OwnedFd,
+    /// Descriptor 1.
+    pub stdout: OwnedFd,
+    /// Descriptor 2.
+    pub stderr: OwnedFd,
+}
+
+/// A container whose program runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Its first process, as the monitor's pid namespace numbers it.
+    pub pid: i32,
+    /// The same, safe from reuse of the number.
+    pub pidfd: OwnedFd,
+    /// The monitor's end of its terminal.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Performs a plan. The caller has one thread, and is the parent of the container's first process afterwards.
+///
+/// `cloned` is told the pid as soon as there is one: who finds what is left of us must know whom to look for.
+/// On failure init is dead and reaped; what the steps made is found by the container's id.
+pub fn launch(
+    plan: &Plan,
+    stdio: Option<Stdio>,
+    trace: &mut Trace,
+    cloned: &mut dyn FnMut(i32) -> Result<(), Failure>,
+) -> Result<Running, Failure> {
+    let mut context = Context::default();
+    trace.perform_all(&plan.before, &mut context)?;
+    let (ours, theirs) = Line::pair().map_err(|errno| Failure::new("launch.socket", "socketpair", errno))?;
+    let start = Instant::now();
+    let fork = plan.clone.perform(&mut context)?;
+    let Fork::Parent(pid, pidfd) = fork else {
+        drop(ours);
+        init(plan, &theirs, stdio, context, trace.is_on());
+    };
+    drop((theirs, stdio));
+    trace.push(Record { took: Some(start.elapsed()), ..Record::planned(Actor::Monitor, &plan.clone) });
+    context.init = Some(pid);
+    let mut side = Monitor { plan, line: ours, trace, context, terminal: None, last: None, suspicion: None };
+    match cloned(pid).and_then(|()| side.run()) {
+        Ok(()) => Ok(Running { pid, pidfd, terminal: side.terminal }),
+        Err(failure) => {
+            let _ = sys::signal::send(&pidfd, 9);
+            let ended = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            Err(side.explain(failure, ended.ok().flatten().and_then(|status| status.terminating_signal())))
+        }
+    }
+}
+
+/// The step of a failure that only says that init is gone; [`Monitor::explain`] finds better words.
+const GONE: &str = "launch.init";
+
+struct Monitor<'a> {
+    plan: &'a Plan,
+    line: Line,
+    trace: &'a mut Trace,
+    context: Context,
+    terminal: Option<OwnedFd>,
+    /// The last sign of life of init.
+    last: Option<String>,
+    suspicion: Option<Failure>,
+}
+
+impl Monitor<'_> {
+    fn run(&mut self) -> Result<(), Failure> {
+        for entry in &self.plan.monitor {
+            match entry {
+                Entry::Do(step) => self.trace.perform(step.as_ref(), &mut self.context)?,
+                Entry::Tell(point) => self.tell(*point)?,
+                Entry::Await(point) => self.wait_for(*point)?,
+            }
+        }
+        self.wait_for_exec()
+    }
+
+    fn tell(&mut self, point: Point) -> Result<(), Failure> {
+        let message = Message::Reached(point);
+        let sent = match (&self.context.root, point) {
+            (Some(root), Point::Rooted) => self.line.send_with(&message, root.as_fd()),
+            _ => self.line.send(&message),
+        };
+        match sent {
+            // It died; what it said before is still to be read.
+            Err(Errno::PIPE | Errno::CONNRESET) => self.wait_for(point),
+            result => result.map_err(|errno| Failure::new("launch.tell", point.name(), errno)),
+        }
+    }
+
+    fn wait_for(&mut self, point: Point) -> Result<(), Failure> {
+        loop {
+            match self.next(point.name())? {
+                Some((Message::Reached(reached), fd)) if reached == point => {
+                    self.last = Some(format!("meeting point {}", point.name()));
+                    if point == Point::Terminal {
+                        self.terminal = fd;
+                    }
+                    return Ok(());
+                }
+                Some((Message::Suspects(failure), _)) => self.suspicion = Some(failure),
+                Some((message, _)) => {
+                    return Err(Failure::because(
+                        "launch.wait",
+                        point.name(),
+                        format!("unexpected {message:?}"),
+                    ));
+                }
+                None => return Err(Failure::because(GONE, point.name(), "is gone")),
+            }
+        }
+    }
+
+    /// The next message that is not of the trace.
+    fn next(&mut self, target: &str) -> Result<Option<(Message, Option<OwnedFd>)>, Failure> {
+        loop {
+            match self.line.receive().map_err(|errno| Failure::new("launch.wait", target, errno))? {
+                Some((Message::Took { index, nanos }, _)) => self.record(index, nanos),
+                Some((Message::Failed(failure), _)) => return Err(failure),
+                other => return Ok(other),
+            }
+        }
+    }
+
+    fn record(&mut self, index: u16, nanos: u64) {
+        if let Some(Entry::Do(step)) = self.plan.init.get(usize::from(index)) {
+            self.last = Some(format!("step {}", step.id()));
+            let took = Some(Duration::from_nanos(nanos));
+            self.trace.push(Record { took, ..Record::planned(Actor::Init, step.as_ref()) });
+        }
+    }
+
+    /// The socket is close-on-exec: its end means that the program runs (or that init died on its last step, which
+    /// its exit will tell).
+    fn wait_for_exec(&mut self) -> Result<(), Failure> {
+        let start = Instant::now();
+        match self.next("execve")? {
+            None => {
+                let took = Some(start.elapsed());
+                self.trace.push(Record { took, ..Record::planned(Actor::Init, &self.plan.program) });
+                Ok(())
+            }
+            Some((Message::ExecFailed(errno), _)) => {
+                Err(self.plan.program.refused(errno, self.suspicion.take()))
+            }
+            Some((message, _)) => {
+                Err(Failure::because("launch.wait", "execve", format!("unexpected {message:?}")))
+            }
+        }
+    }
+
+    /// Says of a dead init what killed it and where.
+    fn explain(&self, failure: Failure, signal: Option<i32>) -> Failure {
+        if failure.step != GONE {
+            return failure;
+        }
+        let place = self.last.as_deref().unwrap_or("its start");
+        let how = match signal {
+            Some(signal) => format!("was killed by signal {signal}"),
+            None => "ended".to_owned(),
+        };
+        let failure =
+            Failure::because(GONE, self.plan.id.clone(), format!("the container's init {how} after {place}"));
+        match signal {
+            Some(9) => failure
+                .hint("if the memory limit is very small, the start itself does not fit: raise --memory"),
+            _ => failure,
+        }
+    }
+}
+
+/// The container's first process, from the clone to execve(2).
+fn init(plan: &Plan, line: &Line, stdio: Option<Stdio>, context: Context, traced: bool) -> ! {
+    let mut side = Init { line, context, traced };
+    let failure = match side.run(plan, stdio) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    };
+    // If the monitor is gone there is nobody left to tell.
+    let _ = line.send(&Message::Failed(failure));
+    sys::process::exit_now(1)
+}
+
+struct Init<'a> {
+    line: &'a Line,
+    context: Context,
+    traced: bool,
+}
+
+impl Init<'_> {
+    fn run(&mut self, plan: &Plan, stdio: Option<Stdio>) -> Result<std::convert::Infallible, Failure> {
+        if let Some(stdio) = stdio {
+            take_streams(&stdio, plan.program.owner)
+                .map_err(|errno| Failure::new("process.streams", "dup2", errno))?;
+        }
+        sys::signal::reset_dispositions();
+        sys::signal::Signals::none()
+            .block()
+            .map_err(|error| Failure::new("process.signals", "sigprocmask", error))?;
+        for (index, entry) in plan.init.iter().enumerate() {
+            match entry {
+                Entry::Do(step) if self.traced => {
+                    let start = Instant::now();
+                    step.perform(&mut self.context)?;
+                    let nanos = start.elapsed().as_nanos() as u64;
+                    self.send(&Message::Took { index: index as u16, nanos });
+                }
+                Entry::Do(step) => step.perform(&mut self.context)?,
+                Entry::Tell(point) => self.tell(*point),
+                Entry::Await(point) => self.wait_for(*point)?,
+            }
+        }
+        self.execute(&plan.program)
+    }
+
+    /// A monitor that is gone does not read; init ends at its next wait.
+    fn send(&self, message: &Message) {
+        let _ = self.line.send(message);
+    }
+
+    fn tell(&self, point: Point) {
+        match (&self.context.terminal, point) {
+            (Some(terminal), Point::Terminal) => {
+                let _ = self.line.send_with(&Message::Reached(point), terminal.master.as_fd());
+            }
+            _ => self.send(&Message::Reached(point)),
+        }
+    }
+
+    fn wait_for(&mut self, point: Point) -> Result<(), Failure> {
+        match self.line.receive().map_err(|errno| Failure::new("launch.wait", point.name(), errno))? {
+            Some((Message::Reached(reached), fd)) if reached == point => {
+                if point == Point::Rooted {
+                    self.context.root = fd;
+                }
+                Ok(())
+            }
+            Some((message, _)) => {
+                Err(Failure::because("launch.wait", point.name(), format!("unexpected {message:?}")))
+            }
+            None => sys::process::exit_now(1),
+        }
+    }
+
+    /// The stub keeps the host's binary out of reach (see `stub`); of the descriptors only 0, 1, 2 and for a moment
+    /// the socket go with it.
+    fn execute(&mut self, program: &program::Program) -> Result<std::convert::Infallible, Failure> {
+        let found = program.find()?;
+        if let Some(suspicion) = &found.suspicion {
+            self.send(&Message::Suspects(suspicion.clone()));
+        }
+        self.send(&Message::Reached(Point::Ready));
+        let failed = |error: std::io::Error| Failure::new("exec.stub", found.path.to_string_lossy(), error);
+        let stub = crate::stub::sealed().map_err(failed)?;
+        sys::process::close_on_exec_from(3).map_err(failed)?;
+        rustix::io::fcntl_setfd(self.line, rustix::io::FdFlags::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        let args: Vec<CString> =
+            crate::stub::arguments(self.line.as_fd().as_raw_fd(), program.init, &found.path, &program.args);
+        Err(failed(sys::process::execve_fd(&stub, &args, &program.env)))
+    }
+}
+
+/// Descriptors 0, 1, 2, owned by the program's user, who may open them again by /dev/stdout.
+fn take_streams(stdio: &Stdio, owner: u32) -> Result<(), Errno> {
+    rustix::stdio::dup2_stdin(&stdio.stdin)?;
+    rustix::stdio::dup2_stdout(&stdio.stdout)?;
+    rustix::stdio::dup2_stderr(&stdio.stderr)?;
+    if owner != 0 {
+        let user = rustix::fs::Uid::from_raw(owner);
+        for stream in [&stdio.stdin, &stdio.stdout, &stdio.stderr] {
+            // Pipes only: a change to /dev/null would be a change to the host's.
+            if FileType::from_raw_mode(rustix::fs::fstat(stream)?.st_mode) == FileType::Fifo {
+                rustix::fs::fchown(stream, Some(user), None)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! The one protocol between the monitor and init: a packet socket, a tag and a few bytes, sometimes a descriptor.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use step::Failure;
+
+use crate::plan::Point;
+
+/// What is said over the socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// This side has reached a meeting point.
+    Reached(Point),
+    /// Init took a step of its list; nanoseconds. Sent only while a trace is kept.
+    Took { index: u16, nanos: u64 },
+    /// Init could not take a step, and is gone.
+    Failed(Failure),
+    /// If the kernel does not know the program's format, this is the likely reason.
+    Suspects(Failure),
+    /// The stub could not execute the program: an error number.
+    ExecFailed(i32),
+}
+
+impl Message {
+    fn encode(&self) -> Vec<u8> {
+        let json = |tag: u8, failure: &Failure| {
+            let mut bytes = vec![tag];
+            // A Failure is strings and a number: writing it as JSON cannot fail.
+            bytes.extend(serde_json::to_vec(failure).unwrap_or_default());
+            bytes
+        };
+        match self {
+            Self::Reached(point) => vec![b'P', *point as u8],
+            Self::Took { index, nanos } => {
+                let mut bytes = vec![b'S'];
+                bytes.extend(index.to_ne_bytes());
+                bytes.extend(nanos.to_ne_bytes());
+                bytes
+            }
+            Self::Failed(failure) => json(b'F', failure),
+            Self::Suspects(failure) => json(b'D', failure),
+            Self::ExecFailed(errno) => {
+                let mut bytes = vec![b'E'];
+                bytes.extend(errno.to_ne_bytes());
+                bytes
+            }
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (tag, rest) = bytes.split_first()?;
+        Some(match tag {
+            b'P' => Self::Reached(Point::from_byte(*rest.first()?)?),
+            b'S' => Self::Took {
+                index: u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?),
+                nanos: u64::from_ne_bytes(rest.get(2..10)?.try_into().ok()?),
+            },
+            b'F' => Self::Failed(serde_json::from_slice(rest).ok()?),
+            b'D' => Self::Suspects(serde_json::from_slice(rest).ok()?),
+            b'E' => Self::ExecFailed(i32::from_ne_bytes(rest.get(..4)?.try_into().ok()?)),
+            _ => return None,
+        })
+    }
+}
+
+/// One end of the socket.
+#[derive(Debug)]
+pub(crate) struct Line(OwnedFd);
+
+/// The largest message: a failure with its texts.
+const LARGEST: usize = 16 * 1024;
+
+impl Line {
+    /// Both ends, close-on-exec.
+    pub(crate) fn pair() -> Result<(Self, Self), Errno> {
+        let (a, b) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// Sends a message. A plain write(2): the strictest filters leave that open.
+    pub(crate) fn send(&self, message: &Message) -> Result<(), Errno> {
+        let mut bytes = message.encode();
+        bytes.truncate(LARGEST);
+        rustix::io::write(&self.0, &bytes).map(drop)
+    }
+
+    /// Sends a message with a descriptor, unix(7) SCM_RIGHTS.
+    pub(crate) fn send_with(&self, message: &Message, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = [fd];
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        let bytes = message.encode();
+        rustix::net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// The next message, with its descriptor if it has one; none when the other side is gone.
+    pub(crate) fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>, Errno> {
+        let mut bytes = vec![0; LARGEST];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let read = loop {
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            match rustix::net::recvmsg(&self.0, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Ok(None),
+                result => break result?.bytes,
+            }
+        };
+        if read == 0 {
+            return Ok(None);
+        }
+        let fd = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        });
+        let message = Message::decode(&bytes[..read]).ok_or(Errno::BADMSG)?;
+        Ok(Some((message, fd)))
+    }
+}
+
+impl AsFd for Line {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_arrives_as_it_was_sent() {
+        let (a, b) = Line::pair().unwrap();
+        let failure = Failure::because("exec.find", "/bin/x", "is not there").hint("put it there");
+        for message in [
+            Message::Reached(Point::Linked),
+            Message::Took { index: 513, nanos: u64::MAX },
+            Message::Failed(failure.clone()),
+            Message::Suspects(failure),
+            Message::ExecFailed(8),
+        ] {
+            a.send(&message).unwrap();
+            assert_eq!(b.receive().unwrap().unwrap().0, message);
+        }
+        let (read, _write) = rustix::pipe::pipe().unwrap();
+        a.send_with(&Message::Reached(Point::Terminal), read.as_fd()).unwrap();
+        assert!(b.receive().unwrap().unwrap().1.is_some());
+        drop(a);
+        assert!(b.receive().unwrap().is_none());
+    }
+}

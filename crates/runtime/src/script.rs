@@ -1,0 +1,120 @@
+//! `--explain=shell`: the plan as a script of plain commands that builds the same container by hand.
+
+use std::fmt::Write as _;
+
+use step::{Shell, Step, quote};
+
+use crate::plan::{Entry, Plan};
+use crate::steps::namespaces::{IdRange, Kind};
+
+/// The whole script. `prepare` are the steps that come before the runtime's plan (the root file system's
+/// directories), `clean` the lines that take everything down again.
+pub fn script(plan: &Plan, prepare: &[Box<dyn Step>], clean: &[String]) -> String {
+    let mut out = String::from(HEAD);
+    section(&mut out, "the host's side: directories, control groups");
+    for step in prepare.iter().chain(&plan.before) {
+        lines(&mut out, step.as_ref(), "");
+    }
+    if let Some(name) = &plan.script.network {
+        section(&mut out, "the network: a namespace with a name, so that both sides can refer to it");
+        let _ = writeln!(out, "ip netns add {name}");
+    }
+    for entry in &plan.monitor {
+        if let Entry::Do(step) = entry {
+            lines(&mut out, step.as_ref(), "");
+        }
+    }
+    section(&mut out, "what takes it all down again when this script ends");
+    out.push_str("cleanup() {\n  set +e\n");
+    for line in clean {
+        let _ = writeln!(out, "  {line}");
+    }
+    if let Some(name) = &plan.script.network {
+        let _ = writeln!(out, "  ip netns del {name}");
+    }
+    out.push_str("  umount -l \"$ROOT\" 2>/dev/null; rmdir \"$ROOT\"\n}\ntrap cleanup EXIT\n");
+    section(&mut out, "the container's first process");
+    out.push_str("cat > \"$ROOT.init\" <<'INIT'\nset -eu\n");
+    for entry in &plan.init {
+        if let Entry::Do(step) = entry {
+            lines(&mut out, step.as_ref(), "");
+        }
+    }
+    environment(&mut out, plan);
+    out.push_str("INIT\n\n");
+    start(&mut out, plan);
+    out
+}
+
+const HEAD: &str = "#!/bin/bash
+# Builds by hand, with util-linux and iproute2, the container that minidocker would start. Run it as root.
+set -eu
+ROOT=$(mktemp -d); export ROOT
+";
+
+fn section(out: &mut String, title: &str) {
+    let _ = writeln!(out, "\n# --- {title}");
+}
+
+fn lines(out: &mut String, step: &dyn Step, indent: &str) {
+    let _ = writeln!(out, "{indent}# {}: {}", step.id(), step.why());
+    match step.shell() {
+        Shell::Lines(lines) => {
+            for line in lines {
+                let _ = writeln!(out, "{indent}{line}");
+            }
+        }
+        Shell::Within(by) => {
+            let _ = writeln!(out, "{indent}#   done by: {by}");
+        }
+        Shell::Nothing(why) => {
+            let _ = writeln!(out, "{indent}#   left out: {why}");
+        }
+    }
+}
+
+/// The program's own environment, and the change of user as the last step before it.
+fn environment(out: &mut String, plan: &Plan) {
+    let env: Vec<_> = plan.program.env.iter().map(|var| quote(&var.to_string_lossy()).into_owned()).collect();
+    let Shell::Lines(command) = plan.program.shell() else { return };
+    let _ = writeln!(out, "# {}: {}", plan.program.id(), plan.program.why());
+    let _ = writeln!(out, "set -- env -i {} {}", env.join(" "), command.join(" "));
+    out.push_str("if command -v setpriv >/dev/null; then\n");
+    let _ = writeln!(out, "  exec setpriv {} \"$@\"", plan.script.identity);
+    out.push_str("fi\necho 'no setpriv in this root: the program keeps all capabilities' >&2\nexec \"$@\"\n");
+}
+
+fn start(out: &mut String, plan: &Plan) {
+    let facts = &plan.script;
+    let mut command = Vec::new();
+    let joins: Vec<_> = facts
+        .joins
+        .iter()
+        .map(|(kind, path)| format!("{}={}", kind.option(), quote(&path.to_string_lossy())))
+        .chain(facts.network.iter().map(|name| format!("--net=/run/netns/{name}")))
+        .collect();
+    if !joins.is_empty() {
+        command.push(format!("nsenter {}", joins.join(" ")));
+    }
+    let mut options: Vec<String> = facts
+        .unshare
+        .iter()
+        .filter(|kind| **kind != Kind::Network)
+        .map(|kind| kind.option().to_owned())
+        .collect();
+    options.push("--fork".into());
+    if facts.unshare.contains(&Kind::Pid) {
+        options.push("--kill-child".into());
+    }
+    for (clock, secs, _) in &facts.offsets {
+        options.push(format!("--{clock} {secs}"));
+    }
+    if facts.unshare.contains(&Kind::User) {
+        let range = |r: &IdRange| format!("{},{},{}", r.outside, r.inside, r.size);
+        options.extend(facts.uids.iter().map(|r| format!("--map-users={}", range(r))));
+        options.extend(facts.gids.iter().map(|r| format!("--map-groups={}", range(r))));
+        options.push("--setuid 0 --setgid 0".into());
+    }
+    command.push(format!("unshare {} bash \"$ROOT.init\"", options.join(" ")));
+    let _ = writeln!(out, "code=0\n{} || code=$?\nrm -f \"$ROOT.init\"\nexit $code", command.join(" "));
+}

@@ -1,0 +1,414 @@
+//! The storage steps: what each calls, why, and its doing.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fs::DirBuilder;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
+use step::{Context, Failure, Shell, Step, quote};
+use sys::mount::MountAttr;
+
+use crate::Options;
+use crate::identity;
+use crate::mask::{self, IdMap, Mask, Owner};
+use crate::overlay::{self, Flags, Layers};
+
+/// A layer on its way from the step that makes it to the overlay that uses it, in the same process.
+pub(crate) type Slot = Rc<RefCell<Option<OwnedFd>>>;
+
+/// A directory of the container's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Directory {
+    /// Below the container's directory.
+    pub(crate) name: String,
+    /// Of the new directory; one that is there keeps its own.
+    pub(crate) owner: Owner,
+}
+
+/// One overlay.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    /// The container's directory.
+    container: PathBuf,
+    /// The lowest layer, never written.
+    lower: PathBuf,
+    /// Where it goes below the attached root; none for the root itself.
+    at: Option<PathBuf>,
+    /// Between the two.
+    pub(crate) mask: Option<Slot>,
+    /// [`Flags::steady_inodes`].
+    pub(crate) steady_inodes: bool,
+    options: Options,
+}
+
+impl Overlay {
+    pub(crate) fn new(container: &Path, lower: &Path, at: Option<PathBuf>, options: Options) -> Self {
+        let (container, lower) = (container.to_owned(), lower.to_owned());
+        Self { container, lower, at, mask: None, steady_inodes: false, options }
+    }
+
+    /// `upper` and `work`, one pair for each place.
+    fn names(&self) -> (String, String) {
+        let suffix = self.at.as_ref().map_or_else(String::new, |at| {
+            let at = at.to_string_lossy().replace('%', "%25").replace('/', "%2F");
+            format!("%2F{at}")
+        });
+        (format!("upper{suffix}"), format!("work{suffix}"))
+    }
+
+    /// What must be there before the mount; `owner` is the lower layer's, for the upper one covers it.
+    pub(crate) fn directories(&self, owner: Owner) -> [Directory; 2] {
+        let (upper, work) = self.names();
+        let private = Owner { mode: 0o700, uid: 0, gid: 0 };
+        [Directory { name: upper, owner }, Directory { name: work, owner: private }]
+    }
+
+    fn flags(&self) -> Flags {
+        Flags {
+            volatile: self.options.volatile,
+            steady_inodes: self.steady_inodes,
+            read_only: self.options.read_only && self.at.is_some(),
+        }
+    }
+
+    /// In the syntax of mount(8), where colons and commas have a meaning.
+    fn shell_options(&self) -> String {
+        let escape = |path: &Path| {
+            let escaped = path.to_string_lossy().replace('\\', r"\\").replace(':', r"\:");
+            quote(&escaped.replace(',', r"\,")).into_owned()
+        };
+        let (upper, work) = self.names();
+        let mask = if self.mask.is_some() { "\"$MASK\":" } else { "" };
+        let flags = self.flags();
+        format!(
+            "lowerdir={mask}{},upperdir={},workdir={},index=off{}{}{}",
+            escape(&self.lower),
+            escape(&self.container.join(upper)),
+            escape(&self.container.join(work)),
+            if flags.steady_inodes { ",xino=on" } else { "" },
+            if flags.volatile { ",volatile" } else { "" },
+            if flags.read_only { ",ro" } else { "" },
+        )
+    }
+}
+
+/// Storage steps.
+#[derive(Debug)]
+pub(crate) enum Storage {
+    /// The container's own directories.
+    Directories { container: PathBuf, all: Vec<Directory> },
+    /// A directory as it is.
+    Tree { path: PathBuf, read_only: bool, idmapped: bool },
+    /// The layer that hides parts of `over`.
+    Mask { mask: Mask, over: PathBuf, slot: Slot, idmapped: bool },
+    /// A directory behind a layer of the container's own.
+    Overlay(Overlay),
+}
+
+impl Step for Storage {
+    fn id(&self) -> &'static str {
+        match self {
+            Self::Directories { .. } => "storage.directories",
+            Self::Tree { .. } => "storage.tree",
+            Self::Mask { .. } => "storage.mask",
+            Self::Overlay(_) => "storage.overlay",
+        }
+    }
+
+    fn call(&self) -> String {
+        let idmap = |yes: bool| if yes { "; mount_setattr(MOUNT_ATTR_IDMAP)" } else { "" };
+        match self {
+            Self::Directories { container, all } => {
+                let names: Vec<_> =
+                    all.iter().map(|one| format!("{} 0{:o}", one.name, one.owner.mode)).collect();
+                format!("mkdirat {}/{{{}}}", container.display(), names.join(", "))
+            }
+            Self::Tree { path, read_only, idmapped } => format!(
+                "open_tree({:?}, OPEN_TREE_CLONE|AT_RECURSIVE); mount_setattr(AT_RECURSIVE, MS_PRIVATE{}){}",
+                path,
+                if *read_only { ", MOUNT_ATTR_RDONLY below it" } else { "" },
+                idmap(*idmapped)
+            ),
+            Self::Mask { mask, idmapped, .. } => {
+                format!("fsopen(\"tmpfs\"); fsmount; {}{}", mask.summary(), idmap(*idmapped))
+            }
+            Self::Overlay(layer) => {
+                let attach = layer
+                    .at
+                    .as_ref()
+                    .map_or_else(String::new, |at| format!("; move_mount to /{}", at.display()));
+                let layers = if layer.options.idmapped {
+                    "; open_tree(OPEN_TREE_CLONE), mount_setattr(MOUNT_ATTR_IDMAP) of each layer"
+                } else {
+                    ""
+                };
+                format!("fsopen(\"overlay\"); fsconfig {}; fsmount{layers}{attach}", layer.shell_options())
+            }
+        }
+    }
+
+    fn why(&self) -> Cow<'static, str> {
+        match self {
+            Self::Directories { .. } => {
+                Cow::Borrowed("all that the container writes lies here, and goes with it")
+            }
+            Self::Tree { .. } => Cow::Borrowed("the directory as it is becomes the root; changes stay in it"),
+            Self::Mask { over, .. } => Cow::Owned(format!(
+                "hides what of {} is none of the container's business: homes, secrets, logs, other engines",
+                over.display()
+            )),
+            Self::Overlay(layer) => Cow::Owned(format!(
+                "shows {} and keeps it as it is: writes go to the container's own layer",
+                layer.lower.display()
+            )),
+        }
+    }
+
+    fn shell(&self) -> Shell {
+        Shell::Lines(match self {
+            Self::Directories { container, all } => {
+                let line = |one: &Directory| {
+                    let Owner { mode, uid, gid } = one.owner;
+                    let path = container.join(&one.name);
+                    format!("install -d -m {mode:o} -o {uid} -g {gid} {}", quote(&path.to_string_lossy()))
+                };
+                let base = format!("mkdir -p -m 700 {}", quote(&container.to_string_lossy()));
+                [base].into_iter().chain(all.iter().map(line)).collect()
+            }
+            Self::Tree { path, .. } => {
+                vec![format!("mount --rbind --make-rprivate {} \"$ROOT\"", quote(&path.to_string_lossy()))]
+            }
+            Self::Mask { mask, .. } => {
+                let mut lines = vec![
+                    "MASK=$(mktemp -d)".to_owned(),
+                    "mount -t tmpfs minidocker-mask \"$MASK\"".to_owned(),
+                ];
+                lines.extend(mask.shell());
+                lines
+            }
+            Self::Overlay(layer) => {
+                let at = layer
+                    .at
+                    .as_ref()
+                    .map_or_else(String::new, |at| format!("/{}", quote(&at.to_string_lossy())));
+                let mut lines =
+                    vec![format!("mount -t overlay minidocker -o {} \"$ROOT\"{at}", layer.shell_options())];
+                if layer.mask.is_some() {
+                    lines.push("umount \"$MASK\" && rmdir \"$MASK\"".to_owned());
+                }
+                lines
+            }
+        })
+    }
+
+    fn perform(&self, context: &mut Context) -> Result<(), Failure> {
+        match self {
+            Self::Directories { container, all } => self.make_directories(container, all),
+            Self::Tree { path, read_only, idmapped } => {
+                let userns = idmapped.then(|| self.userns(context)).transpose()?;
+                let tree = self.clone_tree(path, *read_only, userns)?;
+                context.root = Some(tree);
+                Ok(())
+            }
+            Self::Mask { mask, over, slot, idmapped } => {
+                let layer = self.make_mask(mask, over, *idmapped, context)?;
+                slot.replace(Some(layer));
+                Ok(())
+            }
+            Self::Overlay(layer) => {
+                let mount = self.mount_overlay(layer, context)?;
+                match &layer.at {
+                    Some(at) => self.attach(&mount, at, context),
+                    None => {
+                        context.root = Some(mount);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Storage {
+    fn userns<'c>(&self, context: &'c Context) -> Result<&'c OwnedFd, Failure> {
+        let missing =
+            || Failure::because(self.id(), "the user namespace", "was not made before the root file system");
+        context.userns.as_ref().ok_or_else(missing)
+    }
+
+    fn make_directories(&self, container: &Path, all: &[Directory]) -> Result<(), Failure> {
+        let failed = |cause| self.failed(container.display().to_string(), cause);
+        // Other users must not reach programs with the set-user-ID bit that a container brought.
+        DirBuilder::new().recursive(true).mode(0o700).create(container).map_err(failed)?;
+        let directory = open_directory(CWD, container).map_err(|errno| failed(errno.into()))?;
+        for Directory { name, owner } in all {
+            make_directory(&directory, name, *owner)
+                .map_err(|errno| self.failed(container.join(name).display().to_string(), errno))?;
+        }
+        Ok(())
+    }
+
+    fn clone_tree(&self, path: &Path, read_only: bool, userns: Option<&OwnedFd>) -> Result<OwnedFd, Failure> {
+        let failed = |cause| self.failed(path.display().to_string(), cause);
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+        let tree = rustix::mount::open_tree(CWD, path, flags).map_err(|errno| failed(errno.into()))?;
+        // A clone of a shared mount would hand each mount of the container back to the host.
+        let mut attr = MountAttr {
+            propagation: u64::from(MountPropagationFlags::PRIVATE.bits()),
+            userns: userns.map(AsFd::as_fd),
+            ..MountAttr::default()
+        };
+        if read_only {
+            attr.set |= sys::mount::RDONLY;
+        }
+        if userns.is_some() {
+            attr.set |= sys::mount::IDMAP;
+        }
+        sys::mount::set_attr(&tree, c"", true, attr).map_err(|error| {
+            let no_idmap = userns.is_some() && error.raw_os_error() == Some(Errno::INVAL.raw_os_error());
+            let failure = failed(error);
+            if no_idmap { failure.hint(NO_IDMAP) } else { failure }
+        })?;
+        if read_only {
+            let attr = MountAttr { clear: sys::mount::RDONLY, ..MountAttr::default() };
+            sys::mount::set_attr(&tree, c"", false, attr).map_err(failed)?;
+        }
+        Ok(tree)
+    }
+
+    fn make_mask(
+        &self,
+        mask: &Mask,
+        over: &Path,
+        idmapped: bool,
+        context: &Context,
+    ) -> Result<OwnedFd, Failure> {
+        let make = |ids: Option<&(IdMap, IdMap)>| {
+            mask.make(ids).map_err(|(what, errno)| {
+                self.failed(format!("{what} of the mask over {}", over.display()), errno)
+            })
+        };
+        let layer = make(None)?;
+        if !idmapped {
+            return Ok(layer);
+        }
+        match mask::idmapped(&layer, Path::new(""), self.userns(context)?) {
+            Ok(clone) => Ok(clone),
+            // tmpfs has idmapped mounts since Linux 6.3; before, the owners are translated one by one.
+            Err(Errno::INVAL) => make(Some(&self.id_maps(context)?)),
+            Err(errno) => Err(self.failed("tmpfs", errno)),
+        }
+    }
+
+    fn id_maps(&self, context: &Context) -> Result<(IdMap, IdMap), Failure> {
+        let process = context.init.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+        let read = |file: &str| {
+            let path = format!("/proc/{process}/{file}");
+            let text = std::fs::read_to_string(&path).map_err(|cause| self.failed(path, cause))?;
+            Ok(mask::parse_id_map(&text))
+        };
+        Ok((read("uid_map")?, read("gid_map")?))
+    }
+
+    fn mount_overlay(&self, layer: &Overlay, context: &Context) -> Result<OwnedFd, Failure> {
+        let userns = layer.options.idmapped.then(|| self.userns(context)).transpose()?;
+        let open = |path: &Path| match userns {
+            None => open_directory(CWD, path).map_err(|errno| self.failed(path.display().to_string(), errno)),
+            Some(userns) => mask::idmapped_path(path, userns).map_err(|errno| {
+                let failure = self.failed(path.display().to_string(), errno);
+                if errno == Errno::INVAL { failure.hint(NO_IDMAP) } else { failure }
+            }),
+        };
+        let mut lower = Vec::with_capacity(2);
+        if let Some(slot) = &layer.mask {
+            let mask = slot.borrow_mut().take();
+            let missing =
+                || Failure::because(self.id(), layer.lower.display().to_string(), "its mask was not made");
+            lower.push(mask.ok_or_else(missing)?);
+        }
+        lower.push(open(&layer.lower)?);
+        // Both from the same mount: overlayfs insists, and a clone for each would be two.
+        let container = open(&layer.container)?;
+        let (upper, work) = layer.names();
+        let own = |name: &str| {
+            open_directory(&container, Path::new(name))
+                .map_err(|errno| self.failed(layer.container.join(name).display().to_string(), errno))
+        };
+        let layers = Layers { lower, upper: own(&upper)?, work: own(&work)? };
+        let mount = || overlay::mount(&layers, layer.flags()).map_err(|refused| self.refused(layer, refused));
+        if userns.is_none() {
+            return mount();
+        }
+        let failed = |errno: Errno| self.failed(layer.container.display().to_string(), errno);
+        // The directory is root's on disk: what it shows on the idmapped mount is the namespace's root.
+        let root = rustix::fs::fstat(&container).map_err(failed)?;
+        identity::acting_as(root.st_uid, root.st_gid, mount).map_err(failed)?
+    }
+
+    /// The kernel's refusal with the way out, as far as it can be told.
+    fn refused(&self, layer: &Overlay, refused: overlay::Refused) -> Failure {
+        let mut failure = self.failed(layer.lower.display().to_string(), refused.errno);
+        failure.reason = refused.words;
+        let again = layer.container.join(layer.names().1).join("work/incompat/volatile");
+        if refused.errno == Errno::NODEV {
+            return failure.hint("the kernel has no overlay file system: try `modprobe overlay`");
+        }
+        if let Some(kind) = overlay::unfit_for_upper(&layer.container) {
+            failure.reason = Some(format!(
+                "{} is on {kind}, which cannot hold a container's layer",
+                layer.container.display()
+            ));
+            return failure.hint("use --root DIR on ext4, xfs, btrfs or tmpfs");
+        }
+        if layer.options.volatile && again.exists() {
+            return failure
+                .hint("a container with --rm starts once only: its layer was never synced to disk");
+        }
+        if layer.options.idmapped && refused.errno == Errno::INVAL {
+            return failure.hint("overlays of idmapped layers need Linux 5.19; --userns host does without");
+        }
+        failure
+    }
+
+    fn attach(&self, mount: &OwnedFd, at: &Path, context: &Context) -> Result<(), Failure> {
+        let failed = |errno: Errno| self.failed(format!("/{}", at.display()), errno);
+        let missing =
+            || Failure::because(self.id(), format!("/{}", at.display()), "the root is not attached yet");
+        let root = context.root.as_ref().ok_or_else(missing)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let target = rustix::fs::openat2(root, at, flags, Mode::empty(), resolve).map_err(failed)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(mount, c"", &target, c"", flags).map_err(failed)
+    }
+}
+
+const NO_IDMAP: &str =
+    "its file system has no idmapped mounts: put it on ext4, xfs or btrfs, or run with --userns host";
+
+fn open_directory(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, path, flags, Mode::empty())
+}
+
+fn make_directory(parent: &OwnedFd, name: &str, owner: Owner) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(owner.mode);
+    match rustix::fs::mkdirat(parent, name, mode) {
+        // A second start of the same container: it may have changed its root's permissions.
+        Err(Errno::EXIST) => return Ok(()),
+        made => made?,
+    }
+    if (owner.uid, owner.gid) != (0, 0) {
+        let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+        rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    // The umask has taken from what mkdir was told.
+    rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
+}

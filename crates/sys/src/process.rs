@@ -1,0 +1,193 @@
+//! Processes: fork, clone3(2), execve(2), descriptors that must not be inherited.
+//!
+//! Both fork and clone3 give the child a copy of the whole address space, and the child goes on in ordinary Rust.
+//! That is sound as long as the caller has one thread (else a lock that another thread held would stay locked in the
+//! child), so both assert it: minidocker's command, monitor and init have one thread each by design.
+
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+/// CLONE_INTO_CGROUP of clone(2), Linux 5.7; the constant of the libc crate overflows its type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which side of a fork this is.
+#[derive(Debug)]
+pub enum Fork {
+    /// The caller, with the child's pid as the caller's pid namespace numbers it, and its pidfd.
+    Parent(i32, OwnedFd),
+    /// The new process.
+    Child,
+}
+
+/// Which namespaces a child gets for its own: CLONE_NEW* of clone(2), with CLONE_NEWTIME of time_namespaces(7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CloneFlags(pub u64);
+
+impl CloneFlags {
+    /// CLONE_NEWTIME; its bit is a signal number to the older clone(2).
+    pub const NEWTIME: u64 = 0x80;
+    /// CLONE_NEWNS.
+    pub const NEWNS: u64 = libc::CLONE_NEWNS as u64;
+    /// CLONE_NEWCGROUP.
+    pub const NEWCGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
+    /// CLONE_NEWUTS.
+    pub const NEWUTS: u64 = libc::CLONE_NEWUTS as u64;
+    /// CLONE_NEWIPC.
+    pub const NEWIPC: u64 = libc::CLONE_NEWIPC as u64;
+    /// CLONE_NEWUSER.
+    pub const NEWUSER: u64 = libc::CLONE_NEWUSER as u64;
+    /// CLONE_NEWPID.
+    pub const NEWPID: u64 = libc::CLONE_NEWPID as u64;
+    /// CLONE_NEWNET.
+    pub const NEWNET: u64 = libc::CLONE_NEWNET as u64;
+
+    const NAMES: [(u64, &str); 8] = [
+        (Self::NEWUSER, "CLONE_NEWUSER"),
+        (Self::NEWPID, "CLONE_NEWPID"),
+        (Self::NEWNS, "CLONE_NEWNS"),
+        (Self::NEWNET, "CLONE_NEWNET"),
+        (Self::NEWUTS, "CLONE_NEWUTS"),
+        (Self::NEWIPC, "CLONE_NEWIPC"),
+        (Self::NEWCGROUP, "CLONE_NEWCGROUP"),
+        (Self::NEWTIME, "CLONE_NEWTIME"),
+    ];
+
+    /// Whether `flag` is among them.
+    pub fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+}
+
+impl std::fmt::Display for CloneFlags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> =
+            Self::NAMES.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| *name).collect();
+        if names.is_empty() { f.write_str("0") } else { f.write_str(&names.join("|")) }
+    }
+}
+
+/// clone3(2): a child in new namespaces and, where given, in the cgroup v2 directory `cgroup`
+/// (CLONE_INTO_CGROUP). The child's end is told by SIGCHLD and by the pidfd.
+pub fn clone3(flags: CloneFlags, cgroup: Option<&OwnedFd>) -> io::Result<Fork> {
+    let mut pidfd: RawFd = -1;
+    let mut args: libc::clone_args = unsafe_zeroed_clone_args();
+    args.flags = flags.0 | libc::CLONE_PIDFD as u64;
+    args.pidfd = ptr::from_mut(&mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    debug_assert!(is_single_threaded());
+    // SAFETY: `args` is a valid clone_args whose pidfd field points to a live i32; without CLONE_VM and with no stack
+    // given the child runs on a copy of this one's memory. The caller has one thread (module documentation).
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone3, ptr::from_mut(&mut args), size_of::<libc::clone_args>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        // SAFETY: CLONE_PIDFD succeeded, so `pidfd` is a descriptor that nothing else owns.
+        pid => Ok(Fork::Parent(pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) })),
+    }
+}
+
+/// unshare(2): moves this process into new namespaces (for pid and time: its future children).
+pub fn unshare(flags: CloneFlags) -> io::Result<()> {
+    let known = CloneFlags::NAMES.iter().fold(0, |all, (flag, _)| all | flag);
+    assert_eq!(flags.0 & !known, 0, "namespaces only: CLONE_FILES would break the ownership of descriptors");
+    // SAFETY: namespace flags touch neither memory nor descriptors.
+    let result = unsafe { libc::unshare(flags.0 as libc::c_int) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn unsafe_zeroed_clone_args() -> libc::clone_args {
+    // SAFETY: clone_args is a plain struct of u64 fields; all zeroes is the kernel's "nothing asked for".
+    unsafe { std::mem::zeroed() }
+}
+
+/// A plain child: clone3 with no flag.
+pub fn fork() -> io::Result<Fork> {
+    clone3(CloneFlags::default(), None)
+}
+
+fn is_single_threaded() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+}
+
+/// Ends this process at once: no destructors, no flushing of buffers that a fork copied.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// execve(2). Returns only on failure.
+pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+    let args = pointers(args);
+    let env = pointers(env);
+    // SAFETY: `path` and every entry are NUL-terminated strings that outlive the call, and both arrays end in NULL.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// execveat(2) of the file that `file` is. Returns only on failure.
+pub fn execve_fd(file: &impl AsFd, args: &[CString], env: &[CString]) -> io::Error {
+    let args = pointers(args);
+    let env = pointers(env);
+    // SAFETY: as for `execve`; the path is the empty string that AT_EMPTY_PATH asks for.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// Marks every descriptor from `first` on close-on-exec (close_range(2), Linux 5.11): whatever the caller of
+/// minidocker left open does not reach the container (CVE-2024-21626).
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    close_range(first, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes every descriptor from `first` on, whoever owns it: for a forked child that starts afresh and whose copies
+/// of the parent's values are never used or dropped again.
+pub fn close_from(first: RawFd) -> io::Result<()> {
+    close_range(first, 0)
+}
+
+fn close_range(first: RawFd, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: close_range takes no pointers. Descriptors that Rust values own are closed only in a child that never
+    // touches these values again (`close_from`'s contract).
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, flags) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives the heap's unused pages back to the kernel (malloc_trim(3)): what a short-lived command touched would stay
+/// in its long-lived child otherwise.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// A new, empty session keyring (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING), so that the container does not share the
+/// keys of whoever started it. `ENOSYS` where the kernel has no keys.
+pub fn join_session_keyring(name: &CStr) -> io::Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: the operation reads one NUL-terminated string.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

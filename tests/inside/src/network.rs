@@ -1,0 +1,70 @@
+//! Deeds on the network: a line server that says who answers, and its client.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use crate::Outcome;
+
+/// How long the client waits for each stage.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers each line with `HOSTNAME PID LINE`.
+pub(crate) fn listen(port: u16, once: bool) -> Outcome {
+    // A socket on [::] takes IPv4 too; without IPv6 in the kernel there is only the other.
+    let any = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from(([0, 0, 0, 0], port))];
+    let listener = TcpListener::bind(&any[..]).map_err(|error| format!("listen on {port}: {error}"))?;
+    println!("listening {port}");
+    loop {
+        let (stream, _) = listener.accept().map_err(|error| format!("accept on {port}: {error}"))?;
+        let served = serve(&stream);
+        if once {
+            return served.map(|()| 0).map_err(|error| format!("serve on {port}: {error}"));
+        }
+    }
+}
+
+fn serve(mut stream: &TcpStream) -> std::io::Result<()> {
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut lines = BufReader::new(stream);
+    let mut line = String::new();
+    while lines.read_line(&mut line)? > 0 {
+        stream.write_all(format!("{hostname} {} {}\n", std::process::id(), line.trim_end()).as_bytes())?;
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Sends one line, prints the answer.
+pub(crate) fn connect(address: &str, port: u16, text: &str) -> Outcome {
+    let answer = ask(address, port, text).map_err(|error| format!("connect {address} {port}: {error}"))?;
+    print!("{answer}");
+    Ok(0)
+}
+
+fn ask(address: &str, port: u16, text: &str) -> std::io::Result<String> {
+    let address = address.parse().map_err(|_| std::io::Error::other("not an IP address"))?;
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{text}\n").as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_says_who_answers() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || serve(&listener.accept().unwrap().0));
+        let answer = ask("127.0.0.1", port, "how are you").unwrap();
+        server.join().unwrap().unwrap();
+        let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        assert_eq!(answer, format!("{hostname} {} how are you\n", std::process::id()));
+    }
+}

@@ -1,0 +1,109 @@
+//! `cargo xtask bench`: minidocker against the bare floor, and what its containers cost. docs/benchmarks.md is the
+//! reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
+
+mod memory;
+mod parallel;
+mod peers;
+mod start;
+mod statistics;
+mod world;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use crate::arguments::Arguments;
+use crate::process;
+use world::World;
+
+/// More busy processes than this before a benchmark, and its reader is warned.
+const LOUD: f64 = 0.3;
+
+/// A benchmark that has its options and waits for its world.
+type Benchmark = Box<dyn FnOnce(&World) -> Result<Value>>;
+
+/// `cargo xtask bench start|memory|parallel`.
+pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
+    let Some(name) = arguments.positional() else { bail!("bench takes start, memory or parallel") };
+    let file = arguments.value("-o")?;
+    // Without it the release build of this tree.
+    let program = arguments.value("--minidocker")?.map(PathBuf::from);
+    let benchmark: Benchmark = match name.as_str() {
+        "start" => {
+            let plan = start::Plan {
+                runs: arguments.value_or("--runs", 50)?,
+                spacing_ms: arguments.value_or("--spacing-ms", 250)?,
+                peers: arguments.flag("--peers"),
+            };
+            let plan =
+                if arguments.flag("--no-spacing") { start::Plan { spacing_ms: 0, ..plan } } else { plan };
+            if plan.runs == 0 {
+                bail!("--runs 0 measures nothing");
+            }
+            Box::new(move |world| start::start(&plan, world))
+        }
+        "memory" => {
+            let count = count(arguments.value_or("--count", 20)?)?;
+            Box::new(move |world| memory::memory(count, world))
+        }
+        "parallel" => {
+            let count = count(arguments.value_or("--count", 100)?)?;
+            Box::new(move |world| parallel::parallel(count, world))
+        }
+        _ => bail!("bench takes start, memory or parallel, not `{name}`"),
+    };
+    arguments.finish()?;
+    process::need_root("the benchmark")?;
+    let world = World::new(program)?;
+    let load = load();
+    let results = benchmark(&world)?;
+    if load > LOUD {
+        println!(
+            "warning: {load:.1} processes were busy before the first run, the times are too long and too wide"
+        );
+    }
+    if let Some(file) = file {
+        let text =
+            json!({ "benchmark": name, "machine": machine(), "load_before": load, "results": results });
+        fs::write(&file, format!("{text:#}\n")).with_context(|| format!("write {file}"))?;
+    }
+    Ok(())
+}
+
+fn count(count: usize) -> Result<usize> {
+    if count == 0 { bail!("--count 0 measures nothing") } else { Ok(count) }
+}
+
+/// How many processes wanted a CPU just now: /proc/loadavg, proc_loadavg(5), without this one and over a second,
+/// because the averages there still remember the build.
+fn load() -> f64 {
+    let samples = 20;
+    let running = |_| {
+        std::thread::sleep(Duration::from_millis(50));
+        let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let field = text.split_whitespace().nth(3).and_then(|field| field.split('/').next());
+        field.and_then(|running| running.parse::<f64>().ok()).map_or(0.0, |running| running - 1.0)
+    };
+    (0..samples).map(running).sum::<f64>() / f64::from(samples)
+}
+
+/// What a reader must know of the machine before comparing numbers.
+fn machine() -> Value {
+    let line = |path: &str, name: &str| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.map(|rest| rest.trim_start_matches([':', '\t', ' ', '=']).trim_matches('"').to_owned())
+    };
+    let kernel = rustix::system::uname();
+    json!({
+        "kernel": kernel.release().to_string_lossy(),
+        "architecture": kernel.machine().to_string_lossy(),
+        "system": line("/etc/os-release", "PRETTY_NAME"),
+        "cpu": line("/proc/cpuinfo", "model name"),
+        "cpus": std::thread::available_parallelism().map(usize::from).ok(),
+        "memory": line("/proc/meminfo", "MemTotal"),
+    })
+}

@@ -1,0 +1,159 @@
+//! `cargo xtask test` and `e2e`: the unit tests, and the kernel tests on every version of control groups.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::arguments::Arguments;
+use crate::{artifacts, process, vm};
+
+/// What of the kernel tests runs in the emulated machine unless a filter is given: everything there takes some 20
+/// times as long, and only the limits differ between the versions.
+const MACHINE_FILTER: &str = "limits";
+
+/// A version of control groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    V1,
+    V2,
+}
+
+impl Version {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        match text {
+            "v1" => Ok(Self::V1),
+            "v2" => Ok(Self::V2),
+            _ => bail!("--cgroup takes v1 or v2, not `{text}`"),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+
+    /// The version whose controllers this machine uses.
+    fn here() -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
+        let kinds: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+        if kinds.contains(&"cgroup") {
+            Ok(Self::V1)
+        } else if kinds.contains(&"cgroup2") {
+            Ok(Self::V2)
+        } else {
+            bail!("this machine mounts no control groups: mount -t cgroup2 none /sys/fs/cgroup")
+        }
+    }
+}
+
+/// `cargo xtask test [--cgroup ...] [--release]`: unit tests, then the kernel tests.
+pub(crate) fn test(arguments: Arguments) -> Result<()> {
+    let units = ["test", "--workspace", "--exclude", "minidocker-tests", "--locked", "--quiet"];
+    process::run(process::cargo().args(units))?;
+    e2e(arguments)
+}
+
+/// `cargo xtask e2e [--cgroup v1|v2|all] [--release] [FILTER]`.
+pub(crate) fn e2e(mut arguments: Arguments) -> Result<()> {
+    let here = Version::here()?;
+    let versions = match arguments.value("--cgroup")?.as_deref() {
+        None => vec![here],
+        Some("all") => vec![Version::V1, Version::V2],
+        Some(text) => vec![Version::parse(text)?],
+    };
+    let release = arguments.flag("--release");
+    let filter = arguments.positional();
+    arguments.finish()?;
+    process::need_root("the kernel tests")?;
+
+    let tests = Tests::build(release)?;
+    for version in versions {
+        if version == here {
+            tests.run_here(filter.as_deref())?;
+        } else {
+            tests.run_in_machine(version, filter.as_deref().unwrap_or(MACHINE_FILTER))?;
+        }
+    }
+    Ok(())
+}
+
+/// The compiled kernel tests and the two programs that they use.
+struct Tests {
+    minidocker: PathBuf,
+    inside: PathBuf,
+    programs: Vec<artifacts::Program>,
+    directory: PathBuf,
+}
+
+impl Tests {
+    fn build(release: bool) -> Result<Self> {
+        let mut arguments = vec!["build", "--locked", "-p", "minidocker", "-p", "inside"];
+        if release {
+            arguments.push("--release");
+        }
+        let built = artifacts::build(&arguments)?;
+        let programs = artifacts::build(&["test", "--locked", "-p", "minidocker-tests", "--no-run"])?;
+        Ok(Self {
+            minidocker: artifacts::named(&built, "minidocker")?,
+            inside: artifacts::named(&built, "inside")?,
+            programs,
+            directory: crate::repository()?.join("tests"),
+        })
+    }
+
+    fn run_here(&self, filter: Option<&str>) -> Result<()> {
+        self.need_match(filter.unwrap_or_default())?;
+        for program in &self.programs {
+            let mut command = Command::new(&program.path);
+            command.args(filter).current_dir(&self.directory);
+            command.env("MINIDOCKER_BIN", &self.minidocker).env("MINIDOCKER_INSIDE", &self.inside);
+            process::run(&mut command)?;
+        }
+        Ok(())
+    }
+
+    /// All programs in one machine: booting takes seconds.
+    fn run_in_machine(&self, version: Version, filter: &str) -> Result<()> {
+        self.need_match(filter)?;
+        let quoted = |path: &PathBuf| process::quote(&path.to_string_lossy());
+        let mut script = format!(
+            "set -e\ncd {}\nexport MINIDOCKER_BIN={} MINIDOCKER_INSIDE={} MINIDOCKER_EMULATED=1\n",
+            quoted(&self.directory),
+            quoted(&self.minidocker),
+            quoted(&self.inside)
+        );
+        for program in self.matching(filter)? {
+            script.push_str(&format!("{} {}\n", quoted(&program.path), process::quote(filter)));
+        }
+        let machine = vm::Machine { version, share: crate::repository()?, ..vm::Machine::new()? };
+        eprintln!("+ the tests named `{filter}` with control groups {} in the QEMU machine", version.name());
+        match machine.run(&script)? {
+            0 => Ok(()),
+            code => bail!("the tests in the QEMU machine ended with {code}"),
+        }
+    }
+
+    /// A filter that names nothing would pass everything.
+    fn need_match(&self, filter: &str) -> Result<()> {
+        if self.matching(filter)?.is_empty() {
+            bail!("no kernel test has `{filter}` in its name: nothing would be tested");
+        }
+        Ok(())
+    }
+
+    fn matching(&self, filter: &str) -> Result<Vec<&artifacts::Program>> {
+        let mut found = Vec::new();
+        for program in &self.programs {
+            let mut command = Command::new(&program.path);
+            let list = process::output(command.args([filter, "--list", "--format", "terse"]))?;
+            if !list.stdout.is_empty() {
+                found.push(program);
+            }
+        }
+        Ok(found)
+    }
+}

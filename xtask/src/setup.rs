@@ -1,0 +1,105 @@
+//! `cargo xtask setup`: installs what the checks and the tests need. A second run finds it all and does nothing.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process;
+
+/// Debian's and Ubuntu's names, and what each is for.
+const PACKAGES: &[(&str, &str)] = &[
+    ("gcc", "bench/floor.c"),
+    ("libc6-dev", "bench/floor.c"),
+    ("libseccomp-dev", "the system call policy is compared with libseccomp's"),
+    ("busybox-static", "a root file system in one program; the QEMU machine's first one"),
+    ("debootstrap", "a root file system of a distribution"),
+    ("strace", "what a start really calls"),
+    ("iproute2", "a second opinion on links; the bench's bridges"),
+    ("iputils-ping", "reach containers"),
+    ("net-tools", "ifconfig inside containers"),
+    ("procps", "ps inside containers"),
+    ("util-linux", "unshare, for --explain=shell"),
+    ("python3", "a client and a server from outside the project"),
+    ("kmod", "modules of the QEMU machine"),
+    ("e2fsprogs", "the QEMU machine's disk"),
+    ("qemu-system-common", "the QEMU machine"),
+];
+
+/// Pinned, so that a new release of the tool does not fail an old commit.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Installs what is missing.
+pub(crate) fn setup() -> Result<()> {
+    let missing: Vec<&str> = packages().into_iter().filter(|package| !installed(package)).collect();
+    if missing.is_empty() {
+        eprintln!("packages: all there");
+    } else {
+        install(&missing)?;
+    }
+    cargo_deny()
+}
+
+/// The packages for this machine: the QEMU machine's differ by distribution and architecture.
+fn packages() -> Vec<&'static str> {
+    let mut packages: Vec<&str> = PACKAGES.iter().map(|(package, _)| *package).collect();
+    if cfg!(target_arch = "x86_64") {
+        let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let ubuntu = system.lines().any(|line| line == "ID=ubuntu");
+        packages.push("qemu-system-x86");
+        packages.push(if ubuntu { "linux-image-virtual" } else { "linux-image-cloud-amd64" });
+        if crate::vm::virtiofsd().is_none() && !in_qemu_system_common(&system) {
+            packages.push("virtiofsd");
+        }
+    }
+    packages
+}
+
+/// Up to Debian 12 and Ubuntu 22.04 the daemon that shares folders belongs to QEMU, later it is a package.
+fn in_qemu_system_common(os_release: &str) -> bool {
+    os_release.lines().any(|line| matches!(line, "VERSION_ID=\"12\"" | "VERSION_ID=\"22.04\""))
+}
+
+fn installed(package: &str) -> bool {
+    let query = Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]).output();
+    query.is_ok_and(|output| output.stdout == b"install ok installed")
+}
+
+fn install(missing: &[&str]) -> Result<()> {
+    if process::find("apt-get").is_none() {
+        bail!("no apt-get here: install what corresponds to {}", missing.join(" "));
+    }
+    process::run(as_root("apt-get")?.args(["update", "-q"]))?;
+    // Without recommendations: some of them (qemu-utils) clash with what images of such machines bring along.
+    let mut command = as_root("apt-get")?;
+    command.args(["install", "-q", "-y", "--no-install-recommends"]).args(missing);
+    process::run(&mut command)
+}
+
+/// A command with root's rights.
+fn as_root(program: &str) -> Result<Command> {
+    let mut command = if rustix::process::geteuid().is_root() {
+        Command::new("env")
+    } else if process::find("sudo").is_some() {
+        let mut sudo = Command::new("sudo");
+        sudo.arg("env");
+        sudo
+    } else {
+        bail!("{program} needs root: run `cargo xtask setup` as root, or install sudo");
+    };
+    command.args(["DEBIAN_FRONTEND=noninteractive", program]);
+    Ok(command)
+}
+
+fn cargo_deny() -> Result<()> {
+    let version = process::cargo().args(["deny", "--version"]).output().context("start cargo")?;
+    if String::from_utf8_lossy(&version.stdout).trim() == format!("cargo-deny {CARGO_DENY}") {
+        eprintln!("cargo-deny {CARGO_DENY}: there");
+        return Ok(());
+    }
+    // Without optimisation: it is built once and run for a second.
+    let mut command = process::cargo();
+    command.current_dir("/").args(["install", "--locked", "--force", "--debug", "cargo-deny"]);
+    command.args(["--version", CARGO_DENY]).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    process::run(&mut command)
+}
