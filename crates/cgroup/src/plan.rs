@@ -26,6 +26,18 @@ pub struct Plan {
     pub checks: Vec<Check>,
     /// What the container should see below /sys/fs/cgroup.
     pub view: Vec<View>,
+    tasks: Vec<PathBuf>,
+}
+
+impl Plan {
+    /// For an init that has no rights on the groups, in a user namespace of its own: the monitor opens the files
+    /// before the clone, init writes to them.
+    #[must_use]
+    pub fn opened_by_monitor(mut self) -> Self {
+        self.create.extend(self.tasks.iter().map(|file| boxed(Step::Open { file: file.clone() })));
+        self.join = self.tasks.iter().map(|file| boxed(Step::Join { file: file.clone(), opened: true })).collect();
+        self
+    }
 }
 
 /// One hierarchy as the container should see it.
@@ -76,7 +88,11 @@ pub fn plan(h: &Hierarchies, path: &str, limits: &Limits) -> Result<Plan, Failur
             plan.create.push(boxed(Step::Write { dir: dir.clone(), write: write.clone() }));
         }
         match mount.version {
-            Version::V1 => plan.join.push(boxed(Step::Join { file: dir.join("tasks") })),
+            Version::V1 => {
+                let file = dir.join("tasks");
+                plan.join.push(boxed(Step::Join { file: file.clone(), opened: false }));
+                plan.tasks.push(file);
+            }
             Version::V2 => {
                 let attach = program.as_ref().map(|program| (dir.clone(), program.clone()));
                 plan.create.extend(attach.map(|(dir, program)| boxed(Step::AttachDevices { dir, program })));

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use ::step::{Context, Failure, Shell, quote};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::kernfs;
@@ -60,6 +60,14 @@ pub enum Step {
         /// v1: `tasks`. It takes 40 us where `cgroup.procs` takes 8 ms: one thread that moves itself needs no lock
         /// against forks and hence no RCU grace period (`cgroup_procs_write_start` in kernel/cgroup/cgroup.c).
         file: PathBuf,
+        /// Through the next descriptor in `context.groups`, which [`Step::Open`] put there.
+        opened: bool,
+    },
+    /// The monitor opens what init, in a user namespace of its own, may not: the kernel asks for the rights of
+    /// whoever opened the file (CVE-2021-4197).
+    Open {
+        /// v1: `tasks`.
+        file: PathBuf,
     },
     /// v2: attach the program that says which devices may be used.
     AttachDevices {
@@ -70,6 +78,16 @@ pub enum Step {
     },
 }
 
+/// Descriptors are used in the order in which they were opened.
+fn join(file: &Path, opened: bool, context: &mut Context) -> std::io::Result<()> {
+    if opened && !context.groups.is_empty() {
+        let fd = context.groups.remove(0);
+        rustix::io::write(&fd, b"0")?;
+        return Ok(());
+    }
+    kernfs::write(file, "0")
+}
+
 impl ::step::Step for Step {
     fn id(&self) -> &'static str {
         match self {
@@ -78,6 +96,7 @@ impl ::step::Step for Step {
             Self::Inherit { .. } => "cgroup.inherit",
             Self::Write { .. } => "cgroup.limit",
             Self::Join { .. } => "cgroup.join",
+            Self::Open { .. } => "cgroup.open",
             Self::AttachDevices { .. } => "cgroup.devices",
         }
     }
@@ -96,7 +115,8 @@ impl ::step::Step for Step {
                 calls.join("; ")
             }
             Self::Write { dir, write: asked } => write(&dir.join(&asked.file), &asked.value),
-            Self::Join { file } => write(file, "0"),
+            Self::Join { file, .. } => write(file, "0"),
+            Self::Open { file } => format!("openat({:?}, O_WRONLY)", file.display()),
             Self::AttachDevices { dir, program } => format!(
                 "bpf(BPF_PROG_ATTACH, {{{:?}, bpf(BPF_PROG_LOAD, {{BPF_PROG_TYPE_CGROUP_DEVICE, {} instructions}}), \
                  BPF_CGROUP_DEVICE}})",
@@ -112,6 +132,9 @@ impl ::step::Step for Step {
             Self::Make { .. } => "a group of the container's own, to limit and count what it uses".into(),
             Self::Inherit { .. } => "a cpuset without processors and memory nodes takes no process".into(),
             Self::Write { write, .. } => write.why.clone(),
+            Self::Open { .. } => {
+                "root of a user namespace has no right to the host's groups, but may use what was opened for it".into()
+            }
             Self::Join { .. } => "what the process starts from here on is in the group with it".into(),
             Self::AttachDevices { .. } => "in v2 a program says which devices may be used".into(),
         }
@@ -147,20 +170,27 @@ impl ::step::Step for Step {
                     .map(|line| format!("echo {} > {}", quote(line), file(dir.join(&write.file))))
                     .collect(),
             ),
-            Self::Join { file: path } => Shell::line(format!("echo $$ > {}", file(path.clone()))),
+            Self::Open { .. } => Shell::Within("the line that joins"),
+            Self::Join { file: path, .. } => Shell::line(format!("echo $$ > {}", file(path.clone()))),
             Self::AttachDevices { .. } => {
                 Shell::Nothing("no plain command builds the program of the device rules")
             }
         }
     }
 
-    fn perform(&self, _context: &mut Context) -> Result<(), Failure> {
+    fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
             Self::EnsureParent { mount, parent, needed, welcome } => self.hand_on(mount, parent, needed, welcome),
             Self::Make { mount, dir, cpuset } => self.make(mount, dir, *cpuset),
             Self::Inherit { mount, dir, files } => self.inherit_all(mount, dir, files),
             Self::Write { dir, write } => perform_write(dir, write),
-            Self::Join { file } => kernfs::write(file, "0").map_err(|cause| {
+            Self::Open { file } => {
+                let fd = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+                    .map_err(|errno| self.failure(file, errno))?;
+                context.groups.push(fd);
+                Ok(())
+            }
+            Self::Join { file, opened } => join(file, *opened, context).map_err(|cause| {
                 let failure = self.failure(file, cause);
                 match Errno::from_raw_os_error(failure.errno) {
                     Errno::NOSPC => failure.hint("the cpuset has no processors or no memory nodes: see cpuset.cpus"),
@@ -444,7 +474,7 @@ mod tests {
                 "echo 'c 1:5 rwm' > '/sys/fs/cgroup/devices/m/a b/devices.allow'".into(),
             ])
         );
-        let join = Step::Join { file: "/sys/fs/cgroup/cpu/m/tasks".into() };
+        let join = Step::Join { file: "/sys/fs/cgroup/cpu/m/tasks".into(), opened: false };
         assert_eq!(join.shell(), Shell::line("echo $$ > /sys/fs/cgroup/cpu/m/tasks"));
         let parent = Step::EnsureParent {
             mount: "/sys/fs/cgroup".into(),

@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub uts: Option<i32>,
     /// The same for the network.
     pub network: Option<i32>,
+    /// What minidocker itself may have, by the kernel's numbers: more than this nobody can get from it.
+    pub capabilities: u64,
     /// Rows and columns of the user's terminal.
     pub terminal: Option<(u16, u16)>,
 }
@@ -79,6 +81,7 @@ pub(crate) fn gather(store: &Store, request: &RunRequest, id: &str, lookup: &Pat
         ipc: join(&request.namespaces.ipc)?,
         uts: join(&request.namespaces.uts)?,
         network,
+        capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
         terminal: None,
     })
 }

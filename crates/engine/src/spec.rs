@@ -33,7 +33,7 @@ pub(crate) fn specify(
     group: &str,
     files: &[(PathBuf, &'static str)],
 ) -> Result<Specified, Error> {
-    let capabilities = capabilities(request)?;
+    let capabilities = capabilities(request, facts.capabilities)?;
     let mut root = Root::default();
     root.set_path(PathBuf::from("rootfs")).set_readonly(Some(request.storage.read_only));
     let mut spec = Spec::default();
@@ -136,10 +136,14 @@ fn limit(limit: &request::Ulimit) -> Result<oci::spec::PosixRlimit, Error> {
     PosixRlimitBuilder::default().typ(kind).soft(limit.soft).hard(limit.hard).build().map_err(|_| unknown())
 }
 
-/// Docker's rules: `ALL` stands for every capability; what is dropped goes from the default, what is added comes.
-fn capabilities(request: &RunRequest) -> Result<Vec<Capability>, Error> {
+/// Docker's rules: `ALL` stands for every capability that minidocker has itself (`own`); what is dropped goes from the
+/// default, what is added comes.
+fn capabilities(request: &RunRequest, own: u64) -> Result<Vec<Capability>, Error> {
     let security = &request.security;
-    let every = || oci::CAPABILITIES.iter().map(|(capability, _)| *capability);
+    let every = || {
+        let had = oci::CAPABILITIES.iter().enumerate().filter(move |(number, _)| own >> number & 1 == 1);
+        had.map(|(_, (capability, _))| *capability)
+    };
     if security.privileged {
         return Ok(every().collect());
     }
@@ -167,7 +171,8 @@ fn capabilities(request: &RunRequest) -> Result<Vec<Capability>, Error> {
     let kept = |capability: &Capability| {
         (base.contains(capability) && !drop.contains(capability)) || add.contains(capability)
     };
-    Ok(every().filter(kept).collect())
+    let known = oci::CAPABILITIES.iter().map(|(capability, _)| *capability);
+    Ok(known.filter(kept).collect())
 }
 
 fn mount(kind: &str, source: impl Into<PathBuf>, target: impl Into<PathBuf>, options: &[&str]) -> Mount {

@@ -383,19 +383,24 @@ impl Store {
     }
 }
 
-/// Makes a directory and its parents, the way to them open for all, their lists closed.
-pub(crate) fn make_dirs(dir: &Path) -> Result<(), Failure> {
-    match rustix::fs::mkdir(dir, Mode::from_raw_mode(0o711)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+/// Makes a directory of the state's and its parents: the way through is open for all, the lists are closed.
+pub fn make_dirs(dir: &Path) -> Result<(), Failure> {
+    make_dirs_with(dir, Mode::from_raw_mode(0o711))
+}
+
+/// Makes a directory and its parents.
+pub fn make_dirs_with(dir: &Path, mode: Mode) -> Result<(), Failure> {
+    match rustix::fs::mkdir(dir, mode) {
         Err(Errno::NOENT) => {
             if let Some(parent) = dir.parent() {
-                make_dirs(parent)?;
+                make_dirs_with(parent, mode)?;
             }
-            match rustix::fs::mkdir(dir, Mode::from_raw_mode(0o711)) {
+            match rustix::fs::mkdir(dir, mode) {
                 Err(Errno::EXIST) => Ok(()),
                 made => made.map_err(failed(dir)),
             }
         }
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(failed(dir)(errno)),
     }
 }

@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use cgroup::{Group, Hierarchies};
+use rustix::fs::Mode;
 use step::{Context, Failure, Shell, Step, Steps, quote};
 
 use crate::Settings;
-use crate::state::{Store, make_dirs, write_file};
+use crate::state::{Store, make_dirs_with, write_file};
 
 /// Steps of the engine.
 #[derive(Debug)]
@@ -120,7 +121,7 @@ impl Step for EngineStep {
             Self::Files(files) => {
                 files.iter().try_for_each(|(path, text)| write_file(path, text.as_bytes(), false))
             }
-            Self::Source(path) => make_dirs(path),
+            Self::Source(path) => make_dirs_with(path, Mode::from_raw_mode(0o755)),
             Self::RemoveGroup { path, kill } => {
                 let group = Group::open(&Hierarchies::probe()?, path)?;
                 if *kill {

@@ -45,10 +45,21 @@ pub struct GroupSteps {
     pub into: Option<PathBuf>,
     /// Version 1: init joins.
     pub join: Steps,
-    /// The same files opened beforehand by the monitor, where init has no rights of its own on them.
-    pub join_by_monitor: bool,
-    /// What the container sees below /sys/fs/cgroup on version 1: a name and a directory of the host for each.
-    pub view: Vec<(String, PathBuf)>,
+    /// `create` must be done before the clone: it opens what `join` writes to.
+    pub early: bool,
+    /// What the container sees below /sys/fs/cgroup on version 1.
+    pub view: Vec<GroupView>,
+}
+
+/// One hierarchy, as the container sees it below /sys/fs/cgroup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupView {
+    /// The directory's name: `cpu,cpuacct`.
+    pub name: String,
+    /// Links to it: `cpu`, `cpuacct`.
+    pub links: Vec<String>,
+    /// The group's directory on the host.
+    pub dir: PathBuf,
 }
 
 /// The network, as the network room planned it.

@@ -76,6 +76,8 @@ pub fn launch(
     let fork = plan.clone.perform(&mut context)?;
     let Fork::Parent(pid, pidfd) = fork else {
         drop(ours);
+        // Opened in the host's network namespace.
+        context.netlink = None;
         init(plan, &theirs, stdio, context, trace.is_on());
     };
     drop((theirs, stdio));

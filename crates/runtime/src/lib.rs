@@ -21,7 +21,7 @@ mod script;
 mod steps;
 mod stub;
 
-pub use container::{Container, GroupSteps, NetworkSteps, RootSteps};
+pub use container::{Container, GroupSteps, GroupView, NetworkSteps, RootSteps};
 pub use launch::{Running, Stdio, launch};
 pub use plan::{Entry, Plan, Point, plan};
 pub use script::script;

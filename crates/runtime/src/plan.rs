@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use step::{Actor, Context, Failure, Record, Shell, Step, Steps};
 use sys::process::{CloneFlags, Fork};
 
-use crate::container::{Container, GroupSteps, RootSteps};
+use crate::container::{Container, GroupSteps, GroupView, RootSteps};
 use crate::options::Options;
 use crate::program::Program;
 use crate::steps::devices::{Devices, Node};
@@ -245,7 +245,7 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
         ),
     };
 
-    let GroupSteps { create, into, join, join_by_monitor, view } = groups;
+    let GroupSteps { create, into, join, early, view } = groups;
     let mut before = Steps::new();
     let mut monitor = Lane::default();
     let mut lane = Lane::default();
@@ -253,7 +253,7 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
     let own_user = names.owns(Kind::User);
 
     // The monitor's list.
-    let late = if into.is_some() || join_by_monitor {
+    let late = if into.is_some() || early {
         before.extend(create);
         Steps::new()
     } else {
@@ -460,7 +460,7 @@ impl Lane {
         self.0.push(Entry::Await(point));
     }
 
-    fn mount(&mut self, mount: &Mount, view: &[(String, PathBuf)]) -> Result<(), Failure> {
+    fn mount(&mut self, mount: &Mount, view: &[GroupView]) -> Result<(), Failure> {
         let options = Options::parse(mount.options().as_deref().unwrap_or_default());
         let target = mount.destination().clone();
         if !target.is_absolute() {

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::host::{self, Facts};
 use crate::mounts;
+use crate::overlay;
 use crate::trial::{Scratch, UserNamespace, in_namespace, mount};
 use crate::{Options, Places, Source, plan, plan_host, remove};
 
@@ -95,7 +96,7 @@ impl FakeHost {
         let state = vec![self.places.root.clone(), self.places.run_root.clone()];
         let facts = Facts { state, home: None, mounts: mounts::parse(&text) };
         let rootfs = plan_host(&container, &self.base, &facts, options).unwrap();
-        mount(&rootfs, &self.view, user.map(UserNamespace::fd)).unwrap();
+        mount(&rootfs, &self.view, user).unwrap();
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -464,13 +465,36 @@ fn a_directory_as_it_is_for_a_user_namespace() {
         let user = UserNamespace::new();
         let options = Options { idmapped: true, ..Options::default() };
         let rootfs = plan(&places, "c1", &Source::Directory(tree.clone()), options).unwrap();
-        mount(&rootfs, &view, Some(user.fd())).unwrap();
+        mount(&rootfs, &view, Some(&user)).unwrap();
         assert!(user.shell(&format!("echo new >{}/new", view.display())));
         assert_eq!(fs::metadata(view.join("new")).unwrap().uid(), 100_000);
         assert_eq!(fs::metadata(tree.join("new")).unwrap().uid(), 0);
         let failure = mount(&rootfs, &view, None).unwrap_err();
         assert!(failure.to_string().contains("was not made before"), "{failure}");
         rustix::mount::unmount(&view, rustix::mount::UnmountFlags::DETACH).unwrap();
+    });
+}
+
+#[test]
+fn layers_can_be_attached_for_kernels_that_want_it() {
+    in_namespace(|| {
+        let scratch = Scratch::new("attached");
+        let (tree, view, work) = (scratch.tree("tree"), scratch.path.join("view"), scratch.path.join("work"));
+        for directory in [&view, &work, &scratch.path.join("upper")] {
+            fs::create_dir(directory).unwrap();
+        }
+        fs::write(work.join("beneath"), "").unwrap();
+        let flags =
+            rustix::mount::OpenTreeFlags::OPEN_TREE_CLONE | rustix::mount::OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let clones: Vec<_> = [&tree, &scratch.path]
+            .map(|path| rustix::mount::open_tree(rustix::fs::CWD, path, flags).unwrap())
+            .into();
+        let count = || read("/proc/thread-self/mountinfo").lines().count();
+        let before = count();
+        let attached = overlay::Attached::new(work.clone(), &clones).unwrap();
+        assert_eq!((count(), names(&work).contains(&"tree".to_owned())), (before + 2, true));
+        attached.detach().unwrap();
+        assert_eq!((count(), names(&work)), (before, vec!["beneath".to_owned()]));
     });
 }
 

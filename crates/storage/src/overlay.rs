@@ -3,10 +3,11 @@
 //! in the tree, and the container's /proc/mounts tells nothing of the host's directories.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
 
 /// An overlay's layers, as descriptors that may be opened with O_PATH.
 #[derive(Debug)]
@@ -66,6 +67,46 @@ fn configure(context: &OwnedFd, layers: &Layers, flags: Flags) -> Result<OwnedFd
     let attributes =
         if flags.read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
     rustix::mount::fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Whether the kernel takes layers from detached mounts. Before Linux 6.15 overlayfs wants them in the caller's mount
+/// namespace (clone_private_mount in fs/namespace.c). Asked of the version, because a failed attempt marks a volatile
+/// work directory as used.
+pub(crate) fn takes_detached_layers() -> bool {
+    let name = rustix::system::uname();
+    let mut numbers = name.release().to_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
+    (number(), number()) >= (6, 15)
+}
+
+/// Layers that are attached, one over the other, as long as an overlay is being made of them. Descriptors of what
+/// lies beneath, and of the layers, stay what they are.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    at: PathBuf,
+    count: usize,
+}
+
+impl Attached {
+    /// Attaches `layers` at the directory `at`.
+    pub(crate) fn new<'l>(at: PathBuf, layers: impl IntoIterator<Item = &'l OwnedFd>) -> Result<Self, Errno> {
+        let mut this = Self { at, count: 0 };
+        for layer in layers {
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+            if let Err(errno) = rustix::mount::move_mount(layer, c"", CWD, &this.at, flags) {
+                this.detach()?;
+                return Err(errno);
+            }
+            this.count += 1;
+        }
+        Ok(this)
+    }
+
+    /// Takes them away again; an overlay that was made of them keeps them.
+    pub(crate) fn detach(self) -> Result<(), Errno> {
+        let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+        (0..self.count).try_for_each(|_| rustix::mount::unmount(&self.at, flags))
+    }
 }
 
 /// What the kernel wrote to the context's log: one message each read, `e overlay: …`. Empty before Linux 6.5, which

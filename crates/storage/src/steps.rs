@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{Access, AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use step::{Context, Failure, Shell, Step, quote};
@@ -17,7 +17,7 @@ use sys::mount::MountAttr;
 use crate::Options;
 use crate::identity;
 use crate::mask::{self, IdMap, Mask, Owner};
-use crate::overlay::{self, Flags, Layers};
+use crate::overlay::{self, Attached, Flags, Layers};
 
 /// A layer on its way from the step that makes it to the overlay that uses it, in the same process.
 pub(crate) type Slot = Rc<RefCell<Option<OwnedFd>>>;
@@ -342,13 +342,47 @@ impl Storage {
                 .map_err(|errno| self.failed(layer.container.join(name).display().to_string(), errno))
         };
         let layers = Layers { lower, upper: own(&upper)?, work: own(&work)? };
-        let mount = || overlay::mount(&layers, layer.flags()).map_err(|refused| self.refused(layer, refused));
-        if userns.is_none() {
-            return mount();
+        // The kernel's mark of a volatile mount, set by a failed attempt too.
+        let used =
+            || rustix::fs::accessat(&layers.work, "work/incompat/volatile", Access::EXISTS, AtFlags::empty());
+        if layer.options.volatile && used().is_ok() {
+            let path = layer.container.join(&upper).display().to_string();
+            return Err(Failure::because(self.id(), path, "was mounted before and never synced to disk")
+                .hint("a container with --rm starts once only: run a new one"));
         }
+
+        let detached = match (userns, &layer.mask) {
+            (Some(_), _) => layers.lower.iter().chain([&container]).collect(),
+            (None, Some(_)) => vec![&layers.lower[0]],
+            (None, None) => Vec::new(),
+        };
+        let attached = if detached.is_empty() || overlay::takes_detached_layers() {
+            None
+        } else {
+            let at = layer.container.join(&work);
+            let failed = |errno| self.failed(at.display().to_string(), errno);
+            Some(Attached::new(at.clone(), detached).map_err(failed)?)
+        };
+        let mounted = self.mount_layers(layer, &layers, userns.map(|_| &container));
+        let detach = attached.map_or(Ok(()), Attached::detach);
+        mounted.and_then(|mount| {
+            detach.map_err(|errno| self.failed(layer.container.join(&work).display().to_string(), errno))?;
+            Ok(mount)
+        })
+    }
+
+    /// `idmapped`: the container's directory on an idmapped mount, where it has a user namespace.
+    fn mount_layers(
+        &self,
+        layer: &Overlay,
+        layers: &Layers,
+        idmapped: Option<&OwnedFd>,
+    ) -> Result<OwnedFd, Failure> {
+        let mount = || overlay::mount(layers, layer.flags()).map_err(|refused| self.refused(layer, refused));
+        let Some(container) = idmapped else { return mount() };
         let failed = |errno: Errno| self.failed(layer.container.display().to_string(), errno);
         // The directory is root's on disk: what it shows on the idmapped mount is the namespace's root.
-        let root = rustix::fs::fstat(&container).map_err(failed)?;
+        let root = rustix::fs::fstat(container).map_err(failed)?;
         identity::acting_as(root.st_uid, root.st_gid, mount).map_err(failed)?
     }
 
@@ -356,7 +390,6 @@ impl Storage {
     fn refused(&self, layer: &Overlay, refused: overlay::Refused) -> Failure {
         let mut failure = self.failed(layer.lower.display().to_string(), refused.errno);
         failure.reason = refused.words;
-        let again = layer.container.join(layer.names().1).join("work/incompat/volatile");
         if refused.errno == Errno::NODEV {
             return failure.hint("the kernel has no overlay file system: try `modprobe overlay`");
         }
@@ -366,10 +399,6 @@ impl Storage {
                 layer.container.display()
             ));
             return failure.hint("use --root DIR on ext4, xfs, btrfs or tmpfs");
-        }
-        if layer.options.volatile && again.exists() {
-            return failure
-                .hint("a container with --rm starts once only: its layer was never synced to disk");
         }
         if layer.options.idmapped && refused.errno == Errno::INVAL {
             return failure.hint("overlays of idmapped layers need Linux 5.19; --userns host does without");

@@ -8,12 +8,12 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::CWD;
-use rustix::mount::{MountPropagationFlags, MoveMountFlags};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use step::{Context, Failure};
 
-use crate::{Places, Rootfs};
+use crate::{Places, Rootfs, mounts};
 
-/// A directory that is removed at the end.
+/// A directory that is removed at the end, with all that is mounted below it.
 pub(crate) struct Scratch {
     pub(crate) path: PathBuf,
 }
@@ -43,6 +43,10 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        let text = fs::read("/proc/thread-self/mountinfo").unwrap_or_default();
+        for mount in mounts::parse(&text).iter().rev().filter(|mount| mount.point.starts_with(&self.path)) {
+            let _ = rustix::mount::unmount(&mount.point, UnmountFlags::DETACH);
+        }
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -63,8 +67,9 @@ pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
 }
 
 /// Takes the plan's steps as the monitor and init do, the root attached at `target`.
-pub(crate) fn mount(rootfs: &Rootfs, target: &Path, userns: Option<OwnedFd>) -> Result<(), Failure> {
-    let mut context = Context { userns, ..Context::default() };
+pub(crate) fn mount(rootfs: &Rootfs, target: &Path, user: Option<&UserNamespace>) -> Result<(), Failure> {
+    let (userns, init) = (user.map(UserNamespace::fd), user.map(|user| user.0.id() as i32));
+    let mut context = Context { userns, init, ..Context::default() };
     rootfs.prepare.iter().try_for_each(|step| step.perform(&mut context))?;
     rootfs.mount.iter().try_for_each(|step| step.perform(&mut context))?;
     fs::create_dir_all(target).unwrap();

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use cgroup::{Check, Hierarchies, Limits};
 use monitor::{Attached, Channel, DetachKeys, Job, Kind as Frame, Note};
-use runtime::{Container, GroupSteps, NetworkSteps, RootSteps};
+use runtime::{Container, GroupSteps, GroupView, NetworkSteps, RootSteps};
 use rustix::event::{PollFd, PollFlags, poll};
 use seccomp::Arch;
 use step::{Actor, Context, Failure, Step, Steps, Trace};
@@ -321,6 +321,8 @@ fn finish(
     };
     limits.raw.extend(request.resources.raw.clone());
     let groups = cgroup::plan(&hierarchies, &group, &limits)?;
+    let own_user = facts.ids.is_some();
+    let groups = if own_user { groups.opened_by_monitor() } else { groups };
     let network = network::plan(&network_mode(request), place.as_ref());
     let filter = filter(request, &capabilities)?;
 
@@ -336,7 +338,11 @@ fn finish(
     );
     prepare.extend(rootfs.prepare);
     let v1 = groups.view.iter().filter(|view| !view.name.is_empty());
-    let view = v1.map(|view| (view.name.clone(), view.dir.clone())).collect();
+    let view = v1.map(|view| GroupView {
+        name: view.name.clone(),
+        links: view.links.clone(),
+        dir: view.dir.clone(),
+    });
     let container = Container {
         id: id.to_owned(),
         spec,
@@ -345,8 +351,8 @@ fn finish(
             create: groups.create,
             into: groups.into,
             join: groups.join,
-            join_by_monitor: facts.ids.is_some(),
-            view,
+            early: own_user,
+            view: view.collect(),
         },
         network: NetworkSteps {
             host: network.host,

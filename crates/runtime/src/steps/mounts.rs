@@ -13,6 +13,7 @@ use step::{Context, Failure, Shell, Step, quote};
 use sys::mount::MountAttr;
 
 use super::{root, write_file};
+use crate::container::GroupView;
 use crate::options::Options;
 use crate::path::{self, Kind};
 
@@ -28,7 +29,7 @@ pub(crate) enum Mounts {
     /// A directory or file of the host.
     Bind { source: PathBuf, target: PathBuf, options: Options },
     /// The container's own control groups, each hierarchy below one tmpfs (version 1).
-    Groups { target: PathBuf, view: Vec<(String, PathBuf)>, options: Options },
+    Groups { target: PathBuf, view: Vec<GroupView>, options: Options },
     /// Nothing to see here.
     Mask(Vec<PathBuf>),
     /// To be read only.
@@ -88,7 +89,7 @@ impl Step for Mounts {
                 target.display()
             ),
             Self::Groups { target, view, .. } => {
-                let names: Vec<_> = view.iter().map(|(name, _)| name.as_str()).collect();
+                let names: Vec<_> = view.iter().map(|group| group.name.as_str()).collect();
                 format!(
                     "fsopen(\"tmpfs\"), move_mount(\"{}\"), open_tree(<group>) and move_mount for {}",
                     target.display(),
@@ -163,12 +164,13 @@ impl Step for Mounts {
             Self::Groups { target, view, .. } => {
                 let at = below_root(target);
                 let mut lines = vec![format!("mount -t tmpfs -o nosuid,nodev,noexec,mode=755 tmpfs {at}")];
-                for (name, dir) in view {
+                for GroupView { name, links, dir } in view {
                     lines.push(format!(
                         "mkdir {at}/{name}; mount --bind {} {at}/{name}",
                         quote(&dir.to_string_lossy())
                     ));
                     lines.push(format!("mount -o remount,bind,ro,nosuid,nodev,noexec {at}/{name}"));
+                    lines.extend(links.iter().map(|link| format!("ln -s {name} {at}/{link}")));
                 }
                 lines.push(format!("mount -o remount,ro {at}"));
                 Shell::Lines(lines)
@@ -382,7 +384,7 @@ impl Mounts {
     fn groups(
         &self,
         target: &Path,
-        view: &[(String, PathBuf)],
+        view: &[GroupView],
         options: &Options,
         context: &mut Context,
     ) -> Result<(), Failure> {
@@ -391,7 +393,7 @@ impl Mounts {
         let tmpfs = Options { set: options.set & !sys::mount::RDONLY, ..Options::parse(&words) };
         let top = self.create("tmpfs", "cgroup", target, &tmpfs)?;
         attach(&top, &place).map_err(|errno| self.failed(target.display().to_string(), errno))?;
-        for (name, dir) in view {
+        for GroupView { name, links, dir } in view {
             let failed = |errno| self.failed(target.join(name).display().to_string(), errno);
             rustix::fs::mkdirat(&top, name.as_str(), Mode::from_raw_mode(0o755)).map_err(failed)?;
             let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -399,6 +401,9 @@ impl Mounts {
             let group = clone(CWD, dir, false).map_err(failed)?;
             attributes(&group, options).map_err(|error| self.failed(name.clone(), error))?;
             attach(&group, &place).map_err(failed)?;
+            for link in links {
+                rustix::fs::symlinkat(name.as_str(), &top, link.as_str()).map_err(failed)?;
+            }
         }
         let attr = MountAttr { set: options.set, ..MountAttr::default() };
         sys::mount::set_attr(&top, EMPTY, false, attr)
