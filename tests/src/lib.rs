@@ -1,1 +1,36 @@
-//! tests
+//! The harness of the kernel tests: each test has a world of its own, and proves at its end that nothing of it is left.
+//!
+//! ```text
+//! World::new()            state roots, a bridge's name, a control group and a "host" network namespace of its own
+//!   .minidocker(["run", …]) -> Output       run to the end; killed and failed when it hangs
+//!   .call(["run", …])       -> Call         the same with stdin, variables, a wrapper; .run(), .spawn(), .pty()
+//!   .rootfs_inside()        -> Rootfs       a root directory with the reporter `inside` alone
+//!   .rootfs_busybox()       -> Rootfs       one with busybox and its links
+//!   .facts(["--memory", …]) -> Value        what `/inside facts` reports from such a container
+//!   .group(id)              -> Group        a container's control group: its files, its processes
+//! drop                      the leak check: every process, mount, link, control group, name and address that is left
+//! ```
+//!
+//! A need that the machine does not meet is a panic: a test that was skipped has proved nothing. What depends on the
+//! version of the control groups chooses what it expects by [`Version`].
+
+#![forbid(unsafe_code)]
+
+mod call;
+mod cgroups;
+mod leaks;
+mod output;
+mod programs;
+mod pty;
+mod rootfs;
+mod running;
+mod world;
+
+pub use call::Call;
+pub use cgroups::{Group, Version};
+pub use output::Output;
+pub use programs::{emulated, need, scaled};
+pub use pty::Pty;
+pub use rootfs::Rootfs;
+pub use running::Running;
+pub use world::{World, until};

@@ -26,10 +26,19 @@ pub struct Plan {
     pub checks: Vec<Check>,
     /// What the container should see below /sys/fs/cgroup.
     pub view: Vec<View>,
-    tasks: Vec<PathBuf>,
+    pub(crate) tasks: Vec<PathBuf>,
+    /// Where in `create` the steps for the v2 hierarchy are.
+    pub(crate) v2: std::ops::Range<usize>,
 }
 
 impl Plan {
+    /// Takes out of `create` what must be done before the clone: the group that `into` names. The rest can be done
+    /// while init starts.
+    pub fn take_into(&mut self) -> Steps {
+        let range = std::mem::take(&mut self.v2);
+        self.create.drain(range).collect()
+    }
+
     /// For an init that has no rights on the groups, in a user namespace of its own: the monitor opens the files
     /// before the clone, init writes to them.
     #[must_use]
@@ -70,6 +79,7 @@ pub fn plan(h: &Hierarchies, path: &str, limits: &Limits) -> Result<Plan, Failur
     for mount in joined {
         let dir = mount.group(path);
         let own: Vec<&Write> = writes.iter().filter(|(on, _)| *on == mount).map(|(_, write)| write).collect();
+        let first = plan.create.len();
         if mount.version == Version::V2 {
             plan.create.extend(hand_on(mount, &dir, limits, &own).map(boxed));
         }
@@ -97,6 +107,7 @@ pub fn plan(h: &Hierarchies, path: &str, limits: &Limits) -> Result<Plan, Failur
                 let attach = program.as_ref().map(|program| (dir.clone(), program.clone()));
                 plan.create.extend(attach.map(|(dir, program)| boxed(Step::AttachDevices { dir, program })));
                 plan.into = Some(dir.clone());
+                plan.v2 = first..plan.create.len();
             }
         }
         let alone = mount.version == Version::V2 && !h.is_hybrid();

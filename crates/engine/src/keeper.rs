@@ -56,7 +56,7 @@ impl Keeper {
     /// The words for a container that ran out of memory: limit, peak, who was killed. One file is read where nothing
     /// of the kind happened, and none where there was no limit.
     fn out_of_memory(&self) -> Option<Note> {
-        let limit = self.record.memory?;
+        let limit = self.record.request.resources.memory?;
         let group = Group::open(&Hierarchies::probe().ok()?, &self.record.group).ok()?;
         let kills = group.oom_kills().filter(|kills| *kills > 0)?;
         let peak = group.usage().memory_peak;

@@ -275,7 +275,7 @@ fn linux(request: &RunRequest, facts: &Facts, group: &str) -> Result<Linux, Erro
         .set_cgroups_path(Some(PathBuf::from(group)))
         .set_resources(Some(resources(request, facts)?))
         .set_devices(Some(facts.devices.iter().map(device).collect()))
-        .set_rootfs_propagation(Some(propagation(request).to_owned()))
+        .set_rootfs_propagation(Some("rprivate".to_owned()))
         .set_masked_paths(None)
         .set_readonly_paths(None);
     let sysctls: HashMap<String, String> =
@@ -299,20 +299,6 @@ fn linux(request: &RunRequest, facts: &Facts, group: &str) -> Result<Linux, Erro
         linux.set_time_offsets(Some(clocks.map(|(clock, secs)| (clock.to_owned(), offset(secs))).into()));
     }
     Ok(linux)
-}
-
-/// A mount that is to be shared or a slave needs a root that passes events on.
-fn propagation(request: &RunRequest) -> &'static str {
-    let has = |word: &str| {
-        request.storage.mounts.iter().any(
-            |mount| matches!(mount, request::Mount::Bind { propagation: Some(p), .. } if p.trim_start_matches('r') == word),
-        )
-    };
-    match (has("shared"), has("slave")) {
-        (true, _) => "rshared",
-        (false, true) => "rslave",
-        (false, false) => "rprivate",
-    }
 }
 
 fn namespaces(request: &RunRequest, facts: &Facts) -> Vec<LinuxNamespace> {

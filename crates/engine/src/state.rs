@@ -21,7 +21,6 @@
 //!
 //! A directory below `<run_root>/containers` whose lock is free was left behind by a crash: `sweep` takes it down.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -32,6 +31,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use step::Failure;
 
+use crate::request::RunRequest;
 use crate::{Error, Kind, Settings};
 
 /// The format of the records; others are refused.
@@ -46,24 +46,16 @@ pub(crate) struct Record {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// What it was made from, as typed.
-    pub image: String,
     /// The program and its arguments.
     pub command: Vec<String>,
     /// When it was made: milliseconds since 1970.
     pub created: u64,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// `--rm`.
-    pub remove: bool,
-    /// `-d`: it lives without the command that started it.
-    pub detached: bool,
     /// The path of its control group in each hierarchy.
     pub group: String,
     /// Its place in a network.
     pub network: Option<network::Attachment>,
-    /// The memory limit, bytes: for the words at its end.
-    pub memory: Option<u64>,
+    /// What was asked for.
+    pub request: RunRequest,
 }
 
 /// How a container ended.
@@ -250,7 +242,7 @@ impl Store {
 
     /// Writes a container's record where it belongs.
     pub(crate) fn write_record(&self, record: &Record) -> Result<(), Failure> {
-        let dir = if record.remove {
+        let dir = if record.request.remove {
             self.run_dir(&record.id)
         } else {
             let dir = self.keep_dir(&record.id);
@@ -260,12 +252,12 @@ impl Store {
             }
             dir
         };
-        write_json(&dir, "container.json", record, !record.remove)
+        write_json(&dir, "container.json", record, !record.request.remove)
     }
 
     /// Writes how a container ended, where its record is kept.
     pub(crate) fn write_exit(&self, record: &Record, exit: ExitRecord) -> Result<(), Failure> {
-        if record.remove { Ok(()) } else { write_json(&self.keep_dir(&record.id), "exit.json", &exit, true) }
+        if record.request.remove { Ok(()) } else { write_json(&self.keep_dir(&record.id), "exit.json", &exit, true) }
     }
 
     /// Notes a container's first process.
@@ -418,7 +410,10 @@ fn read_link(path: &Path) -> Option<String> {
 fn directories(dir: &Path) -> Result<Vec<String>, Failure> {
     let entries = match std::fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(|error| Failure::new("state", dir.display().to_string(), error))?,
+        entries => entries.map_err(|error| {
+            let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+            failed(dir)(errno)
+        })?,
     };
     let is_id = |name: &OsString| {
         name.to_str().is_some_and(|name| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()))

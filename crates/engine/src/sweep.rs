@@ -26,7 +26,7 @@ fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result
     let record = store.record(id).ok().flatten();
     let alive = store.living_init(id);
     if let (Some(pid), Some(record)) = (alive, &record) {
-        if record.detached {
+        if record.request.detach {
             return Ok(());
         }
         kill(pid);
@@ -39,7 +39,7 @@ fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result
         no_network: false,
         name: record.as_ref().map(|record| record.name.clone()),
         remove: record.as_ref().is_none_or(|record| {
-            record.remove || store.exit(id).ok().flatten().is_none() && alive.is_none() && !started(store, id)
+            record.request.remove || store.exit(id).ok().flatten().is_none() && alive.is_none() && !started(store, id)
         }),
     };
     if let Some(record) = record.as_ref().filter(|_| !remains.remove)

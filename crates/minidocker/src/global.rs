@@ -136,7 +136,7 @@ fn unknown(name: &str) -> Problem {
 
 fn path(text: &str) -> Result<std::path::PathBuf, String> {
     if text.is_empty() {
-        return Err("no directory, such as /var/lib/minidocker".to_owned());
+        return Err("no directory; write it as /var/lib/minidocker".to_owned());
     }
     if text.starts_with('/') {
         return Ok(mounts::absolute(text, Path::new("/")));
@@ -150,7 +150,7 @@ pub(crate) fn cgroup(text: &str) -> Result<String, String> {
     let odd = |part: &str| matches!(part, "." | "..") || part.contains('\n');
     let trimmed = text.trim_matches('/');
     if trimmed.is_empty() || trimmed.split('/').any(|part| part.is_empty() || odd(part)) {
-        return Err("not the path of a control group, such as /minidocker".to_owned());
+        return Err("not the path of a control group; write it as /minidocker".to_owned());
     }
     Ok(format!("/{trimmed}"))
 }
@@ -205,15 +205,15 @@ mod tests {
             ("--roots /x ps", "unknown option --roots before a command"),
             ("-it run", "unknown option -it before a command"),
             ("--root", "--root needs a value"),
-            ("--root= ps", "--root '': no directory, such as /var/lib/minidocker"),
+            ("--root= ps", "--root '': no directory; write it as /var/lib/minidocker"),
             ("--subnet 10.0.0.1/8 ps", "--subnet 10.0.0.1/8: the network is 10.0.0.0/8"),
             (
                 "--cgroup-parent ../x ps",
-                "--cgroup-parent ../x: not the path of a control group, such as /minidocker",
+                "--cgroup-parent ../x: not the path of a control group; write it as /minidocker",
             ),
             (
                 "--bridge a/b ps",
-                "--bridge a/b: a link's name has 1 to 15 letters, no slash, colon or space, such as eth0",
+                "--bridge a/b: a link's name has 1 to 15 letters, no slash, colon or space; write it as eth0",
             ),
         ];
         for (text, message) in cases {
@@ -221,6 +221,6 @@ mod tests {
         }
         let bad =
             parse(words("ps"), |name| (name == "MINIDOCKER_SUBNET").then(|| "x".to_owned())).unwrap_err();
-        assert_eq!(bad.message, "MINIDOCKER_SUBNET=x: no prefix, such as 172.30.0.0/16");
+        assert_eq!(bad.message, "MINIDOCKER_SUBNET=x: no prefix; write it as 172.30.0.0/16");
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn parse(text: &str, fields: &[Field], default: &str) -> Result<Templ
     let mut parts = Vec::new();
     let mut rest = text.as_str();
     while let Some((before, after)) = rest.split_once("{{") {
-        let (inside, after) = after.split_once("}}").ok_or("a {{ without its }}, such as {{.ID}}")?;
+        let (inside, after) = after.split_once("}}").ok_or("a {{ without its }}; write it as {{.ID}}")?;
         if !before.is_empty() {
             parts.push(Part::Text(before.to_owned()));
         }
@@ -90,7 +90,7 @@ fn part(inside: &str, fields: &[Field]) -> Result<Part, String> {
             None => place(field).map(Part::Field),
         },
         None => Err(format!(
-            "{} is more than a field, such as {{{{.ID}}}}",
+            "{} is more than a field; write it as {{{{.ID}}}}",
             step::quote(&format!("{{{{{inside}}}}}"))
         )),
     }
@@ -187,8 +187,8 @@ mod tests {
     fn refuses_what_it_does_not_know() {
         let parse = |text| parse(text, FIELDS, "").unwrap_err();
         assert_eq!(parse("{{.Bogus}}"), "no field Bogus, there are ID Names");
-        assert_eq!(parse("{{.ID"), "a {{ without its }}, such as {{.ID}}");
-        assert_eq!(parse("{{if .ID}}"), "'{{if .ID}}' is more than a field, such as {{.ID}}");
+        assert_eq!(parse("{{.ID"), "a {{ without its }}; write it as {{.ID}}");
+        assert_eq!(parse("{{if .ID}}"), "'{{if .ID}}' is more than a field; write it as {{.ID}}");
         assert!(only_json("json").is_ok() && only_json("{{.X}}").is_err());
     }
 }

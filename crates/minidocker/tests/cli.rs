@@ -138,7 +138,7 @@ fn values_that_are_missing() {
     // As in Docker an option takes whatever follows.
     refused(
         &["run", "--name", "--rm", "host"],
-        "--name --rm: a name starts with a letter or digit, at least one of a-z A-Z 0-9 _ . - follows, such as web-1",
+        "--name --rm: a name starts with a letter or digit, at least one of a-z A-Z 0-9 _ . - follows; write it as web-1",
         None,
         125,
     );
@@ -150,23 +150,23 @@ fn values_that_are_missing() {
 #[test]
 fn sizes() {
     let unit =
-        |unit: &str| format!("unknown unit {unit}, known are b, k, m, g, t and p, such as 512k, 10m or 1.5g");
+        |unit: &str| format!("unknown unit {unit}, known are b, k, m, g, t and p; write it as 512k, 10m or 1.5g");
     for option in ["--memory", "--memory-reservation", "--shm-size"] {
-        bad_value(option, "-1", "-1", "a size is not negative, such as 512k, 10m or 1.5g");
+        bad_value(option, "-1", "-1", "a size is not negative; write it as 512k, 10m or 1.5g");
         bad_value(option, "10x", "10x", &unit("x"));
         bad_value(option, "1e30", "1e30", &unit("e30"));
-        bad_value(option, "", "''", "no size, such as 512k, 10m or 1.5g");
-        bad_value(option, "m", "m", "not a number with a unit, such as 512k, 10m or 1.5g");
-        bad_value(option, "1..5m", "1..5m", "not a number with a unit, such as 512k, 10m or 1.5g");
+        bad_value(option, "", "''", "no size; write it as 512k, 10m or 1.5g");
+        bad_value(option, "m", "m", "not a number with a unit; write it as 512k, 10m or 1.5g");
+        bad_value(option, "1..5m", "1..5m", "not a number with a unit; write it as 512k, 10m or 1.5g");
         bad_value(
             option,
             "99999999999999999999",
             "99999999999999999999",
-            "more than the kernel can count, such as 512k, 10m or 1.5g",
+            "more than the kernel can count; write it as 512k, 10m or 1.5g",
         );
-        bad_value(option, "8192p", "8192p", "more than the kernel can count, such as 512k, 10m or 1.5g");
+        bad_value(option, "8192p", "8192p", "more than the kernel can count; write it as 512k, 10m or 1.5g");
     }
-    bad_value("--memory-swap", "-2", "-2", "neither a size nor -1 for no limit, such as 20m");
+    bad_value("--memory-swap", "-2", "-2", "neither a size nor -1 for no limit; write it as 20m");
     bad_value("--memory-swappiness", "101", "101", "not from 0 to 100");
     bad_value("--memory-swappiness", "-2", "-2", "not from 0 to 100");
     bad_value("--device-read-bps", "/dev/sda:10x", "/dev/sda:10x", &unit("x"));
@@ -174,50 +174,50 @@ fn sizes() {
         "--device-write-bps",
         "sda:1m",
         "sda:1m",
-        "not a device below /dev and a number, such as /dev/sda:10m",
+        "not a device below /dev and a number; write it as /dev/sda:10m",
     );
-    bad_value("--hugetlb", "2M=1m", "2M=1m", "2M is no page size, such as 2MB=64m");
+    bad_value("--hugetlb", "2M=1m", "2M=1m", "2M is no page size; write it as 2MB=64m");
 }
 
 #[test]
 fn numbers() {
-    bad_value("--cpus", "-1", "-1", "a number of CPUs is not negative, such as 0.5 or 2");
-    bad_value("--cpus", "NaN", "NaN", "not a number of CPUs, such as 0.5 or 2");
-    bad_value("--cpus", "inf", "inf", "not a number of CPUs, such as 0.5 or 2");
-    bad_value("--cpus", "1e3", "1e3", "not a number of CPUs, such as 0.5 or 2");
-    bad_value("--cpus", "", "''", "not a number of CPUs, such as 0.5 or 2");
+    bad_value("--cpus", "-1", "-1", "a number of CPUs is not negative; write it as 0.5 or 2");
+    bad_value("--cpus", "NaN", "NaN", "not a number of CPUs; write it as 0.5 or 2");
+    bad_value("--cpus", "inf", "inf", "not a number of CPUs; write it as 0.5 or 2");
+    bad_value("--cpus", "1e3", "1e3", "not a number of CPUs; write it as 0.5 or 2");
+    bad_value("--cpus", "", "''", "not a number of CPUs; write it as 0.5 or 2");
     bad_value("--cpus", "0.001", "0.001", "less than 0.01, the least share of a CPU that the kernel takes");
     bad_value(
         "--cpus",
         "99999999999999999999",
         "99999999999999999999",
-        "more than a million CPUs, such as 0.5 or 2",
+        "more than a million CPUs; write it as 0.5 or 2",
     );
-    bad_value("--cpuset-cpus", "0-", "0-", "not a list of numbers and ranges, such as 0-3,5");
-    bad_value("--cpuset-mems", "3-1", "3-1", "the range 3-1 runs backwards, such as 0-3,5");
+    bad_value("--cpuset-cpus", "0-", "0-", "not a list of numbers and ranges; write it as 0-3,5");
+    bad_value("--cpuset-mems", "3-1", "3-1", "the range 3-1 runs backwards; write it as 0-3,5");
     bad_value("--cpu-shares", "-1", "-1", "not from 2 to 262144");
-    bad_value("--cpu-shares", "many", "many", "not a whole number, such as 2");
+    bad_value("--cpu-shares", "many", "many", "not a whole number; write it as 2");
     bad_value("--cpu-period", "999", "999", "not from 1000 to 1000000");
     bad_value("--cpu-quota", "-2", "-2", &format!("not from 1000 to {}", i64::MAX / 1000));
-    bad_value("--pids-limit", "-2", "-2", "neither a number from 1 on nor -1 for no limit, such as 100");
+    bad_value("--pids-limit", "-2", "-2", "neither a number from 1 on nor -1 for no limit; write it as 100");
     bad_value("--blkio-weight", "9", "9", "not from 10 to 1000");
     bad_value("--oom-score-adj", "1001", "1001", "not from -1000 to 1000");
-    bad_value("--umask", "888", "888", "not an octal number up to 777, such as 22");
+    bad_value("--umask", "888", "888", "not an octal number up to 777; write it as 22");
     bad_value(
         "--ulimit",
         "nofile=2:1",
         "nofile=2:1",
-        "the soft limit is above the hard one, such as nofile=1024:2048",
+        "the soft limit is above the hard one; write it as nofile=1024:2048",
     );
-    bad_value("--ulimit", "files=1", "files=1", "no limit is called files, such as nofile=1024:2048");
-    bad_value("--stop-signal", "SIGBOGUS", "SIGBOGUS", "no such signal, such as TERM, SIGKILL or 15");
-    refused(&["kill", "-s", "0", "web"], "--signal 0: no such signal, such as TERM, SIGKILL or 15", None, 1);
+    bad_value("--ulimit", "files=1", "files=1", "no limit is called files; write it as nofile=1024:2048");
+    bad_value("--stop-signal", "SIGBOGUS", "SIGBOGUS", "no such signal; write it as TERM, SIGKILL or 15");
+    refused(&["kill", "-s", "0", "web"], "--signal 0: no such signal; write it as TERM, SIGKILL or 15", None, 1);
 }
 
 #[test]
 fn names_and_addresses() {
     let name =
-        "a name starts with a letter or digit, at least one of a-z A-Z 0-9 _ . - follows, such as web-1";
+        "a name starts with a letter or digit, at least one of a-z A-Z 0-9 _ . - follows; write it as web-1";
     for (value, shown) in
         [("", "''"), ("a", "a"), ("-a", "-a"), ("a/b", "a/b"), ("a b", "'a b'"), ("../x", "../x")]
     {
@@ -227,48 +227,48 @@ fn names_and_addresses() {
         "--hostname",
         "a_b",
         "a_b",
-        "a name is made of letters, digits, hyphens and dots, such as web-1.example",
+        "a name is made of letters, digits, hyphens and dots; write it as web-1.example",
     );
     bad_value(
         "--hostname",
         "-a",
         "-a",
-        "a part of a name neither starts nor ends with a hyphen, such as web-1.example",
+        "a part of a name neither starts nor ends with a hyphen; write it as web-1.example",
     );
-    bad_value("--hostname", "", "''", "empty, such as web-1.example");
+    bad_value("--hostname", "", "''", "empty; write it as web-1.example");
     let long = "a".repeat(65);
     bad_value("--hostname", &long, &long, "65 letters, the kernel keeps at most 64");
-    bad_value("--ip", "10.0.0.256", "10.0.0.256", "not an IPv4 address, such as 10.0.0.1 or 10.0.0.1/8");
+    bad_value("--ip", "10.0.0.256", "10.0.0.256", "not an IPv4 address; write it as 10.0.0.1 or 10.0.0.1/8");
     bad_value(
         "--ip",
         "10.0.0.0/8",
         "10.0.0.0/8",
-        "this is the address of the network itself, such as 10.0.0.1 or 10.0.0.1/8",
+        "this is the address of the network itself; write it as 10.0.0.1 or 10.0.0.1/8",
     );
     bad_value(
         "--ip",
         "127.0.0.1",
         "127.0.0.1",
-        "no container can have this address, such as 10.0.0.1 or 10.0.0.1/8",
+        "no container can have this address; write it as 10.0.0.1 or 10.0.0.1/8",
     );
     bad_value(
         "--mac-address",
         "01:00:5e:00:00:01",
         "01:00:5e:00:00:01",
-        "not the address of one station, such as 92:d0:c6:0a:29:33",
+        "not the address of one station; write it as 92:d0:c6:0a:29:33",
     );
-    bad_value("--add-host", "db", "db", "no address, such as db:10.0.0.7 or db=fd00::7");
-    bad_value("--dns", "dns.example", "dns.example", "not an IP address, such as 9.9.9.9");
+    bad_value("--add-host", "db", "db", "no address; write it as db:10.0.0.7 or db=fd00::7");
+    bad_value("--dns", "dns.example", "dns.example", "not an IP address; write it as 9.9.9.9");
     bad_value(
         "--network",
         "frontend",
         "frontend",
         "no such network: bridge, host, none and container:NAME are there, networks by name come later",
     );
-    bad_value("--user", "a:b:c", "a:b:c", "not user[:group] with names or numbers, such as 1000:1000");
-    bad_value("--workdir", "work", "work", "not absolute, such as /work");
-    bad_value("--env", "=x", "=x", "no name before the =, such as LANG=C");
-    bad_value("--label", "=x", "=x", "no key before the =, such as tier=web");
+    bad_value("--user", "a:b:c", "a:b:c", "not user[:group] with names or numbers; write it as 1000:1000");
+    bad_value("--workdir", "work", "work", "not absolute; write it as /work");
+    bad_value("--env", "=x", "=x", "no name before the =; write it as LANG=C");
+    bad_value("--label", "=x", "=x", "no key before the =; write it as tier=web");
 }
 
 #[test]
@@ -277,37 +277,37 @@ fn mounts_and_devices() {
         "--volume",
         "data:/data",
         "data:/data",
-        "data is a volume's name and not a path: volumes come later; bind a directory, such as ./data:/data:ro",
+        "data is a volume's name and not a path: volumes come later; bind a directory; write it as ./data:/data:ro",
     );
-    bad_value("--volume", "/a:/", "/a:/", "the target cannot be /, which is --rootfs, such as /data");
+    bad_value("--volume", "/a:/", "/a:/", "the target cannot be /, which is --rootfs; write it as /data");
     bad_value(
         "--volume",
         "/a:/b:bogus",
         "/a:/b:bogus",
-        "unknown option bogus, such as ro, rro, rshared or nosuid",
+        "unknown option bogus; write it as ro, rro, rshared or nosuid",
     );
     bad_value(
         "--mount",
         "type=bind,dst=/b",
         "type=bind,dst=/b",
-        "no source, such as type=bind,src=/data,dst=/data,ro",
+        "no source; write it as type=bind,src=/data,dst=/data,ro",
     );
     bad_value(
         "--mount",
         "type=odd,dst=/b",
         "type=odd,dst=/b",
-        "type odd is unknown, bind and tmpfs are there, such as type=bind,src=/data,dst=/data,ro",
+        "type odd is unknown, bind and tmpfs are there; write it as type=bind,src=/data,dst=/data,ro",
     );
-    bad_value("--tmpfs", "tmp", "tmp", "the target tmp is not absolute, such as /data");
+    bad_value("--tmpfs", "tmp", "tmp", "the target tmp is not absolute; write it as /data");
     bad_value(
         "--device",
         "fuse",
         "fuse",
-        "fuse is not the absolute path of a device, such as /dev/fuse or /dev/sda:/dev/xvda:r",
+        "fuse is not the absolute path of a device; write it as /dev/fuse or /dev/sda:/dev/xvda:r",
     );
-    bad_value("--device-cgroup-rule", "c 1:3", "'c 1:3'", "not TYPE MAJOR:MINOR ACCESS, such as 'c 1:3 rwm'");
-    bad_value("--rootfs", "", "''", "no directory, such as ./new_root");
-    bad_value("--rootfs", ":overlay", ":overlay", "no directory, such as ./new_root");
+    bad_value("--device-cgroup-rule", "c 1:3", "'c 1:3'", "not TYPE MAJOR:MINOR ACCESS; write it as 'c 1:3 rwm'");
+    bad_value("--rootfs", "", "''", "no directory; write it as ./new_root");
+    bad_value("--rootfs", ":overlay", ":overlay", "no directory; write it as ./new_root");
     bad_value("--env-file", "/nowhere", "/nowhere", "no such file or directory");
     bad_value("--env-file", "/", "/", "is a directory");
     bad_value("--label-file", "/nowhere", "/nowhere", "no such file or directory");
@@ -315,19 +315,19 @@ fn mounts_and_devices() {
 
 #[test]
 fn security_and_namespaces() {
-    bad_value("--cap-add", "ROOT", "ROOT", "no such capability, such as NET_ADMIN or ALL");
+    bad_value("--cap-add", "ROOT", "ROOT", "no such capability; write it as NET_ADMIN or ALL");
     bad_value(
         "--security-opt",
         "bogus=1",
         "bogus=1",
-        "unknown, known are no-new-privileges, seccomp=, apparmor=, systempaths=unconfined and label=disable",
+        "unknown; known are no-new-privileges, seccomp=, apparmor=, systempaths=unconfined and label=disable",
     );
     bad_value("--security-opt", "seccomp=/nowhere", "seccomp=/nowhere", "no such file or directory");
     bad_value(
         "--sysctl",
         "kernel.panic=1",
         "kernel.panic=1",
-        "it would change the host: no namespace of the container owns it, such as net.ipv4.ip_forward=1",
+        "it would change the host: no namespace of the container owns it; write it as net.ipv4.ip_forward=1",
     );
     bad_value("--pid", "hosts", "hosts", "neither private, host nor container:NAME");
     bad_value("--ipc", "shared", "shared", "neither private, none, shareable, host nor container:NAME");
@@ -336,13 +336,13 @@ fn security_and_namespaces() {
         "--userns",
         "private:0",
         "private:0",
-        "the first id is not from 1 to 4294967294, such as private or private:100000:65536",
+        "the first id is not from 1 to 4294967294; write it as private or private:100000:65536",
     );
     bad_value(
         "--time",
         "private:realtime=1",
         "private:realtime=1",
-        "no clock realtime, such as private:monotonic=86400,boottime=86400",
+        "no clock realtime; write it as private:monotonic=86400,boottime=86400",
     );
     refused(&["run", "--rm=maybe", "host"], "--rm maybe: neither true nor false", None, 125);
     refused(&["run", "--explain=html", "host"], "--explain html: neither text, json nor shell", None, 125);
@@ -368,14 +368,14 @@ fn lists_refuse_unknown_fields_and_filters() {
         None,
         1,
     );
-    refused(&["ps", "--format", "{{.ID"], "--format '{{.ID': a {{ without its }}, such as {{.ID}}", None, 1);
+    refused(&["ps", "--format", "{{.ID"], "--format '{{.ID': a {{ without its }}; write it as {{.ID}}", None, 1);
     refused(
         &["ps", "--filter", "colour=red"],
         "--filter colour=red: no filter colour, there are name, id, label, status and exited",
         None,
         1,
     );
-    refused(&["ps", "-n", "x"], "--last x: not a whole number, such as -1", None, 1);
+    refused(&["ps", "-n", "x"], "--last x: not a whole number; write it as -1", None, 1);
     refused(&["info", "--format", "yaml"], "--format yaml: only json is there", None, 1);
     refused(&["container", "ls", "--all=x"], "--all x: neither true nor false", None, 1);
 }
@@ -383,7 +383,7 @@ fn lists_refuse_unknown_fields_and_filters() {
 #[test]
 fn words_from_outside_do_not_reach_the_terminal_as_commands() {
     let name =
-        "a name starts with a letter or digit, at least one of a-z A-Z 0-9 _ . - follows, such as web-1";
+        "a name starts with a letter or digit, at least one of a-z A-Z 0-9 _ . - follows; write it as web-1";
     bad_value("--name", "\x1b]0;owned\x07\x1b[31mx\r\ny\u{202e}", "'x y'", name);
     refused(
         &["\x1b[2Jrun"],

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use runtime::{Plan, Running, Stdio};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
@@ -111,7 +111,6 @@ fn watch(mut job: Job, keeper: &mut impl Keeper, channel: Channel) -> Result<(),
     let all = Signals::all();
     all.block().map_err(|_| Errno::INVAL)?;
     let mut monitor = Monitor::launch(job, keeper, channel)?;
-    sys::process::trim_heap();
     let exit = monitor.run(&all)?;
     let notes = keeper.ended(exit);
     monitor.say(Kind::Ended, &Ended { exit, notes });
@@ -217,6 +216,7 @@ impl Monitor {
     fn run(&mut self, signals: &Signals) -> Result<Exit, Errno> {
         let signals = SignalFd::new(signals).map_err(|_| Errno::INVAL)?;
         let mut exit = None;
+        let mut slim = false;
         loop {
             if let Some(exit) = exit {
                 // What it wrote before its end is still in the pipes; nobody can write more, unless a process of the
@@ -224,7 +224,13 @@ impl Monitor {
                 self.drain_streams();
                 return Ok(exit);
             }
-            for source in self.poll(&signals)? {
+            let sources = self.poll(&signals, (!slim).then_some(SETTLED))?;
+            if sources.is_empty() && !slim {
+                // It lives on, so it is worth the while to become small: most of the time there is nothing to do.
+                slim = true;
+                sys::process::slim_down();
+            }
+            for source in sources {
                 match source {
                     Source::Signal => self.forward(&signals),
                     Source::Channel => self.listen(),
@@ -240,7 +246,7 @@ impl Monitor {
     }
 
     /// Waits until something is to be done, and says what. What has no room to go is not read.
-    fn poll(&self, signals: &SignalFd) -> Result<Vec<Source>, Errno> {
+    fn poll(&self, signals: &SignalFd, timeout: Option<Timespec>) -> Result<Vec<Source>, Errno> {
         let mut watched = vec![(Source::Signal, signals.as_fd(), PollFlags::IN)];
         if let Some(running) = &self.running {
             watched.push((Source::Exit, running.pidfd.as_fd(), PollFlags::IN));
@@ -261,7 +267,7 @@ impl Monitor {
         }
         let mut fds: Vec<_> =
             watched.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        while let Err(errno) = poll(&mut fds, None) {
+        while let Err(errno) = poll(&mut fds, timeout.as_ref()) {
             if errno != Errno::INTR {
                 return Err(errno);
             }
@@ -418,6 +424,9 @@ enum Source {
     Stderr,
     Stdin,
 }
+
+/// A container that has run for so long runs on.
+const SETTLED: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 const SIGKILL: i32 = 9;
 const SIGPIPE: i32 = 13;

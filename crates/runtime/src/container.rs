@@ -39,14 +39,14 @@ pub struct RootSteps {
 /// The control groups, as the cgroup room planned them.
 #[derive(Debug, Default)]
 pub struct GroupSteps {
-    /// Make the groups and write their limits: the monitor.
-    pub create: Steps,
+    /// The monitor, before the clone: what init is cloned into, and what was opened for it.
+    pub before: Steps,
+    /// The monitor, while init starts: the other groups and their limits.
+    pub beside: Steps,
     /// Version 2: the directory that init is cloned into.
     pub into: Option<PathBuf>,
     /// Version 1: init joins.
     pub join: Steps,
-    /// `create` must be done before the clone: it opens what `join` writes to.
-    pub early: bool,
     /// What the container sees below /sys/fs/cgroup on version 1.
     pub view: Vec<GroupView>,
 }

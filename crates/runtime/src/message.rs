@@ -47,7 +47,7 @@ impl Message {
             Self::Failed(failure) => json(b'F', failure),
             Self::Suspects(failure) => json(b'D', failure),
             Self::ExecFailed(errno) => {
-                let mut bytes = vec![b'E'];
+                let mut bytes = vec![crate::stub::FAILED];
                 bytes.extend(errno.to_ne_bytes());
                 bytes
             }
@@ -64,7 +64,7 @@ impl Message {
             },
             b'F' => Self::Failed(serde_json::from_slice(rest).ok()?),
             b'D' => Self::Suspects(serde_json::from_slice(rest).ok()?),
-            b'E' => Self::ExecFailed(i32::from_ne_bytes(rest.get(..4)?.try_into().ok()?)),
+            &crate::stub::FAILED => Self::ExecFailed(i32::from_ne_bytes(rest.get(..4)?.try_into().ok()?)),
             _ => return None,
         })
     }
@@ -110,8 +110,9 @@ impl Line {
         let read = loop {
             let mut parts = [IoSliceMut::new(&mut bytes)];
             match rustix::net::recvmsg(&self.0, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => return Ok(None),
+                // ECONNRESET is told once, where the other side died with messages unread; its own last words are
+                // still to come (unix_release_sock in net/unix/af_unix.c).
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 result => break result?.bytes,
             }
         };
@@ -154,7 +155,11 @@ mod tests {
         let (read, _write) = rustix::pipe::pipe().unwrap();
         a.send_with(&Message::Reached(Point::Terminal), read.as_fd()).unwrap();
         assert!(b.receive().unwrap().unwrap().1.is_some());
+        // The last words of a side that dies with messages unread are not lost.
+        a.send(&Message::ExecFailed(2)).unwrap();
+        b.send(&Message::Reached(Point::Settled)).unwrap();
         drop(a);
+        assert_eq!(b.receive().unwrap().unwrap().0, Message::ExecFailed(2));
         assert!(b.receive().unwrap().is_none());
     }
 }

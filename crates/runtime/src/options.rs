@@ -131,6 +131,11 @@ impl Options {
         true
     }
 
+    /// Whether mounts made on one side are to show on the other.
+    pub fn passes_events(&self) -> bool {
+        self.propagation & (libc_ms::SHARED | libc_ms::SLAVE) != 0
+    }
+
     /// The attributes as mount(8) would print them: for the trace and the script.
     pub fn words(&self) -> Vec<&'static str> {
         let bits =

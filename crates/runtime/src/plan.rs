@@ -167,7 +167,8 @@ impl Clone {
         };
         let group = self.into.as_deref().map(open).transpose()?;
         let fork = sys::process::clone3(self.flags, group.as_ref());
-        if let Some(own) = own {
+        // The child is where it belongs.
+        if let (Some(own), false) = (own, matches!(fork, Ok(Fork::Child))) {
             enter_pid(&own)?;
         }
         fork.map_err(|error| {
@@ -245,20 +246,13 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
         ),
     };
 
-    let GroupSteps { create, into, join, early, view } = groups;
-    let mut before = Steps::new();
+    let GroupSteps { before, beside, into, join, view } = groups;
     let mut monitor = Lane::default();
     let mut lane = Lane::default();
     let grouped = !join.is_empty();
     let own_user = names.owns(Kind::User);
 
     // The monitor's list.
-    let late = if into.is_some() || early {
-        before.extend(create);
-        Steps::new()
-    } else {
-        create
-    };
     let RootSteps { mount, below, at } = root;
     let mut mount = Some(mount);
     if own_user {
@@ -267,7 +261,7 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
         monitor.steps(mount.take().unwrap_or_default());
         monitor.tell(Point::Rooted);
     }
-    monitor.steps(late);
+    monitor.steps(beside);
     if grouped {
         monitor.tell(Point::Grouped);
     }
@@ -322,6 +316,12 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
     }
 
     // Init's list: the file system.
+    for mount in spec.mounts().iter().flatten() {
+        let options = Options::parse(mount.options().as_deref().unwrap_or_default());
+        if options.bind && options.passes_events() {
+            lane.step(Mounts::Take { source: mount.source().clone().unwrap_or_default(), options });
+        }
+    }
     let propagation = linux.rootfs_propagation().clone().unwrap_or_else(|| "rprivate".to_owned());
     lane.step(Mounts::Propagation(Options::parse(&[propagation])));
     match mount {

@@ -10,7 +10,7 @@ use crate::steps::namespaces::{IdRange, Kind};
 /// The whole script. `prepare` are the steps that come before the runtime's plan (the root file system's
 /// directories), `clean` the lines that take everything down again.
 pub fn script(plan: &Plan, prepare: &[Box<dyn Step>], clean: &[String]) -> String {
-    let mut out = String::from(HEAD);
+    let mut out = String::new();
     section(&mut out, "the host's side: directories, control groups");
     for step in prepare.iter().chain(&plan.before) {
         lines(&mut out, step.as_ref(), "");
@@ -43,13 +43,34 @@ pub fn script(plan: &Plan, prepare: &[Box<dyn Step>], clean: &[String]) -> Strin
     environment(&mut out, plan);
     out.push_str("INIT\n\n");
     start(&mut out, plan);
-    out
+    format!("{HEAD}{}{ROOT}{out}", tools(&out))
+}
+
+/// Tools that not every machine has, and their packages in Debian.
+const TOOLS: [(&str, &str); 6] = [
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+    ("nsenter", "util-linux"),
+    ("prlimit", "util-linux"),
+    ("setfattr", "attr"),
+    ("hostname", "hostname"),
+];
+
+/// A line for each tool that the script uses: without it, it ends before anything is made.
+fn tools(script: &str) -> String {
+    let used = |tool: &str| script.lines().any(|line| line.split_ascii_whitespace().any(|word| word == tool));
+    let line = |(tool, package): &(&str, &str)| {
+        format!("command -v {tool} >/dev/null || {{ echo 'this script needs {tool}: apt install {package}' >&2; exit 1; }}\n")
+    };
+    TOOLS.iter().filter(|(tool, _)| used(tool)).map(line).collect()
 }
 
 const HEAD: &str = "#!/bin/bash
 # Builds by hand, with util-linux and iproute2, the container that minidocker would start. Run it as root.
 set -eu
-ROOT=$(mktemp -d); export ROOT
+";
+
+const ROOT: &str = "ROOT=$(mktemp -d); export ROOT
 ";
 
 fn section(out: &mut String, title: &str) {
@@ -73,15 +94,21 @@ fn lines(out: &mut String, step: &dyn Step, indent: &str) {
     }
 }
 
-/// The program's own environment, and the change of user as the last step before it.
+/// The program's own environment, by the shell's own means since the root may have no env(1); and the change of user
+/// as the last step before it.
 fn environment(out: &mut String, plan: &Plan) {
-    let env: Vec<_> = plan.program.env.iter().map(|var| quote(&var.to_string_lossy()).into_owned()).collect();
     let Shell::Lines(command) = plan.program.shell() else { return };
     let _ = writeln!(out, "# {}: {}", plan.program.id(), plan.program.why());
-    let _ = writeln!(out, "set -- env -i {} {}", env.join(" "), command.join(" "));
-    out.push_str("if command -v setpriv >/dev/null; then\n");
+    out.push_str("for variable in $(compgen -e); do unset \"$variable\"; done\n");
+    for variable in &plan.program.env {
+        let variable = variable.to_string_lossy();
+        let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
+        let _ = writeln!(out, "export {name}={}", quote(value));
+    }
+    let _ = writeln!(out, "set -- {}", command.join(" "));
+    out.push_str("if setpriv --reuid=0 --regid=0 true 2>/dev/null; then\n");
     let _ = writeln!(out, "  exec setpriv {} \"$@\"", plan.script.identity);
-    out.push_str("fi\necho 'no setpriv in this root: the program keeps all capabilities' >&2\nexec \"$@\"\n");
+    out.push_str("fi\necho 'no setpriv of util-linux in this root: the program keeps all capabilities' >&2\nexec \"$@\"\n");
 }
 
 fn start(out: &mut String, plan: &Plan) {

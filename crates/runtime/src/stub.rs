@@ -43,7 +43,8 @@ pub(crate) fn sealed() -> io::Result<OwnedFd> {
 /// (the first of which is the program's own name).
 pub(crate) fn arguments(status: RawFd, init: bool, path: &CStr, args: &[CString]) -> Vec<CString> {
     let order = format!("{status}:{}", if init { 'i' } else { 'x' });
-    let mut words = Vec::with_capacity(2 + args.len());
+    let mut words = Vec::with_capacity(3 + args.len());
+    words.push(c"minidocker-init".to_owned());
     // Digits, a colon and a letter: there is no NUL in it that could make this an error.
     words.push(CString::new(order).unwrap_or_default());
     words.push(path.to_owned());

@@ -1,7 +1,7 @@
 //! The sealed stub: a freestanding static program of some 1 KB that the container's init becomes before it becomes
 //! the user's program, so that /proc/self/exe is never the host's minidocker binary (CVE-2019-5736). Also `--init`.
 //!
-//! It is started with argv = [`<status fd>:<mode>`, path, arg0, arg1, …] and the program's own environment.
+//! It is started with argv = [its own name, `<status fd>:<mode>`, path, arg0, arg1, …] and the program's own environment.
 //!
 //! - Mode `x`: the status descriptor becomes close-on-exec, then execve(path, [arg0, arg1, …], environment).
 //! - Mode `i`: stays PID 1, starts the program as its child, forwards every signal to it, reaps every zombie, and
@@ -141,10 +141,10 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
     // string is read up to its ':' or NUL.
     unsafe {
         let argc = *stack;
-        if argc < 3 {
+        if argc < 4 {
             exit(126);
         }
-        let mut word = *stack.add(1) as *const u8;
+        let mut word = *stack.add(2) as *const u8;
         let mut status = 0_usize;
         while (*word).is_ascii_digit() {
             status = status.wrapping_mul(10).wrapping_add((*word - b'0') as usize);
@@ -152,8 +152,8 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
         }
         let program = Program {
             status,
-            path: *stack.add(2),
-            args: stack.add(3) as usize,
+            path: *stack.add(3),
+            args: stack.add(4) as usize,
             env: stack.add(argc + 2) as usize,
         };
         if *word == b':' && *word.add(1) == b'i' { init(&program) } else { become_program(&program) }

@@ -65,6 +65,8 @@ pub struct Context {
     /// Control group files that were opened with the monitor's rights, for an init that has none on them: the kernel
     /// checks the rights of who opened the file (CVE-2021-4197).
     pub groups: Vec<OwnedFd>,
+    /// Detached clones of the host's mounts, taken while events still pass between them and the host's.
+    pub taken: Vec<OwnedFd>,
     /// A route netlink socket of the network namespace that this process is in, opened by the first step that
     /// needs one.
     pub netlink: Option<OwnedFd>,

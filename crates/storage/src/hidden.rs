@@ -129,6 +129,7 @@ pub(crate) const HIDDEN: &[(&str, &[Row])] = &[
                     "buildkit",
                     "rkt",
                     "portables",
+                    "minidocker",
                 ],
             ),
             (Gone, &["kubelet", "etcd", "cni", "calico", "rancher", "k0s"]),

@@ -191,3 +191,43 @@ pub fn join_session_keyring(name: &CStr) -> io::Result<()> {
     let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Gives back what a process that will mostly sleep does not need: the heap's free pages, the pages below the present
+/// end of the stack, and its mappings of the program's text, which come back from the page cache when they are used.
+pub fn slim_down() {
+    trim_heap();
+    trim_stack();
+    unmap_text();
+}
+
+const PAGE: usize = 4096;
+
+fn trim_stack() {
+    // What lies further below than this frame and its callees' red zones is dead. The kernel skips what of the range
+    // is not mapped; nothing else is mapped so near to the stack (it keeps a gap of at least 1 MiB there).
+    let local = 0_u8;
+    let end = (ptr::from_ref(&local) as usize & !(PAGE - 1)).saturating_sub(4 * PAGE);
+    let size = 64 * PAGE;
+    // SAFETY: only pages of this thread's own stack below its pointer are dropped, and they hold nothing live.
+    unsafe { libc::madvise((end - size) as *mut libc::c_void, size, libc::MADV_DONTNEED) };
+}
+
+#[cfg(not(test))]
+fn unmap_text() {
+    unsafe extern "C" {
+        /// The linker's names for the beginning of the program and the end of its text, ld(1).
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let start = &raw const __executable_start as usize & !(PAGE - 1);
+    let end = &raw const etext as usize & !(PAGE - 1);
+    if start < end {
+        // SAFETY: the range is the program's read-only text, mapped from its file and never written: dropped pages
+        // come back as they were.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+    }
+}
+
+/// A test program may be linked otherwise.
+#[cfg(test)]
+fn unmap_text() {}

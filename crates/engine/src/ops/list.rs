@@ -64,11 +64,11 @@ fn summary(store: &Store, record: Record) -> Result<Summary, Error> {
         },
         id: record.id,
         name: record.name,
-        image: record.image,
+        image: record.request.image.to_string(),
         command: record.command,
         created: time(record.created),
         state,
-        labels: record.labels,
+        labels: record.request.labels,
     })
 }
 

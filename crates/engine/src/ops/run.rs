@@ -1,6 +1,5 @@
 //! `run`: from a request to a running container, and to its end.
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -322,7 +321,10 @@ fn finish(
     limits.raw.extend(request.resources.raw.clone());
     let groups = cgroup::plan(&hierarchies, &group, &limits)?;
     let own_user = facts.ids.is_some();
-    let groups = if own_user { groups.opened_by_monitor() } else { groups };
+    let mut groups = if own_user { groups.opened_by_monitor() } else { groups };
+    let mut before = if own_user { Steps::new() } else { groups.take_into() };
+    let beside = if own_user { Steps::new() } else { std::mem::take(&mut groups.create) };
+    before.append(&mut groups.create);
     let network = network::plan(&network_mode(request), place.as_ref());
     let filter = filter(request, &capabilities)?;
 
@@ -348,10 +350,10 @@ fn finish(
         spec,
         root: RootSteps { mount: rootfs.mount, below: rootfs.after_attach, at: store.mount_point() },
         groups: GroupSteps {
-            create: groups.create,
+            before,
+            beside,
             into: groups.into,
             join: groups.join,
-            early: own_user,
             view: view.collect(),
         },
         network: NetworkSteps {
@@ -422,15 +424,11 @@ fn record(request: &RunRequest, id: &str, name: &str, prepared: &Prepared) -> Re
         format: 1,
         id: id.to_owned(),
         name: name.to_owned(),
-        image: request.image.to_string(),
         command: spec::command(request)?,
         created: millis(SystemTime::now()),
-        labels: request.labels.clone().into_iter().collect::<BTreeMap<_, _>>(),
-        remove: request.remove,
-        detached: request.detach,
         group: prepared.group.clone(),
         network: prepared.place.clone(),
-        memory: request.resources.memory,
+        request: request.clone(),
     })
 }
 

@@ -9,41 +9,41 @@ const PREFIXES: std::ops::RangeInclusive<u8> = 1..=30;
 
 /// `--ip ADDRESS[/PREFIX]`: an address that a host can have.
 pub(crate) fn ip(text: &str) -> Result<(Ipv4Addr, Option<u8>), String> {
-    let help = "such as 10.0.0.1 or 10.0.0.1/8";
+    let help = "write it as 10.0.0.1 or 10.0.0.1/8";
     let (address, prefix) =
         text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let address: Ipv4Addr = address.parse().map_err(|_| format!("not an IPv4 address, {help}"))?;
+    let address: Ipv4Addr = address.parse().map_err(|_| format!("not an IPv4 address; {help}"))?;
     if address.octets()[0] == 0
         || address.is_loopback()
         || address.is_multicast()
         || address.octets()[0] >= 240
     {
-        return Err(format!("no container can have this address, {help}"));
+        return Err(format!("no container can have this address; {help}"));
     }
     let Some(prefix) = prefix else { return Ok((address, None)) };
-    let prefix = numbers::within(prefix, PREFIXES).map_err(|why| format!("the prefix is {why}, {help}"))?;
+    let prefix = numbers::within(prefix, PREFIXES).map_err(|why| format!("the prefix is {why}; {help}"))?;
     let hosts = u32::MAX >> prefix;
     match address.to_bits() & hosts {
-        0 => Err(format!("this is the address of the network itself, {help}")),
-        host if host == hosts => Err(format!("this is the network's broadcast address, {help}")),
+        0 => Err(format!("this is the address of the network itself; {help}")),
+        host if host == hosts => Err(format!("this is the network's broadcast address; {help}")),
         _ => Ok((address, Some(prefix))),
     }
 }
 
 /// `ADDRESS/PREFIX` of a network, as typed.
 pub(crate) fn subnet(text: &str) -> Result<String, String> {
-    let help = "such as 172.30.0.0/16";
-    let (address, prefix) = text.split_once('/').ok_or_else(|| format!("no prefix, {help}"))?;
-    let address: Ipv4Addr = address.parse().map_err(|_| format!("not an IPv4 address, {help}"))?;
+    let help = "write it as 172.30.0.0/16";
+    let (address, prefix) = text.split_once('/').ok_or_else(|| format!("no prefix; {help}"))?;
+    let address: Ipv4Addr = address.parse().map_err(|_| format!("not an IPv4 address; {help}"))?;
     let prefix: u8 =
-        numbers::within(prefix, PREFIXES).map_err(|why| format!("the prefix is {why}, {help}"))?;
+        numbers::within(prefix, PREFIXES).map_err(|why| format!("the prefix is {why}; {help}"))?;
     let network = Ipv4Addr::from_bits(address.to_bits() & !(u32::MAX >> prefix));
     if network == address { Ok(text.to_owned()) } else { Err(format!("the network is {network}/{prefix}")) }
 }
 
 /// `--mac-address`: six bytes of one station.
 pub(crate) fn mac(text: &str) -> Result<[u8; 6], String> {
-    let help = "such as 92:d0:c6:0a:29:33";
+    let help = "write it as 92:d0:c6:0a:29:33";
     let separator = if text.contains('-') { '-' } else { ':' };
     let bytes: Vec<u8> = text
         .split(separator)
@@ -52,20 +52,20 @@ pub(crate) fn mac(text: &str) -> Result<[u8; 6], String> {
         .collect();
     let wrong = text.split(separator).count() != 6;
     let mac: [u8; 6] =
-        bytes.try_into().ok().filter(|_| !wrong).ok_or_else(|| format!("not a MAC address, {help}"))?;
+        bytes.try_into().ok().filter(|_| !wrong).ok_or_else(|| format!("not a MAC address; {help}"))?;
     if mac[0] & 1 == 1 || mac == [0; 6] {
-        return Err(format!("not the address of one station, {help}"));
+        return Err(format!("not the address of one station; {help}"));
     }
     Ok(mac)
 }
 
 /// `--add-host NAME:ADDRESS` or `NAME=ADDRESS`; `None` for `host-gateway`.
 pub(crate) fn host(text: &str) -> Result<(String, Option<IpAddr>), String> {
-    let help = "such as db:10.0.0.7 or db=fd00::7";
-    let place = text.find(['=', ':']).ok_or_else(|| format!("no address, {help}"))?;
+    let help = "write it as db:10.0.0.7 or db=fd00::7";
+    let place = text.find(['=', ':']).ok_or_else(|| format!("no address; {help}"))?;
     let (name, address) = (&text[..place], &text[place + 1..]);
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
-        return Err(format!("no host name, {help}"));
+        return Err(format!("no host name; {help}"));
     }
     if address == "host-gateway" {
         return Ok((name.to_owned(), None));
@@ -77,12 +77,12 @@ pub(crate) fn host(text: &str) -> Result<(String, Option<IpAddr>), String> {
     };
     parsed
         .map(|address| (name.to_owned(), Some(address)))
-        .ok_or_else(|| format!("{} is neither an IP address nor host-gateway, {help}", step::quote(address)))
+        .ok_or_else(|| format!("{} is neither an IP address nor host-gateway; {help}", step::quote(address)))
 }
 
 /// `--dns`.
 pub(crate) fn server(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| "not an IP address, such as 9.9.9.9".to_owned())
+    text.parse().map_err(|_| "not an IP address; write it as 9.9.9.9".to_owned())
 }
 
 /// `--dns-search`: a domain, or `.` for none.
@@ -92,13 +92,13 @@ pub(crate) fn search(text: &str) -> Result<String, String> {
     }
     // resolv.conf takes underscores and a dot at the end; neither changes what is a label.
     let plain = text.strip_suffix('.').unwrap_or(text).replace('_', "x");
-    names::domain(&plain).map(|_| text.to_owned()).map_err(|why| format!("{why}, such as example.org"))
+    names::domain(&plain).map(|_| text.to_owned()).map_err(|why| format!("{why}; write it as example.org"))
 }
 
 /// `--dns-option`: one word of resolv.conf(5)'s options.
 pub(crate) fn option(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("not one word, such as ndots:2".to_owned());
+        return Err("not one word; write it as ndots:2".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -5,14 +5,14 @@ const LEAST: u64 = 10;
 
 /// Thousandths of a CPU's time; `None` for 0, which is no limit, as in Docker.
 pub(crate) fn time(text: &str) -> Result<Option<u64>, String> {
-    let help = "such as 0.5 or 2";
+    let help = "write it as 0.5 or 2";
     if text.starts_with('-') {
-        return Err(format!("a number of CPUs is not negative, {help}"));
+        return Err(format!("a number of CPUs is not negative; {help}"));
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(fraction) {
-        return Err(format!("not a number of CPUs, {help}"));
+        return Err(format!("not a number of CPUs; {help}"));
     }
     // The digit after the thousandths rounds.
     let fraction: u64 = format!("{fraction:0<4}")[..4].parse().unwrap_or(0);
@@ -21,7 +21,7 @@ pub(crate) fn time(text: &str) -> Result<Option<u64>, String> {
         .ok()
         .filter(|whole| *whole <= 1_000_000)
         .map(|whole| whole * 1000 + (fraction + 5) / 10)
-        .ok_or_else(|| format!("more than a million CPUs, {help}"))?;
+        .ok_or_else(|| format!("more than a million CPUs; {help}"))?;
     match thousandths {
         0 if text.bytes().all(|byte| matches!(byte, b'0' | b'.')) => Ok(None),
         0..LEAST => Err("less than 0.01, the least share of a CPU that the kernel takes".to_owned()),
@@ -31,7 +31,7 @@ pub(crate) fn time(text: &str) -> Result<Option<u64>, String> {
 
 /// A list of numbers and ranges, as it was written; cpuset(7)'s "list format".
 pub(crate) fn set(text: &str) -> Result<String, String> {
-    let wrong = || "not a list of numbers and ranges, such as 0-3,5".to_owned();
+    let wrong = || "not a list of numbers and ranges; write it as 0-3,5".to_owned();
     let number = |text: &str| {
         let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if plain { text.parse::<u32>().map_err(|_| wrong()) } else { Err(wrong()) }
@@ -39,7 +39,7 @@ pub(crate) fn set(text: &str) -> Result<String, String> {
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         if number(first)? > number(last)? {
-            return Err(format!("the range {part} runs backwards, such as 0-3,5"));
+            return Err(format!("the range {part} runs backwards; write it as 0-3,5"));
         }
     }
     Ok(text.to_owned())
@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn refuses_what_is_no_number_of_cpus() {
         for text in ["", ".", ".5", "2.", "x", "NaN", "inf", "1e3", "+1", "1,5", "1.5.2", " 1", "１"] {
-            assert_eq!(time(text), Err("not a number of CPUs, such as 0.5 or 2".to_owned()), "{text:?}");
+            assert_eq!(time(text), Err("not a number of CPUs; write it as 0.5 or 2".to_owned()), "{text:?}");
         }
-        assert_eq!(time("-1"), Err("a number of CPUs is not negative, such as 0.5 or 2".to_owned()));
-        assert_eq!(time("-0"), Err("a number of CPUs is not negative, such as 0.5 or 2".to_owned()));
+        assert_eq!(time("-1"), Err("a number of CPUs is not negative; write it as 0.5 or 2".to_owned()));
+        assert_eq!(time("-0"), Err("a number of CPUs is not negative; write it as 0.5 or 2".to_owned()));
         assert!(time("0.001").unwrap_err().starts_with("less than 0.01"));
         assert!(time("0.0001").unwrap_err().starts_with("less than 0.01"));
         assert!(time("99999999999999999999").unwrap_err().starts_with("more than a million"));
@@ -99,6 +99,6 @@ mod tests {
         for text in ["", ",", "0,", "a", "0-", "-1", "0--3", "0-3-5", "0;1", "0 1", "4294967296"] {
             assert!(set(text).unwrap_err().starts_with("not a list"), "{text:?}");
         }
-        assert_eq!(set("3-1"), Err("the range 3-1 runs backwards, such as 0-3,5".to_owned()));
+        assert_eq!(set("3-1"), Err("the range 3-1 runs backwards; write it as 0-3,5".to_owned()));
     }
 }

@@ -8,24 +8,24 @@ use super::{names, numbers, sizes};
 
 /// `--device HOST[:CONTAINER][:rwm]`.
 pub(crate) fn device(text: &str) -> Result<Device, String> {
-    let help = "such as /dev/fuse or /dev/sda:/dev/xvda:r";
+    let help = "write it as /dev/fuse or /dev/sda:/dev/xvda:r";
     let parts: Vec<&str> = text.split(':').collect();
     let (host, container, access) = match parts[..] {
         [host] => (host, host, "rwm"),
         [host, second] if is_access(second) => (host, host, second),
         [host, container] => (host, container, "rwm"),
         [host, container, access] => (host, container, access),
-        _ => return Err(format!("more than HOST:CONTAINER:rwm, {help}")),
+        _ => return Err(format!("more than HOST:CONTAINER:rwm; {help}")),
     };
     if !is_access(access) {
         return Err(format!(
-            "the access {} is not made of r, w and m, each once, {help}",
+            "the access {} is not made of r, w and m, each once; {help}",
             step::quote(access)
         ));
     }
     for path in [host, container] {
         if !path.starts_with('/') || path.ends_with('/') || path.split('/').any(|part| part == "..") {
-            return Err(format!("{} is not the absolute path of a device, {help}", step::quote(path)));
+            return Err(format!("{} is not the absolute path of a device; {help}", step::quote(path)));
         }
     }
     Ok(Device { host: host.into(), container: container.into(), access: access.to_owned() })
@@ -52,49 +52,49 @@ pub(crate) fn rule(text: &str) -> Result<String, String> {
     if known {
         Ok(text.to_owned())
     } else {
-        Err("not TYPE MAJOR:MINOR ACCESS, such as 'c 1:3 rwm'".to_owned())
+        Err("not TYPE MAJOR:MINOR ACCESS; write it as 'c 1:3 rwm'".to_owned())
     }
 }
 
 /// `--blkio-weight-device DEVICE:WEIGHT`.
 pub(crate) fn weight(text: &str) -> Result<(PathBuf, u16), String> {
-    let help = "such as /dev/sda:500";
+    let help = "write it as /dev/sda:500";
     let (path, weight) = disk(text, help)?;
-    Ok((path, numbers::within(weight, 10..=1000).map_err(|why| format!("the weight is {why}, {help}"))?))
+    Ok((path, numbers::within(weight, 10..=1000).map_err(|why| format!("the weight is {why}; {help}"))?))
 }
 
 /// `--device-read-bps DEVICE:BYTES` and `--device-write-bps`.
 pub(crate) fn bytes(text: &str) -> Result<(PathBuf, u64), String> {
-    let help = "such as /dev/sda:10m";
+    let help = "write it as /dev/sda:10m";
     let (path, rate) = disk(text, help)?;
     let rate = sizes::parse(rate)?;
-    if rate == 0 { Err(format!("a rate of nothing, {help}")) } else { Ok((path, rate)) }
+    if rate == 0 { Err(format!("a rate of nothing; {help}")) } else { Ok((path, rate)) }
 }
 
 /// `--device-read-iops DEVICE:NUMBER` and `--device-write-iops`.
 pub(crate) fn operations(text: &str) -> Result<(PathBuf, u64), String> {
-    let help = "such as /dev/sda:1000";
+    let help = "write it as /dev/sda:1000";
     let (path, rate) = disk(text, help)?;
     // The kernel counts them in 32 bits: block/blk-throttle.c.
     let most = u64::from(u32::MAX);
-    Ok((path, numbers::within(rate, 1..=most).map_err(|why| format!("the rate is {why}, {help}"))?))
+    Ok((path, numbers::within(rate, 1..=most).map_err(|why| format!("the rate is {why}; {help}"))?))
 }
 
 fn disk<'a>(text: &'a str, help: &str) -> Result<(PathBuf, &'a str), String> {
     match text.rsplit_once(':') {
         Some((path, value)) if path.starts_with("/dev/") && path.len() > 5 => Ok((path.into(), value)),
-        _ => Err(format!("not a device below /dev and a number, {help}")),
+        _ => Err(format!("not a device below /dev and a number; {help}")),
     }
 }
 
 /// `--hugetlb 2MB=64m`: the page size as the kernel names it, bytes.
 pub(crate) fn hugetlb(text: &str) -> Result<(String, u64), String> {
-    let help = "such as 2MB=64m";
-    let (size, limit) = text.split_once('=').ok_or_else(|| format!("no limit, {help}"))?;
+    let help = "write it as 2MB=64m";
+    let (size, limit) = text.split_once('=').ok_or_else(|| format!("no limit; {help}"))?;
     let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = &size[digits.len()..];
     if !matches!(unit, "KB" | "MB" | "GB") || numbers::within(digits, 1u32..=u32::MAX).is_err() {
-        return Err(format!("{} is no page size, {help}", step::quote(size)));
+        return Err(format!("{} is no page size; {help}", step::quote(size)));
     }
     Ok((size.to_owned(), sizes::parse(limit)?))
 }
@@ -113,24 +113,24 @@ pub(crate) fn class(text: &str) -> Result<u32, String> {
         (None, Some(digits)) => hex(digits),
         (None, None) => numbers::within(text, 0..=u32::MAX).ok(),
     };
-    class.ok_or_else(|| "not a class, such as 10:1 or 0x100001".to_owned())
+    class.ok_or_else(|| "not a class; write it as 10:1 or 0x100001".to_owned())
 }
 
 /// `--net-prio LINK=PRIORITY`.
 pub(crate) fn priority(text: &str) -> Result<(String, u32), String> {
-    let help = "such as eth0=5";
-    let (link, priority) = text.split_once('=').ok_or_else(|| format!("no priority, {help}"))?;
+    let help = "write it as eth0=5";
+    let (link, priority) = text.split_once('=').ok_or_else(|| format!("no priority; {help}"))?;
     let priority =
-        numbers::within(priority, 0..=u32::MAX).map_err(|why| format!("the priority is {why}, {help}"))?;
+        numbers::within(priority, 0..=u32::MAX).map_err(|why| format!("the priority is {why}; {help}"))?;
     Ok((names::link(link)?, priority))
 }
 
 /// `--cgroup-conf FILE=VALUE`.
 pub(crate) fn file(text: &str) -> Result<(String, String), String> {
-    let help = "such as memory.high=8388608";
-    let (file, value) = text.split_once('=').ok_or_else(|| format!("no value, {help}"))?;
+    let help = "write it as memory.high=8388608";
+    let (file, value) = text.split_once('=').ok_or_else(|| format!("no value; {help}"))?;
     if file.is_empty() || file.starts_with('.') || file.contains('/') || value.is_empty() {
-        return Err(format!("not a file of a control group and its value, {help}"));
+        return Err(format!("not a file of a control group and its value; {help}"));
     }
     Ok((file.to_owned(), value.to_owned()))
 }

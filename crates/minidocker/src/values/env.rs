@@ -10,7 +10,7 @@ pub(crate) fn variable(
         None => (text, caller(text)),
     };
     if name.is_empty() {
-        return Err("no name before the =, such as LANG=C".to_owned());
+        return Err("no name before the =; write it as LANG=C".to_owned());
     }
     Ok((name.to_owned(), value))
 }
@@ -32,7 +32,7 @@ pub(crate) fn variables(
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     if key.is_empty() {
-        return Err("no key before the =, such as tier=web".to_owned());
+        return Err("no key before the =; write it as tier=web".to_owned());
     }
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(variable("HOME", caller), Ok(("HOME".into(), Some("/root".into()))));
         assert_eq!(variable("AWAY", caller), Ok(("AWAY".into(), None)));
         for text in ["", "=", "=b"] {
-            assert_eq!(variable(text, caller), Err("no name before the =, such as LANG=C".to_owned()));
+            assert_eq!(variable(text, caller), Err("no name before the =; write it as LANG=C".to_owned()));
         }
     }
 

@@ -43,21 +43,21 @@ const TMPFS_KEYS: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_bl
 
 /// `-v SOURCE:TARGET[:OPTIONS]`. A relative source counts from `here`.
 pub(crate) fn volume(text: &str, here: &Path) -> Result<Mount, String> {
-    let help = "such as ./data:/data:ro";
+    let help = "write it as ./data:/data:ro";
     let parts: Vec<&str> = text.split(':').collect();
     let (source, goal, options) = match parts[..] {
-        [_] => return Err(format!("no target; volumes without a name come later, bind a directory, {help}")),
+        [_] => return Err(format!("no target; volumes without a name come later, bind a directory; {help}")),
         [source, goal] => (source, goal, None),
         [source, goal, options] => (source, goal, Some(options)),
-        _ => return Err(format!("more than SOURCE:TARGET:OPTIONS, {help}")),
+        _ => return Err(format!("more than SOURCE:TARGET:OPTIONS; {help}")),
     };
     if source.is_empty() {
-        return Err(format!("no source, {help}"));
+        return Err(format!("no source; {help}"));
     }
     if !source.starts_with(['/', '.']) {
         let cause = if source.starts_with('~') { "no shell expanded the ~" } else { "volumes come later" };
         let name = step::quote(source);
-        return Err(format!("{name} is a volume's name and not a path: {cause}; bind a directory, {help}"));
+        return Err(format!("{name} is a volume's name and not a path: {cause}; bind a directory; {help}"));
     }
     let mut bind = Bind { create_source: true, ..Bind::default() };
     for option in options.iter().flat_map(|options| options.split(',')) {
@@ -68,27 +68,27 @@ pub(crate) fn volume(text: &str, here: &Path) -> Result<Mount, String> {
 
 /// `--mount KEY=VALUE,…`.
 pub(crate) fn mount(text: &str, here: &Path) -> Result<Mount, String> {
-    let help = "such as type=bind,src=/data,dst=/data,ro";
-    let fields = csv::fields(text).map_err(|why| format!("{why}, {help}"))?;
+    let help = "write it as type=bind,src=/data,dst=/data,ro";
+    let fields = csv::fields(text).map_err(|why| format!("{why}; {help}"))?;
     let mut typed = Fields::default();
     for field in &fields {
         let (key, value) =
             field.split_once('=').map_or((field.as_str(), None), |(key, value)| (key, Some(value)));
-        typed.take(&key.to_ascii_lowercase(), value).map_err(|why| format!("{why}, {help}"))?;
+        typed.take(&key.to_ascii_lowercase(), value).map_err(|why| format!("{why}; {help}"))?;
     }
-    let goal = typed.target.as_deref().ok_or_else(|| format!("no target, {help}"))?;
+    let goal = typed.target.as_deref().ok_or_else(|| format!("no target; {help}"))?;
     let goal = target(goal)?;
     match typed.kind.as_deref() {
         Some("bind") if typed.tmpfs.is_empty() => {
-            let source = typed.source.ok_or_else(|| format!("no source, {help}"))?;
+            let source = typed.source.ok_or_else(|| format!("no source; {help}"))?;
             typed.bind.mount(absolute(&source, here), goal)
         }
-        Some("bind") => Err(format!("tmpfs-size and tmpfs-mode belong to type=tmpfs, {help}")),
+        Some("bind") => Err(format!("tmpfs-size and tmpfs-mode belong to type=tmpfs; {help}")),
         Some("tmpfs") if typed.source.is_some() => {
-            Err("a tmpfs has no source, such as type=tmpfs,dst=/tmp".to_owned())
+            Err("a tmpfs has no source; write it as type=tmpfs,dst=/tmp".to_owned())
         }
         Some("tmpfs") if typed.bind_only => {
-            Err("bind options belong to type=bind, such as type=tmpfs,dst=/tmp".to_owned())
+            Err("bind options belong to type=bind; write it as type=tmpfs,dst=/tmp".to_owned())
         }
         Some("tmpfs") => {
             let mut options = typed.tmpfs;
@@ -98,9 +98,9 @@ pub(crate) fn mount(text: &str, here: &Path) -> Result<Mount, String> {
             Ok(Mount::Tmpfs { target: goal, options })
         }
         None | Some("volume") => {
-            Err(format!("volumes come later, type=bind and type=tmpfs are there, {help}"))
+            Err(format!("volumes come later, type=bind and type=tmpfs are there; {help}"))
         }
-        Some(kind) => Err(format!("type {} is unknown, bind and tmpfs are there, {help}", step::quote(kind))),
+        Some(kind) => Err(format!("type {} is unknown, bind and tmpfs are there; {help}", step::quote(kind))),
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn tmpfs(text: &str) -> Result<Mount, String> {
         let (key, value) = option.split_once('=').unwrap_or((option, ""));
         let known = if value.is_empty() { TMPFS_FLAGS.contains(&key) } else { TMPFS_KEYS.contains(&key) };
         if !known {
-            return Err(format!("unknown option {}, such as /run:size=64m,mode=755", step::quote(option)));
+            return Err(format!("unknown option {}; write it as /run:size=64m,mode=755", step::quote(option)));
         }
         match key {
             "mode" => drop(numbers::octal(value, 0o7777)?),
@@ -140,11 +140,11 @@ pub(crate) fn absolute(path: &str, here: &Path) -> PathBuf {
 /// A place in the container: absolute, not the root itself, without `.` and `..`.
 fn target(text: &str) -> Result<PathBuf, String> {
     if !text.starts_with('/') {
-        return Err(format!("the target {} is not absolute, such as /data", step::quote(text)));
+        return Err(format!("the target {} is not absolute; write it as /data", step::quote(text)));
     }
     let path = cleaned(Path::new(text));
     if path == Path::new("/") {
-        return Err("the target cannot be /, which is --rootfs, such as /data".to_owned());
+        return Err("the target cannot be /, which is --rootfs; write it as /data".to_owned());
     }
     Ok(path)
 }
@@ -186,11 +186,11 @@ impl Bind {
                 return Err(format!("two propagations, the second is {option}"));
             }
             option if PLAIN.contains(&option) => self.options.push(option.to_owned()),
-            "" => return Err("an empty option, such as ./data:/data:ro".to_owned()),
+            "" => return Err("an empty option; write it as ./data:/data:ro".to_owned()),
             "nocopy" => return Err("nocopy belongs to volumes, which come later".to_owned()),
             option => {
                 return Err(format!(
-                    "unknown option {}, such as ro, rro, rshared or nosuid",
+                    "unknown option {}; write it as ro, rro, rshared or nosuid",
                     step::quote(option)
                 ));
             }
@@ -323,21 +323,21 @@ mod tests {
         let cases = [
             (
                 "data:/data",
-                "data is a volume's name and not a path: volumes come later; bind a directory, such as ./data:/data:ro",
+                "data is a volume's name and not a path: volumes come later; bind a directory; write it as ./data:/data:ro",
             ),
             (
                 "/data",
-                "no target; volumes without a name come later, bind a directory, such as ./data:/data:ro",
+                "no target; volumes without a name come later, bind a directory; write it as ./data:/data:ro",
             ),
-            ("", "no target; volumes without a name come later, bind a directory, such as ./data:/data:ro"),
-            (":/b", "no source, such as ./data:/data:ro"),
-            ("/a:", "the target '' is not absolute, such as /data"),
-            ("/a:b", "the target b is not absolute, such as /data"),
-            ("/a:/", "the target cannot be /, which is --rootfs, such as /data"),
-            ("/a:/b/..", "the target cannot be /, which is --rootfs, such as /data"),
-            ("/a:/b:ro:rw", "more than SOURCE:TARGET:OPTIONS, such as ./data:/data:ro"),
-            ("/a:/b:bogus", "unknown option bogus, such as ro, rro, rshared or nosuid"),
-            ("/a:/b:", "an empty option, such as ./data:/data:ro"),
+            ("", "no target; volumes without a name come later, bind a directory; write it as ./data:/data:ro"),
+            (":/b", "no source; write it as ./data:/data:ro"),
+            ("/a:", "the target '' is not absolute; write it as /data"),
+            ("/a:b", "the target b is not absolute; write it as /data"),
+            ("/a:/", "the target cannot be /, which is --rootfs; write it as /data"),
+            ("/a:/b/..", "the target cannot be /, which is --rootfs; write it as /data"),
+            ("/a:/b:ro:rw", "more than SOURCE:TARGET:OPTIONS; write it as ./data:/data:ro"),
+            ("/a:/b:bogus", "unknown option bogus; write it as ro, rro, rshared or nosuid"),
+            ("/a:/b:", "an empty option; write it as ./data:/data:ro"),
             ("/a:/b:ro,rw", "both read-only and rw"),
             ("/a:/b:shared,slave", "two propagations, the second is slave"),
             (

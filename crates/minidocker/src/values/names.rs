@@ -8,7 +8,7 @@ pub(crate) fn container(text: &str) -> Result<String, String> {
     let later = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     if !first || bytes.next().is_none() || !rest.all(later) {
         return Err(
-            "a name starts with a letter or digit, at least one of a-z A-Z 0-9 _ . - follows, such as web-1"
+            "a name starts with a letter or digit, at least one of a-z A-Z 0-9 _ . - follows; write it as web-1"
                 .to_owned(),
         );
     }
@@ -20,7 +20,7 @@ pub(crate) fn host(text: &str) -> Result<String, String> {
     if text.len() > 64 {
         return Err(format!("{} letters, the kernel keeps at most 64", text.len()));
     }
-    domain(text).map_err(|why| format!("{why}, such as web-1.example"))
+    domain(text).map_err(|why| format!("{why}; write it as web-1.example"))
 }
 
 /// A domain name by RFC 1123: 253 letters, labels of 63.
@@ -52,7 +52,7 @@ pub(crate) fn domain(text: &str) -> Result<String, String> {
 pub(crate) fn link(text: &str) -> Result<String, String> {
     let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     if text.is_empty() || text.len() > 15 || text == "." || text == ".." || text.contains(odd) {
-        return Err("a link's name has 1 to 15 letters, no slash, colon or space, such as eth0".to_owned());
+        return Err("a link's name has 1 to 15 letters, no slash, colon or space; write it as eth0".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -65,7 +65,7 @@ pub(crate) fn user(text: &str) -> Result<Option<String>, String> {
     let (name, group) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
     let odd = |part: &str| part.is_empty() || part.contains([':', '/', '\n']) || part.starts_with('-');
     if odd(name) || group.is_some_and(odd) {
-        return Err("not user[:group] with names or numbers, such as 1000:1000".to_owned());
+        return Err("not user[:group] with names or numbers; write it as 1000:1000".to_owned());
     }
     Ok(Some(text.to_owned()))
 }
@@ -73,7 +73,7 @@ pub(crate) fn user(text: &str) -> Result<Option<String>, String> {
 /// A group's name or number.
 pub(crate) fn group(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains([':', '/', '\n']) || text.starts_with('-') {
-        return Err("not a group's name or number, such as audio or 29".to_owned());
+        return Err("not a group's name or number; write it as audio or 29".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -40,41 +40,41 @@ pub(crate) fn cgroup(text: &str) -> Result<bool, String> {
 
 /// `--userns host|private[:HOSTID[:SIZE]]`.
 pub(crate) fn user(text: &str) -> Result<UserNamespace, String> {
-    let help = "such as private or private:100000:65536";
+    let help = "write it as private or private:100000:65536";
     let mut parts = text.split(':');
     match parts.next() {
         Some("" | "host") if text.len() <= 4 && !text.contains(':') => return Ok(UserNamespace::Host),
         Some("private") => {}
-        _ => return Err(format!("neither host nor private[:HOSTID[:SIZE]], {help}")),
+        _ => return Err(format!("neither host nor private[:HOSTID[:SIZE]]; {help}")),
     }
     let host = match parts.next() {
         None => 0,
         Some(first) => numbers::within(first, 1..=u32::MAX - 1)
-            .map_err(|why| format!("the first id is {why}, {help}"))?,
+            .map_err(|why| format!("the first id is {why}; {help}"))?,
     };
     let size = match parts.next() {
         None => IDS,
         Some(size) => {
-            numbers::within(size, 1..=u32::MAX - 1).map_err(|why| format!("the size is {why}, {help}"))?
+            numbers::within(size, 1..=u32::MAX - 1).map_err(|why| format!("the size is {why}; {help}"))?
         }
     };
     if parts.next().is_some() {
-        return Err(format!("more than private:HOSTID:SIZE, {help}"));
+        return Err(format!("more than private:HOSTID:SIZE; {help}"));
     }
     // The id 2^32 - 1 means "no id": user_namespaces(7).
     if host.checked_add(size).is_none() {
-        return Err(format!("the ids end beyond {}, {help}", u32::MAX - 1));
+        return Err(format!("the ids end beyond {}; {help}", u32::MAX - 1));
     }
     Ok(UserNamespace::Private { host, size })
 }
 
 /// `--time host|private[:monotonic=SECONDS][,boottime=SECONDS]`.
 pub(crate) fn time(text: &str) -> Result<Option<TimeOffsets>, String> {
-    let help = "such as private:monotonic=86400,boottime=86400";
+    let help = "write it as private:monotonic=86400,boottime=86400";
     let offsets = match text {
         "" | "host" => return Ok(None),
         "private" => return Ok(Some(TimeOffsets::default())),
-        text => text.strip_prefix("private:").ok_or_else(|| format!("neither host nor private, {help}"))?,
+        text => text.strip_prefix("private:").ok_or_else(|| format!("neither host nor private; {help}"))?,
     };
     let mut time = TimeOffsets::default();
     for offset in offsets.split(',') {
@@ -82,11 +82,11 @@ pub(crate) fn time(text: &str) -> Result<Option<TimeOffsets>, String> {
         // The kernel takes up to KTIME_SEC_MAX / 2: time_namespaces(7).
         let most = 4_611_686_018;
         let seconds =
-            numbers::within(seconds, -most..=most).map_err(|why| format!("the offset is {why}, {help}"));
+            numbers::within(seconds, -most..=most).map_err(|why| format!("the offset is {why}; {help}"));
         match clock {
             "monotonic" => time.monotonic = seconds?,
             "boottime" => time.boottime = seconds?,
-            _ => return Err(format!("no clock {}, {help}", step::quote(clock))),
+            _ => return Err(format!("no clock {}; {help}", step::quote(clock))),
         }
     }
     Ok(Some(time))
@@ -98,7 +98,7 @@ pub(crate) fn network(text: &str) -> Result<NetworkMode, String> {
         "bridge" | "default" => Ok(NetworkMode::Bridge),
         "host" => Ok(NetworkMode::Host),
         "none" => Ok(NetworkMode::None),
-        "" => Err("no network's name, such as bridge, host, none or container:NAME".to_owned()),
+        "" => Err("no network's name; write it as bridge, host, none or container:NAME".to_owned()),
         text => container(text).map(NetworkMode::Container).ok_or_else(|| {
             "no such network: bridge, host, none and container:NAME are there, networks by name come later".to_owned()
         }),

@@ -11,7 +11,7 @@ where
 {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("not a whole number, such as {}", range.start()));
+        return Err(format!("not a whole number; write it as {}", range.start()));
     }
     match text.parse::<T>() {
         Ok(number) if range.contains(&number) => Ok(number),
@@ -33,12 +33,12 @@ pub(crate) fn limit(text: &str) -> Result<Option<i64>, String> {
         return Ok(Some(-1));
     }
     within_or_unset(text, 1..=i64::MAX)
-        .map_err(|_| "neither a number from 1 on nor -1 for no limit, such as 100".to_owned())
+        .map_err(|_| "neither a number from 1 on nor -1 for no limit; write it as 100".to_owned())
 }
 
 /// An octal number of permission bits.
 pub(crate) fn octal(text: &str, most: u32) -> Result<u32, String> {
-    let wrong = || format!("not an octal number up to {most:o}, such as {:o}", most & 0o022);
+    let wrong = || format!("not an octal number up to {most:o}; write it as {:o}", most & 0o022);
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(wrong());
     }
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(within("99999999999999999999", 0..=u64::MAX), Err(format!("not from 0 to {}", u64::MAX)));
         assert_eq!(within("-1", 0u64..=100), Err("not from 0 to 100".to_owned()));
         for text in ["", "-", "+1", "1.0", "1e3", " 1", "1 ", "0x10", "x"] {
-            assert_eq!(within(text, 2..=9), Err("not a whole number, such as 2".to_owned()), "{text:?}");
+            assert_eq!(within(text, 2..=9), Err("not a whole number; write it as 2".to_owned()), "{text:?}");
         }
     }
 
@@ -81,7 +81,7 @@ mod tests {
         for text in ["", "8", "1000", "-1", "0o22", "rw", "99999999999999999"] {
             assert_eq!(
                 octal(text, 0o777),
-                Err("not an octal number up to 777, such as 22".to_owned()),
+                Err("not an octal number up to 777; write it as 22".to_owned()),
                 "{text:?}"
             );
         }

@@ -37,7 +37,7 @@ pub(crate) fn parse(text: &str) -> Result<Security, String> {
         ("label", Some("disable")) => Ok(Security::NoLabel),
         ("label", Some(_)) => Err("SELinux labels are not there yet, label=disable is".to_owned()),
         ("systempaths", Some("unconfined")) => Ok(Security::Unmasked),
-        _ => Err(format!("unknown, {help}")),
+        _ => Err(format!("unknown; {help}")),
     }
 }
 

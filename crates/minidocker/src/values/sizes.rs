@@ -1,25 +1,25 @@
 //! Amounts of memory as Docker's options write them: `512k`, `10m`, `1.5g`, `1073741824`; powers of 1024.
 
-const HELP: &str = "such as 512k, 10m or 1.5g";
+const HELP: &str = "write it as 512k, 10m or 1.5g";
 
 /// Bytes. Negative, empty, unknown units and more than fits a file size are refused.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
     if text.is_empty() {
-        return Err(format!("no size, {HELP}"));
+        return Err(format!("no size; {HELP}"));
     }
     if text.starts_with('-') {
-        return Err(format!("a size is not negative, {HELP}"));
+        return Err(format!("a size is not negative; {HELP}"));
     }
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() || fraction.contains('.') || (fraction.is_empty() && number.ends_with('.')) {
-        return Err(format!("not a number with a unit, {HELP}"));
+        return Err(format!("not a number with a unit; {HELP}"));
     }
     let shift = shift(unit).ok_or_else(|| {
-        format!("unknown unit {}, known are b, k, m, g, t and p, {HELP}", step::quote(unit.trim()))
+        format!("unknown unit {}, known are b, k, m, g, t and p; {HELP}", step::quote(unit.trim()))
     })?;
-    bytes(whole, fraction, shift).ok_or_else(|| format!("more than the kernel can count, {HELP}"))
+    bytes(whole, fraction, shift).ok_or_else(|| format!("more than the kernel can count; {HELP}"))
 }
 
 /// Bytes, or -1 for no limit.
@@ -28,7 +28,7 @@ pub(crate) fn parse_or_unlimited(text: &str) -> Result<i64, String> {
         return Ok(-1);
     }
     if text.starts_with('-') {
-        return Err("neither a size nor -1 for no limit, such as 20m".to_owned());
+        return Err("neither a size nor -1 for no limit; write it as 20m".to_owned());
     }
     // `bytes` keeps below i64::MAX.
     parse(text).map(|bytes| bytes.try_into().unwrap_or(i64::MAX))
@@ -122,18 +122,18 @@ mod tests {
     #[test]
     fn refuses_what_is_no_size() {
         let reasons = [
-            ("", "no size, such as 512k, 10m or 1.5g"),
-            ("-1", "a size is not negative, such as 512k, 10m or 1.5g"),
-            ("10x", "unknown unit x, known are b, k, m, g, t and p, such as 512k, 10m or 1.5g"),
-            ("1e30", "unknown unit e30, known are b, k, m, g, t and p, such as 512k, 10m or 1.5g"),
-            ("m", "not a number with a unit, such as 512k, 10m or 1.5g"),
-            ("1.", "not a number with a unit, such as 512k, 10m or 1.5g"),
-            ("1.m", "not a number with a unit, such as 512k, 10m or 1.5g"),
-            (".5m", "not a number with a unit, such as 512k, 10m or 1.5g"),
-            ("1.2.3m", "not a number with a unit, such as 512k, 10m or 1.5g"),
-            ("8192p", "more than the kernel can count, such as 512k, 10m or 1.5g"),
-            ("9223372036854775808", "more than the kernel can count, such as 512k, 10m or 1.5g"),
-            ("99999999999999999999999", "more than the kernel can count, such as 512k, 10m or 1.5g"),
+            ("", "no size; write it as 512k, 10m or 1.5g"),
+            ("-1", "a size is not negative; write it as 512k, 10m or 1.5g"),
+            ("10x", "unknown unit x, known are b, k, m, g, t and p; write it as 512k, 10m or 1.5g"),
+            ("1e30", "unknown unit e30, known are b, k, m, g, t and p; write it as 512k, 10m or 1.5g"),
+            ("m", "not a number with a unit; write it as 512k, 10m or 1.5g"),
+            ("1.", "not a number with a unit; write it as 512k, 10m or 1.5g"),
+            ("1.m", "not a number with a unit; write it as 512k, 10m or 1.5g"),
+            (".5m", "not a number with a unit; write it as 512k, 10m or 1.5g"),
+            ("1.2.3m", "not a number with a unit; write it as 512k, 10m or 1.5g"),
+            ("8192p", "more than the kernel can count; write it as 512k, 10m or 1.5g"),
+            ("9223372036854775808", "more than the kernel can count; write it as 512k, 10m or 1.5g"),
+            ("99999999999999999999999", "more than the kernel can count; write it as 512k, 10m or 1.5g"),
         ];
         for (text, reason) in reasons {
             assert_eq!(parse(text), Err(reason.to_owned()), "{text}");
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(parse_or_unlimited("-1"), Ok(-1));
         assert_eq!(parse_or_unlimited("20m"), Ok(20 << 20));
         for text in ["-2", "-10m", "--1", "-"] {
-            let reason = "neither a size nor -1 for no limit, such as 20m";
+            let reason = "neither a size nor -1 for no limit; write it as 20m";
             assert_eq!(parse_or_unlimited(text), Err(reason.to_owned()));
         }
     }

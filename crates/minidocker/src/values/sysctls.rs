@@ -15,15 +15,15 @@ const BELOW: [&str; 2] = ["net.", "fs.mqueue."];
 
 /// Name and value.
 pub(crate) fn parse(text: &str) -> Result<(String, String), String> {
-    let help = "such as net.ipv4.ip_forward=1";
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("no value, {help}"))?;
+    let help = "write it as net.ipv4.ip_forward=1";
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("no value; {help}"))?;
     // sysctl(8) takes slashes for dots, so that a link's name may contain a dot.
     let dotted = name.replace('/', ".");
     if name.is_empty() || dotted.split('.').any(str::is_empty) {
-        return Err(format!("not a parameter's name, {help}"));
+        return Err(format!("not a parameter's name; {help}"));
     }
     if !EXACT.contains(&dotted.as_str()) && !BELOW.iter().any(|start| dotted.starts_with(start)) {
-        return Err(format!("it would change the host: no namespace of the container owns it, {help}"));
+        return Err(format!("it would change the host: no namespace of the container owns it; {help}"));
     }
     Ok((name.to_owned(), value.to_owned()))
 }

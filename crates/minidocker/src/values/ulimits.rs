@@ -25,15 +25,15 @@ const NAMES: [&str; 16] = [
 
 /// One limit; -1 stands for none, a hard limit that is left out is the soft one.
 pub(crate) fn parse(text: &str) -> Result<Ulimit, String> {
-    let help = "such as nofile=1024:2048";
-    let (name, limits) = text.split_once('=').ok_or_else(|| format!("no limit, {help}"))?;
+    let help = "write it as nofile=1024:2048";
+    let (name, limits) = text.split_once('=').ok_or_else(|| format!("no limit; {help}"))?;
     if !NAMES.contains(&name) {
-        return Err(format!("no limit is called {}, {help}", step::quote(name)));
+        return Err(format!("no limit is called {}; {help}", step::quote(name)));
     }
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
     let (soft, hard) = (limit(soft)?, limit(hard)?);
     if soft > hard {
-        return Err(format!("the soft limit is above the hard one, {help}"));
+        return Err(format!("the soft limit is above the hard one; {help}"));
     }
     Ok(Ulimit { name: name.to_owned(), soft, hard })
 }
@@ -43,7 +43,7 @@ fn limit(text: &str) -> Result<u64, String> {
         return Ok(u64::MAX);
     }
     numbers::within(text, 0..=u64::MAX).map_err(|_| {
-        format!("{} is neither a number nor -1 for no limit, such as nofile=1024:2048", step::quote(text))
+        format!("{} is neither a number nor -1 for no limit; write it as nofile=1024:2048", step::quote(text))
     })
 }
 

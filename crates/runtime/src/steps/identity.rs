@@ -190,7 +190,7 @@ impl Step for Identity {
             }
             Self::WorkDirectory { path, .. } => {
                 let path = quote(&path.to_string_lossy()).into_owned();
-                Shell::line(format!("mkdir -p {path}; cd {path}"))
+                Shell::line(format!("[ -d {path} ] || mkdir -p {path}; cd {path}"))
             }
             Self::Bounding(_) | Self::User { .. } | Self::Capabilities(_) | Self::NoNewPrivileges => {
                 Shell::Within("setpriv")

@@ -26,6 +26,8 @@ pub(crate) enum Mounts {
     AttachRoot { at: PathBuf },
     /// A new file system.
     New { kind: String, source: String, target: PathBuf, options: Options },
+    /// The source of a bind that events are to pass through, before [`Self::Propagation`] ends that for all others.
+    Take { source: PathBuf, options: Options },
     /// A directory or file of the host.
     Bind { source: PathBuf, target: PathBuf, options: Options },
     /// The container's own control groups, each hierarchy below one tmpfs (version 1).
@@ -56,6 +58,7 @@ impl Step for Mounts {
                 "tmpfs" => "mount.tmpfs",
                 _ => "mount.new",
             },
+            Self::Take { .. } => "mount.take",
             Self::Bind { .. } => "mount.bind",
             Self::Groups { .. } => "mount.cgroup",
             Self::Mask(_) => "mount.mask",
@@ -80,6 +83,11 @@ impl Step for Mounts {
                 data_text(options),
                 options.words().join(","),
                 target.display()
+            ),
+            Self::Take { source, options } => format!(
+                "open_tree(\"{}\", OPEN_TREE_CLONE{})",
+                source.display(),
+                if options.recursive { "|AT_RECURSIVE" } else { "" }
             ),
             Self::Bind { source, target, options } => format!(
                 "open_tree(\"{}\", OPEN_TREE_CLONE{}), mount_setattr({}), move_mount(\"{}\")",
@@ -124,6 +132,7 @@ impl Step for Mounts {
                 (_, "/dev/shm") => "shared memory of its own, with a size limit",
                 _ => "asked for",
             },
+            Self::Take { .. } => "mounts made on one side are to show on the other: it must stay the host's peer",
             Self::Bind { target, .. } => match target.to_str().unwrap_or_default() {
                 "/etc/hosts" | "/etc/hostname" | "/etc/resolv.conf" => {
                     "names as the container should see them"
@@ -160,6 +169,7 @@ impl Step for Mounts {
                     format!("mount -t {kind}{flags} {} {at}", quote(source)),
                 ])
             }
+            Self::Take { .. } => Shell::Nothing("a script's bind mounts are private"),
             Self::Bind { source, target, options } => bind_lines(source, target, options),
             Self::Groups { target, view, .. } => {
                 let at = below_root(target);
@@ -184,8 +194,8 @@ impl Step for Mounts {
             Self::Pivot => Shell::Lines(vec![
                 "cd \"$ROOT\"".into(),
                 "pivot_root . .".into(),
-                "umount -l .".into(),
-                "cd /".into(),
+                "hash -r; umount -l . 2>/dev/null || echo 'no umount in this root: the host stays mounted behind it' >&2".into(),
+                "cd /; hash -r".into(),
             ]),
         }
     }
@@ -197,6 +207,7 @@ impl Step for Mounts {
             Self::New { kind, source, target, options } => {
                 self.mount_new(kind, source, target, options, context)
             }
+            Self::Take { source, options } => self.take(source, options, context),
             Self::Bind { source, target, options } => self.bind(source, target, options, context),
             Self::Groups { target, view, options } => self.groups(target, view, options, context),
             Self::Mask(paths) => self.mask(paths, context),
@@ -279,19 +290,20 @@ impl Mounts {
         let place = if plain { place.and_then(|_| path::open_plain(root, target)) } else { place };
         place.map_err(|errno| {
             let failure = self.failed(target.display().to_string(), errno);
+            if let Some(link) = first_link(root, target).filter(|_| errno != Errno::ROFS) {
+                let reason = if plain {
+                    "the image has a symbolic link in this place, and a container needs a real directory"
+                } else {
+                    "the image has a symbolic link on the way that leads nowhere"
+                };
+                return Failure::because(self.id(), link.display().to_string(), reason)
+                    .hint(format!("remove the link from the root file system: rm ROOTFS{}", link.display()));
+            }
             match errno {
-                Errno::LOOP if plain => Failure::because(
-                    self.id(),
-                    target.display().to_string(),
-                    "the image has a symbolic link in this place, and a container needs a real directory",
-                )
-                .hint(format!("remove the link from the root file system: rm ROOTFS{}", target.display())),
                 Errno::NOTDIR => failure.hint("something on the way is a file; remove it or mount elsewhere"),
-                Errno::EXIST => {
-                    failure.hint("a symbolic link in the image leads nowhere; remove it or mount elsewhere")
+                Errno::ROFS => {
+                    failure.hint("the place does not exist and the root file system is read-only: make it first")
                 }
-                Errno::ROFS => failure
-                    .hint("the place does not exist and the root file system is read-only: make it first"),
                 _ => failure,
             }
         })
@@ -354,18 +366,33 @@ impl Mounts {
             .map_err(|error| self.failed(target.display().to_string(), error))
     }
 
+    fn take(&self, source: &Path, options: &Options, context: &mut Context) -> Result<(), Failure> {
+        let failed = |errno| self.failed(source.display().to_string(), errno);
+        if !is_shared(source).map_err(failed)? {
+            return Err(Failure::because(
+                self.id(),
+                source.display().to_string(),
+                "is on a mount that is not shared on the host",
+            )
+            .hint("share the mount that it is on: mount --make-shared MOUNTPOINT"));
+        }
+        context.taken.push(clone(CWD, source, options.recursive).map_err(failed)?);
+        Ok(())
+    }
+
     fn bind(
         &self,
         source: &Path,
         target: &Path,
         options: &Options,
-        context: &Context,
+        context: &mut Context,
     ) -> Result<(), Failure> {
         let failed = |errno| self.failed(format!("{} for {}", source.display(), target.display()), errno);
-        let mount = clone(CWD, source, options.recursive).map_err(|errno| match errno {
-            Errno::NOENT => failed(errno).hint("the source does not exist on the host; make it first"),
-            _ => failed(errno),
-        })?;
+        let mount = if options.passes_events() && !context.taken.is_empty() {
+            context.taken.remove(0)
+        } else {
+            self.source(source, options, &failed)?
+        };
         let kind = match file_type(&mount).map_err(failed)? {
             FileType::Directory => Kind::Directory,
             _ => Kind::File,
@@ -377,6 +404,18 @@ impl Mounts {
             Errno::NOTDIR => {
                 failed(errno).hint("one is a directory and the other a file; they must be the same")
             }
+            _ => failed(errno),
+        })
+    }
+
+    fn source(
+        &self,
+        source: &Path,
+        options: &Options,
+        failed: &dyn Fn(Errno) -> Failure,
+    ) -> Result<OwnedFd, Failure> {
+        clone(CWD, source, options.recursive).map_err(|errno| match errno {
+            Errno::NOENT => failed(errno).hint("the source does not exist on the host; make it first"),
             _ => failed(errno),
         })
     }
@@ -515,6 +554,25 @@ pub(crate) fn ensure_proc(proc: &OwnedFd) -> Result<(), &'static str> {
         Ok(stat) if stat.f_type == PROC_SUPER_MAGIC => Ok(()),
         _ => Err("is no procfs: the container has no /proc, or the image tampered with it"),
     }
+}
+
+/// The first part of `path` that is a symbolic link in the image.
+fn first_link(root: &OwnedFd, path: &Path) -> Option<PathBuf> {
+    let mut way: Vec<_> = path.ancestors().collect();
+    way.reverse();
+    way.into_iter().find(|part| path::open_plain(root, part).is_err_and(|errno| errno == Errno::LOOP)).map(Path::to_owned)
+}
+
+/// Whether events pass between the mount that `path` is on and its peers: the tag `shared:` in proc_pid_mountinfo(5).
+fn is_shared(path: &Path) -> Result<bool, Errno> {
+    use std::os::fd::AsRawFd;
+    let fd = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let read = |path: &str| std::fs::read_to_string(path).map_err(|_| Errno::NOENT);
+    let info = read(&format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim).ok_or(Errno::NOENT)?;
+    let mounts = read("/proc/self/mountinfo")?;
+    let line = mounts.lines().find(|line| line.split(' ').next() == Some(id)).unwrap_or_default();
+    Ok(line.split(' ').take_while(|word| *word != "-").any(|word| word.starts_with("shared:")))
 }
 
 /// open_tree(2): a detached copy of the mount at `path` below `dir`.

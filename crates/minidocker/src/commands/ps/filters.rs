@@ -21,7 +21,7 @@ pub(super) enum Filter {
 
 /// `KEY=VALUE`.
 pub(super) fn parse(text: &str) -> Result<Filter, String> {
-    let (key, value) = text.split_once('=').ok_or("no value, such as status=exited")?;
+    let (key, value) = text.split_once('=').ok_or("no value; write it as status=exited")?;
     let value = value.to_owned();
     match key {
         "name" => Ok(Filter::Name(value)),

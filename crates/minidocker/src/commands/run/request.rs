@@ -70,7 +70,7 @@ fn image(typed: &Typed, caller: &Caller<'_>) -> Result<(Image, Vec<String>), Pro
     if let Some(text) = typed.one("rootfs") {
         let (path, overlay) = text.strip_suffix(":overlay").map_or((text, false), |path| (path, true));
         if path.is_empty() {
-            return Err(bad_value("rootfs", text, "no directory, such as ./new_root"));
+            return Err(bad_value("rootfs", text, "no directory; write it as ./new_root"));
         }
         let path = caller.absolute(path)?;
         let image = if overlay { Image::DirectoryOverlay(path) } else { Image::Directory(path) };
@@ -113,7 +113,7 @@ fn process(typed: &Typed, caller: &Caller<'_>) -> Result<Process, Problem> {
         groups: typed.read_many("group-add", names::group)?,
         workdir: typed.read("workdir", |text| match text {
             text if text.starts_with('/') => Ok(PathBuf::from(text)),
-            _ => Err("not absolute, such as /work".to_owned()),
+            _ => Err("not absolute; write it as /work".to_owned()),
         })?,
         env: variables,
         init: typed.flag("init")?.unwrap_or(false),

@@ -236,9 +236,6 @@ fn contradictions() {
             "--privileged --userns private host",
             "--privileged with --userns private: root of a user namespace has no power over the host's devices",
         ),
-        ("--sig-proxy=false host", "--sig-proxy=false is not there yet"),
-        ("-a stdin host", "--attach: only some of the streams is not there yet"),
-        ("--detach-keys ctrl-x host", "--detach-keys: other keys than ctrl-p,ctrl-q are not there yet"),
     ];
     for (line, message) in cases {
         assert_eq!(refused(line), message, "{line}");
