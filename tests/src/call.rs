@@ -88,6 +88,12 @@ impl<'w> Call<'w> {
         self
     }
 
+    /// The words as one line for a shell.
+    pub fn quoted(&self) -> String {
+        let quote = |word: &String| format!("'{}'", word.replace('\'', "'\\''"));
+        self.words.iter().map(quote).collect::<Vec<_>>().join(" ")
+    }
+
     /// Waits so long, on a machine of normal speed, before it counts as hanging.
     #[must_use]
     pub fn patience(mut self, time: Duration) -> Self {

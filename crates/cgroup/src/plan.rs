@@ -44,7 +44,8 @@ impl Plan {
     #[must_use]
     pub fn opened_by_monitor(mut self) -> Self {
         self.create.extend(self.tasks.iter().map(|file| boxed(Step::Open { file: file.clone() })));
-        self.join = self.tasks.iter().map(|file| boxed(Step::Join { file: file.clone(), opened: true })).collect();
+        self.join =
+            self.tasks.iter().map(|file| boxed(Step::Join { file: file.clone(), opened: true })).collect();
         self
     }
 }

@@ -45,6 +45,11 @@ impl monitor::Keeper for Keeper {
         notes
     }
 
+    fn abandon(&mut self, trace: &mut Trace) {
+        self.remains.remove = true;
+        self.clean(trace);
+    }
+
     fn clean(&mut self, trace: &mut Trace) {
         let mut context = Context::default();
         // What stays behind is found by the next command, which will tell what is in the way.

@@ -40,22 +40,23 @@ pub(crate) fn specify(
     spec.set_version("1.2.1".to_owned())
         .set_root(Some(root))
         .set_process(Some(process(request, facts, id, &capabilities)?))
-        .set_hostname(own_hostname(request, id))
+        .set_hostname(own_hostname(request, facts, id))
         .set_domainname(request.namespaces.domainname.clone())
         .set_mounts(Some(mounts(request, facts, files)?))
         .set_linux(Some(linux(request, facts, group)?));
     Ok(Specified { spec, capabilities })
 }
 
-/// The host name of a container with a UTS namespace of its own.
-pub(crate) fn own_hostname(request: &RunRequest, id: &str) -> Option<String> {
-    let own = request.namespaces.uts == Namespace::Private && !shares_uts(request);
-    own.then(|| request.namespaces.hostname.clone().unwrap_or_else(|| id[..12].to_owned()))
-}
-
-/// Docker keeps the host's name in a container with the host's network.
-fn shares_uts(request: &RunRequest) -> bool {
-    request.network.mode == NetworkMode::Host && request.namespaces.hostname.is_none()
+/// The host name of a container with a UTS namespace of its own: with the host's network the host's, as in Docker.
+pub(crate) fn own_hostname(request: &RunRequest, facts: &Facts, id: &str) -> Option<String> {
+    if request.namespaces.uts != Namespace::Private {
+        return None;
+    }
+    Some(match &request.namespaces.hostname {
+        Some(name) => name.clone(),
+        None if request.network.mode == NetworkMode::Host => facts.hostname.clone(),
+        None => id[..12].to_owned(),
+    })
 }
 
 fn process(
@@ -112,7 +113,7 @@ pub(crate) fn command(request: &RunRequest) -> Result<Vec<String>, Error> {
 }
 
 fn environment(request: &RunRequest, facts: &Facts, id: &str) -> Vec<String> {
-    let hostname = own_hostname(request, id).unwrap_or_else(|| facts.hostname.clone());
+    let hostname = own_hostname(request, facts, id).unwrap_or_else(|| facts.hostname.clone());
     let mut variables: Vec<(String, String)> =
         vec![("PATH".into(), oci::defaults::PATH.into()), ("HOSTNAME".into(), hostname)];
     if request.tty {
@@ -233,6 +234,9 @@ fn mounts(
     for (source, target) in files.iter().filter(|(_, target)| !asked(target)) {
         mounts.push(mount("bind", source, *target, &["bind", "rprivate"]));
     }
+    for asked in &request.storage.mounts {
+        check_destination(destination(asked))?;
+    }
     // Parents before children, however they were typed.
     let mut asked: Vec<_> = request.storage.mounts.iter().collect();
     asked.sort_by_key(|mount| destination(mount).components().count());
@@ -247,6 +251,31 @@ fn destination(mount: &request::Mount) -> &Path {
     match mount {
         request::Mount::Bind { target, .. } | request::Mount::Tmpfs { target, .. } => target,
     }
+}
+
+/// Nothing may lie on /proc or in it: what reads and writes there must meet the kernel (CVE-2019-16884). But for the
+/// files that tell of the machine, which tools like lxcfs replace.
+fn check_destination(target: &Path) -> Result<(), Error> {
+    const TELLING: [&str; 9] = [
+        "cpuinfo",
+        "diskstats",
+        "loadavg",
+        "meminfo",
+        "slabinfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "sys/kernel/ns_last_pid",
+    ];
+    let Ok(below) = target.strip_prefix("/proc") else { return Ok(()) };
+    if TELLING.iter().any(|name| below == Path::new(name)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        format!("nothing can be mounted on {}: /proc is the kernel's", target.display()),
+    )
+    .hint("choose another place in the container"))
 }
 
 fn user_mount(asked: &request::Mount) -> Mount {
@@ -319,7 +348,6 @@ fn namespaces(request: &RunRequest, facts: &Facts) -> Vec<LinuxNamespace> {
         (Type::Uts, &names.uts, facts.uts, "uts"),
     ] {
         match namespace {
-            Namespace::Private if kind == Type::Uts && shares_uts(request) => {}
             Namespace::Private => add(kind, None),
             Namespace::Host => {}
             Namespace::Container(_) => add(kind, pid.map(|pid| (pid, name))),

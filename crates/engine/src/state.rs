@@ -196,6 +196,21 @@ impl Store {
         }
     }
 
+    /// [`Self::abandoned`], once its monitor has ended: a dying process lets go of its socket before its lock. None: it
+    /// is gone by itself, or `patience` is over.
+    pub fn wait_until_abandoned(&self, id: &str, patience: Duration) -> Result<Option<Held>, Failure> {
+        let start = std::time::Instant::now();
+        loop {
+            if let Some(held) = self.abandoned(id)? {
+                return Ok(Some(held));
+            }
+            if !self.run_dir(id).exists() || start.elapsed() > patience {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn turnstile(&self, how: FlockOperation) -> Result<OwnedFd, Failure> {
         let path = self.run.join("lock");
         let lock = open_lock(&path, true).map_err(failed(&path))?;
@@ -257,7 +272,11 @@ impl Store {
 
     /// Writes how a container ended, where its record is kept.
     pub(crate) fn write_exit(&self, record: &Record, exit: ExitRecord) -> Result<(), Failure> {
-        if record.request.remove { Ok(()) } else { write_json(&self.keep_dir(&record.id), "exit.json", &exit, true) }
+        if record.request.remove {
+            Ok(())
+        } else {
+            write_json(&self.keep_dir(&record.id), "exit.json", &exit, true)
+        }
     }
 
     /// Notes a container's first process.

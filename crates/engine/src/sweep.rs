@@ -39,7 +39,8 @@ fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result
         no_network: false,
         name: record.as_ref().map(|record| record.name.clone()),
         remove: record.as_ref().is_none_or(|record| {
-            record.request.remove || store.exit(id).ok().flatten().is_none() && alive.is_none() && !started(store, id)
+            record.request.remove
+                || store.exit(id).ok().flatten().is_none() && alive.is_none() && !started(store, id)
         }),
     };
     if let Some(record) = record.as_ref().filter(|_| !remains.remove)

@@ -109,6 +109,10 @@ fn resolve_in(passwd: &str, group: &str, user: &str, additional: &[String]) -> R
     if let Some(group_name) = group_name.filter(|name| !name.is_empty()) {
         resolved.gid = group_number(group, group_name)?;
     }
+    // The primary group is among them: a program that sheds it must not pass where the group is refused
+    // (CVE-2022-36109).
+    resolved.groups.retain(|gid| *gid != resolved.gid);
+    resolved.groups.insert(0, resolved.gid);
     for name in additional {
         let gid = group_number(group, name)?;
         if !resolved.groups.contains(&gid) {
@@ -146,15 +150,18 @@ mod tests {
     fn names_numbers_and_groups() {
         assert_eq!(
             user("web", &[]),
-            User { uid: 33, gid: 34, groups: vec![4, 110], home: "/var/www".into() }
+            User { uid: 33, gid: 34, groups: vec![34, 4, 110], home: "/var/www".into() }
         );
         assert_eq!(user("33", &[]), user("web", &[]));
-        assert_eq!(user("web:adm", &[]).groups, Vec::<u32>::new());
+        assert_eq!(user("web:adm", &[]).groups, [4]);
         assert_eq!(
             user("web:adm", &["ssl", "5000"]),
-            User { uid: 33, gid: 4, groups: vec![110, 5000], home: "/var/www".into() }
+            User { uid: 33, gid: 4, groups: vec![4, 110, 5000], home: "/var/www".into() }
         );
-        assert_eq!(user("1000:1001", &[]), User { uid: 1000, gid: 1001, groups: vec![], home: "/".into() });
+        assert_eq!(
+            user("1000:1001", &[]),
+            User { uid: 1000, gid: 1001, groups: vec![1001], home: "/".into() }
+        );
         assert_eq!(user("", &[]).home, "/root");
         // A name that is a number goes before the number.
         assert_eq!(user("7", &[]).uid, 99);

@@ -23,6 +23,8 @@ use nearest::nearest;
 use problem::Problem;
 
 fn main() -> ExitCode {
+    // Whatever the caller left open is not for the container, at no moment of its start (CVE-2024-21626).
+    sys::process::close_inherited();
     std::panic::set_hook(Box::new(on_panic));
     let (code, result) = run();
     ExitCode::from(match result {

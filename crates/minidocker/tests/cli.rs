@@ -149,8 +149,9 @@ fn values_that_are_missing() {
 
 #[test]
 fn sizes() {
-    let unit =
-        |unit: &str| format!("unknown unit {unit}, known are b, k, m, g, t and p; write it as 512k, 10m or 1.5g");
+    let unit = |unit: &str| {
+        format!("unknown unit {unit}, known are b, k, m, g, t and p; write it as 512k, 10m or 1.5g")
+    };
     for option in ["--memory", "--memory-reservation", "--shm-size"] {
         bad_value(option, "-1", "-1", "a size is not negative; write it as 512k, 10m or 1.5g");
         bad_value(option, "10x", "10x", &unit("x"));
@@ -211,7 +212,12 @@ fn numbers() {
     );
     bad_value("--ulimit", "files=1", "files=1", "no limit is called files; write it as nofile=1024:2048");
     bad_value("--stop-signal", "SIGBOGUS", "SIGBOGUS", "no such signal; write it as TERM, SIGKILL or 15");
-    refused(&["kill", "-s", "0", "web"], "--signal 0: no such signal; write it as TERM, SIGKILL or 15", None, 1);
+    refused(
+        &["kill", "-s", "0", "web"],
+        "--signal 0: no such signal; write it as TERM, SIGKILL or 15",
+        None,
+        1,
+    );
 }
 
 #[test]
@@ -305,7 +311,12 @@ fn mounts_and_devices() {
         "fuse",
         "fuse is not the absolute path of a device; write it as /dev/fuse or /dev/sda:/dev/xvda:r",
     );
-    bad_value("--device-cgroup-rule", "c 1:3", "'c 1:3'", "not TYPE MAJOR:MINOR ACCESS; write it as 'c 1:3 rwm'");
+    bad_value(
+        "--device-cgroup-rule",
+        "c 1:3",
+        "'c 1:3'",
+        "not TYPE MAJOR:MINOR ACCESS; write it as 'c 1:3 rwm'",
+    );
     bad_value("--rootfs", "", "''", "no directory; write it as ./new_root");
     bad_value("--rootfs", ":overlay", ":overlay", "no directory; write it as ./new_root");
     bad_value("--env-file", "/nowhere", "/nowhere", "no such file or directory");
@@ -368,7 +379,12 @@ fn lists_refuse_unknown_fields_and_filters() {
         None,
         1,
     );
-    refused(&["ps", "--format", "{{.ID"], "--format '{{.ID': a {{ without its }}; write it as {{.ID}}", None, 1);
+    refused(
+        &["ps", "--format", "{{.ID"],
+        "--format '{{.ID': a {{ without its }}; write it as {{.ID}}",
+        None,
+        1,
+    );
     refused(
         &["ps", "--filter", "colour=red"],
         "--filter colour=red: no filter colour, there are name, id, label, status and exited",

@@ -96,6 +96,7 @@ pub fn attach(channel: &mut Channel, options: &Options) -> Result<Attached, Fail
         keys: options.detach.clone(),
         typing: options.interactive,
         stdout: options.stdout || options.terminal,
+        stderr: options.stderr,
         interrupts: 0,
     };
     if options.terminal {
@@ -113,6 +114,7 @@ struct Session<'a> {
     keys: DetachKeys,
     typing: bool,
     stdout: bool,
+    stderr: bool,
     interrupts: u32,
 }
 
@@ -147,8 +149,8 @@ impl Session<'_> {
             if signalled && self.forward(signals)? {
                 return Ok(Attached::Lost);
             }
-            if typed && self.read(stdin.as_fd())? {
-                return Ok(Attached::Detached);
+            if typed && let Some(attached) = self.read(stdin.as_fd())? {
+                return Ok(attached);
             }
             self.channel.flush();
             if spoken {
@@ -160,8 +162,18 @@ impl Session<'_> {
     fn receive(&mut self) -> Option<Attached> {
         while let Some((kind, payload)) = self.channel.take() {
             match kind {
-                Kind::Stdout if self.stdout => self.stdout = write_all(std::io::stdout().as_fd(), &payload),
-                Kind::Stderr if self.options.stderr => drop(write_all(std::io::stderr().as_fd(), &payload)),
+                Kind::Stdout if self.stdout => {
+                    self.stdout = write_all(std::io::stdout().as_fd(), &payload);
+                    if !self.stdout {
+                        self.channel.push(Kind::Unread, &[1]);
+                    }
+                }
+                Kind::Stderr if self.stderr => {
+                    self.stderr = write_all(std::io::stderr().as_fd(), &payload);
+                    if !self.stderr {
+                        self.channel.push(Kind::Unread, &[2]);
+                    }
+                }
                 Kind::Ended => return serde_json::from_slice(&payload).ok().map(Attached::Ended),
                 _ => {}
             }
@@ -169,23 +181,27 @@ impl Session<'_> {
         None
     }
 
-    /// True once the user has typed the detach keys.
-    fn read(&mut self, stdin: BorrowedFd<'_>) -> Result<bool, Errno> {
+    /// Takes what was typed; says so when that ends the attachment.
+    fn read(&mut self, stdin: BorrowedFd<'_>) -> Result<Option<Attached>, Errno> {
         let mut buffer = [0_u8; 16 * 1024];
         let read = match rustix::io::read(stdin, &mut buffer) {
-            Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
+            Err(Errno::INTR | Errno::AGAIN) => return Ok(None),
             // EIO: the terminal is gone, or this is a background process of it.
             Err(Errno::IO) => 0,
             result => result?,
         };
-        if read == 0 {
-            self.typing = false;
-            self.channel.push(Kind::StdinEnd, &[]);
-            return Ok(false);
-        }
         if !self.options.terminal {
-            self.channel.push(Kind::Stdin, &buffer[..read]);
-            return Ok(false);
+            if read == 0 {
+                self.typing = false;
+                self.channel.push(Kind::StdinEnd, &[]);
+            } else {
+                self.channel.push(Kind::Stdin, &buffer[..read]);
+            }
+            return Ok(None);
+        }
+        // A raw terminal has no end of input but its own: the window was closed.
+        if read == 0 {
+            return Ok(Some(Attached::Lost));
         }
         let mut typed = Vec::with_capacity(read);
         let detached = self.keys.filter(&buffer[..read], &mut typed);
@@ -195,7 +211,7 @@ impl Session<'_> {
         if detached {
             self.channel.push(Kind::Detach, &[]);
         }
-        Ok(detached)
+        Ok(detached.then_some(Attached::Detached))
     }
 
     /// True when the user has lost patience.

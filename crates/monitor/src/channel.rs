@@ -30,12 +30,14 @@ pub enum Kind {
     Size = b'w',
     /// A signal for it: its number in 32 bits.
     Signal = b's',
+    /// Nobody reads its standard output (1) or standard error (2) any more: one byte.
+    Unread = b'u',
     /// The command leaves, the container stays.
     Detach = b'd',
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Started,
         Self::Failed,
         Self::Stdout,
@@ -46,6 +48,7 @@ impl Kind {
         Self::StdinEnd,
         Self::Size,
         Self::Signal,
+        Self::Unread,
         Self::Detach,
     ];
 

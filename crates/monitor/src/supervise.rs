@@ -60,6 +60,8 @@ pub trait Keeper {
     fn running(&mut self, running: &Running) -> Vec<Note>;
     /// It ended: to be recorded, while its control groups still tell what it used.
     fn ended(&mut self, exit: Exit) -> Vec<Note>;
+    /// It could not be started: nothing of it stays.
+    fn abandon(&mut self, trace: &mut Trace);
     /// Takes down whatever it left; the steps of it go into the trace.
     fn clean(&mut self, trace: &mut Trace);
 }
@@ -155,7 +157,7 @@ impl Monitor {
         let mut running = match launched {
             Ok(running) => running,
             Err(failure) => {
-                keeper.clean(&mut monitor.trace);
+                keeper.abandon(&mut monitor.trace);
                 let records = monitor.trace.take();
                 monitor.say(Kind::Failed, &Started { failure: Some(failure), records, ..Started::default() });
                 monitor.drain()?;
@@ -305,6 +307,10 @@ impl Monitor {
                     }
                 }
                 Kind::Size => self.resize(&payload),
+                // The program learns of it as on the host: by SIGPIPE, or by SIGHUP from its terminal.
+                Kind::Unread if self.streams.terminal => self.signal(SIGHUP),
+                Kind::Unread if payload == [2] => self.streams.stderr = None,
+                Kind::Unread => self.streams.stdout = None,
                 Kind::Detach => self.detached = true,
                 _ => {}
             }
@@ -428,6 +434,7 @@ enum Source {
 /// A container that has run for so long runs on.
 const SETTLED: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
+const SIGHUP: i32 = 1;
 const SIGKILL: i32 = 9;
 const SIGPIPE: i32 = 13;
 const SIGCHLD: i32 = 17;

@@ -89,7 +89,12 @@ pub fn launch(
         Err(failure) => {
             let _ = sys::signal::send(&pidfd, 9);
             let ended = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-            Err(side.explain(failure, ended.ok().flatten().and_then(|status| status.terminating_signal())))
+            let signal = ended.ok().flatten().and_then(|status| status.terminating_signal());
+            // What init said before it died is the cause, whatever the monitor stumbled over because of it.
+            Err(match side.last_words() {
+                Some(cause) => cause,
+                None => side.explain(failure, signal),
+            })
         }
     }
 }
@@ -127,8 +132,7 @@ impl Monitor<'_> {
             _ => self.line.send(&message),
         };
         match sent {
-            // It died; what it said before is still to be read.
-            Err(Errno::PIPE | Errno::CONNRESET) => self.wait_for(point),
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(Failure::because(GONE, point.name(), "is gone")),
             result => result.map_err(|errno| Failure::new("launch.tell", point.name(), errno)),
         }
     }
@@ -190,6 +194,18 @@ impl Monitor<'_> {
             }
             Some((message, _)) => {
                 Err(Failure::because("launch.wait", "execve", format!("unexpected {message:?}")))
+            }
+        }
+    }
+
+    /// The failure that a dead init told, if it told one.
+    fn last_words(&mut self) -> Option<Failure> {
+        loop {
+            match self.line.receive().ok()? {
+                Some((Message::Failed(failure), _)) => return Some(failure),
+                Some((Message::Took { index, nanos }, _)) => self.record(index, nanos),
+                Some(_) => {}
+                None => return None,
             }
         }
     }

@@ -289,6 +289,9 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
         lane.wait(Point::Mapped);
         lane.step(Namespaces::BecomeRoot);
     }
+    if names.joins.iter().any(|(kind, _)| *kind == Kind::Pid) {
+        lane.step(Namespaces::Undumpable);
+    }
     for (kind, path) in names.joins.iter().filter(|(kind, _)| *kind != Kind::Pid) {
         lane.step(Namespaces::Join(*kind, path.clone()));
     }

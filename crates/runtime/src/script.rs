@@ -60,7 +60,9 @@ const TOOLS: [(&str, &str); 6] = [
 fn tools(script: &str) -> String {
     let used = |tool: &str| script.lines().any(|line| line.split_ascii_whitespace().any(|word| word == tool));
     let line = |(tool, package): &(&str, &str)| {
-        format!("command -v {tool} >/dev/null || {{ echo 'this script needs {tool}: apt install {package}' >&2; exit 1; }}\n")
+        format!(
+            "command -v {tool} >/dev/null || {{ echo 'this script needs {tool}: apt install {package}' >&2; exit 1; }}\n"
+        )
     };
     TOOLS.iter().filter(|(tool, _)| used(tool)).map(line).collect()
 }

@@ -102,7 +102,7 @@ mod tests {
         let file = format!("/proc/{}/fd/{}", std::process::id(), stub.as_raw_fd());
         // unshare(1) cannot name argv[0], and the file's name means nothing in the new proc: a shell on either side.
         let outer = r#"exec 9<"$0"; exec unshare --pid --mount-proc --fork --kill-child bash -c "$@""#;
-        let inner = r#"exec -a 2:i /proc/self/fd/9 "$@""#;
+        let inner = r#"exec /proc/self/fd/9 2:i "$@""#;
         let mut command = Command::new("bash");
         command.args(["-c", outer, &file, inner, "-", "/bin/sh", "sh", "-c", script]);
         command.stderr(Stdio::piped());
@@ -193,8 +193,7 @@ mod tests {
     #[test]
     fn refuses_to_run_without_a_program() {
         let stub = sealed().unwrap();
-        let status =
-            Command::new(format!("/proc/self/fd/{}", stub.as_raw_fd())).arg0("2:x").status().unwrap();
+        let status = Command::new(format!("/proc/self/fd/{}", stub.as_raw_fd())).arg("2:x").status().unwrap();
         assert_eq!(status.code(), Some(126));
     }
 
@@ -226,7 +225,7 @@ mod tests {
     fn the_program_starts_with_a_clean_signal_state() {
         let stub = sealed().unwrap();
         let file = format!("/proc/{}/fd/{}", std::process::id(), stub.as_raw_fd());
-        let script = r#"trap '' HUP INT USR1 CHLD; exec -a 2:i "$@""#;
+        let script = r#"trap '' HUP INT USR1 CHLD; stub=$1; shift; exec "$stub" 2:i "$@""#;
         let output = Command::new("bash")
             .args(["-c", script, "-", &file, "/bin/grep", "grep", "^Sig[BI]", "/proc/self/status"])
             .stderr(Stdio::piped())
@@ -297,7 +296,7 @@ mod tests {
                 "--wait",
                 "bash",
                 "-c",
-                r#"exec -a 2:i "$@""#,
+                r#"stub=$1; shift; exec "$stub" 2:i "$@""#,
                 "-",
                 &file,
                 "/bin/sh",

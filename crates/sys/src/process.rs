@@ -159,15 +159,15 @@ pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     close_range(first, libc::CLOSE_RANGE_CLOEXEC)
 }
 
-/// Closes every descriptor from `first` on, whoever owns it: for a forked child that starts afresh and whose copies
-/// of the parent's values are never used or dropped again.
-pub fn close_from(first: RawFd) -> io::Result<()> {
-    close_range(first, 0)
+/// Closes every descriptor but 0, 1 and 2: for the first line of a program, when it has opened none itself. A failure
+/// (a kernel before 5.9) leaves them open; they are close-on-exec later all the same.
+pub fn close_inherited() {
+    let _ = close_range(3, 0);
 }
 
 fn close_range(first: RawFd, flags: libc::c_uint) -> io::Result<()> {
-    // SAFETY: close_range takes no pointers. Descriptors that Rust values own are closed only in a child that never
-    // touches these values again (`close_from`'s contract).
+    // SAFETY: close_range takes no pointers. It closes descriptors only at the start of a program, when no value owns
+    // any (`close_inherited`'s contract).
     let result =
         unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, flags) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

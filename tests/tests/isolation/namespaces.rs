@@ -63,7 +63,8 @@ fn shared_with_another_container() {
     let id = world.detached(["--name", "first", "--rootfs", &root.overlay(), "/inside", "pause"]);
     let init = world.init(&id);
     let inode = |name: &str| {
-        let link = fs::read_link(format!("/proc/{init}/ns/{name}")).expect("a namespace of its first process");
+        let link =
+            fs::read_link(format!("/proc/{init}/ns/{name}")).expect("a namespace of its first process");
         let text = link.to_string_lossy().into_owned();
         text.trim_end_matches(']').rsplit('[').next().and_then(|n| n.parse::<u64>().ok()).expect("an inode")
     };
@@ -88,7 +89,8 @@ fn a_namespace_of_no_container_is_refused() {
     let world = World::new();
     let root = world.rootfs_inside();
     for option in ["--pid", "--ipc", "--network"] {
-        let words = ["run", "--rm", option, "container:nobody", "--rootfs", &root.overlay(), "/inside", "true"];
+        let words =
+            ["run", "--rm", option, "container:nobody", "--rootfs", &root.overlay(), "/inside", "true"];
         world.minidocker(words).refuses(125, &["nobody"]);
         world.expect_nothing_left();
     }
@@ -134,7 +136,8 @@ fn the_host_name_is_the_containers_own() {
     let root = world.rootfs_busybox();
     let before = rustix::system::uname().nodename().to_owned();
     let options = ["--hostname", "administrator", "--domainname", "example", "--cap-add", "SYS_ADMIN"];
-    let text = shell(&world, &root, &options, "hostname; cat /proc/sys/kernel/domainname; hostname other; hostname");
+    let text =
+        shell(&world, &root, &options, "hostname; cat /proc/sys/kernel/domainname; hostname other; hostname");
     assert_eq!(text, "administrator\nexample\nother");
     assert_eq!(rustix::system::uname().nodename(), before.as_c_str(), "the host's name");
     let facts = world.facts(["--uts", "host"]);

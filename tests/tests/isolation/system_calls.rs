@@ -85,7 +85,6 @@ fn a_profile_of_ones_own() {
     assert_eq!(attempt(&world, &root, &options, &["create", "/new"]), "ok");
     assert_eq!(attempt(&world, &root, &options, &["unshare-user"]), "ok");
     std::fs::write(&profile, "{\"defaultAction\": 3}").unwrap();
-    let words =
-        ["run", "--rm", "--security-opt", &option, "--rootfs", &root.overlay(), "/inside", "true"];
+    let words = ["run", "--rm", "--security-opt", &option, "--rootfs", &root.overlay(), "/inside", "true"];
     world.minidocker(words).refuses(125, &["profile.json"]);
 }

@@ -73,11 +73,17 @@ fn devices_and_file_systems_work_and_the_host_is_out_of_reach() {
     let script = "head -c 3 /dev/zero | wc -c; echo x > /dev/null && echo null; head -c 4 /dev/urandom | wc -c; \
         echo x > /dev/full || echo full; touch /dev/shm/x && echo shm; cat /secret || echo hidden; \
         echo 1 > /proc/sys/kernel/hostname || echo read-only; mount -t tmpfs x /tmp || echo no-mount";
-    let text = shell(&world, &root, &["--userns", "private", "-v", &volume], &format!("exec 2>/dev/null; {script}"));
+    let text =
+        shell(&world, &root, &["--userns", "private", "-v", &volume], &format!("exec 2>/dev/null; {script}"));
     assert_eq!(text, "3\nnull\n4\nfull\nshm\nhidden\nread-only\nno-mount");
     // With the capability it may mount what belongs to its namespaces.
     let options = ["--userns", "private", "--cap-add", "SYS_ADMIN"];
-    let text = shell(&world, &root, &options, "mount -t tmpfs x /tmp && hostname inner && hostname; mknod /d c 1 3 || echo no");
+    let text = shell(
+        &world,
+        &root,
+        &options,
+        "mount -t tmpfs x /tmp && hostname inner && hostname; mknod /d c 1 3 || echo no",
+    );
     assert_eq!(text, "inner\nno");
 }
 
@@ -86,8 +92,13 @@ fn a_plain_directory_keeps_its_owners() {
     let world = World::new();
     let root = world.rootfs_busybox();
     let plain = root.plain();
-    let words = ["run", "--rm", "--userns", "private", "--rootfs", &plain, "sh", "-c", "touch /new; stat -c %u /new"];
+    let words =
+        ["run", "--rm", "--userns", "private", "--rootfs", &plain, "sh", "-c", "touch /new; stat -c %u /new"];
     assert_eq!(world.minidocker(words).text(), "0");
     let new = fs::symlink_metadata(root.path().join("new")).unwrap();
-    assert_eq!((new.uid(), new.gid()), (0, 0), "an idmapped mount: on disk the file is root's, as all others");
+    assert_eq!(
+        (new.uid(), new.gid()),
+        (0, 0),
+        "an idmapped mount: on disk the file is root's, as all others"
+    );
 }

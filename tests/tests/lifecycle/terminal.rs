@@ -194,15 +194,16 @@ fn it_without_a_terminal_is_refused() {
 }
 
 #[test]
-fn a_closed_window_ends_the_shell() {
+fn a_closed_window_ends_the_container() {
     let world = World::new();
     let root = world.rootfs_busybox().overlay();
-    let mut terminal = world.pty(["run", "--rm", "-it", "--rootfs", &root, "sh"]);
-    terminal.until("# ");
-    // What the kernel sends to the leader of a session whose terminal goes.
-    terminal.running().signal(1);
-    let output = terminal.wait();
-    assert_ne!(output.code, 0, "{output:?}");
-    restored(&terminal);
+    let words = world.call(["run", "--rm", "-it", "--rootfs", &root, "sh"]).quoted();
+    // script(1) is the window: killed, its end of the terminal goes, and the kernel tells those inside.
+    let mut window = world.program(["script", "-q", "-c", &words, "/dev/null"]).stdin_open().spawn();
+    window.until("# ");
+    window.type_in(b"echo here $$\n");
+    window.until("here 1");
+    window.signal(9);
+    window.wait().exits(137);
     world.expect_nothing_left();
 }

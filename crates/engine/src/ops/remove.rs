@@ -1,7 +1,7 @@
 //! `rm`: a container goes, with its layer and its record.
 
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -67,21 +67,13 @@ fn end(name: &str, pid: i32) -> Result<(), Error> {
 
 /// Waits until the monitor has taken down what is its to take down; ours is what stays.
 fn wait_for_monitor(store: &Store, name: &str, id: &str) -> Result<Option<Held>, Error> {
-    let start = Instant::now();
-    loop {
-        if let Some(held) = store.abandoned(id)? {
-            return Ok(Some(held));
-        }
-        if !store.run_dir(id).exists() {
-            return Ok(None);
-        }
-        if start.elapsed() > PATIENCE {
-            return Err(Error::new(
-                Kind::Engine,
-                format!("cannot remove container {name}: its monitor does not end"),
-            )
-            .hint("it may still be starting; try again"));
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    let held = store.wait_until_abandoned(id, PATIENCE)?;
+    if held.is_none() && store.run_dir(id).exists() {
+        return Err(Error::new(
+            Kind::Engine,
+            format!("cannot remove container {name}: its monitor does not end"),
+        )
+        .hint("it may still be starting; try again"));
     }
+    Ok(held)
 }

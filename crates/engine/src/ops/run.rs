@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cgroup::{Check, Hierarchies, Limits};
 use monitor::{Attached, Channel, DetachKeys, Job, Kind as Frame, Note};
@@ -308,7 +308,7 @@ fn finish(
 ) -> Result<Prepared, Error> {
     let Draft { rootfs, mut facts, hierarchies, group } = draft;
     facts.terminal = terminal_size(request);
-    let hostname = spec::own_hostname(request, id).unwrap_or_else(|| facts.hostname.clone());
+    let hostname = spec::own_hostname(request, &facts, id).unwrap_or_else(|| facts.hostname.clone());
     let texts = files::texts(request, &hostname, place.as_ref());
     let dir = store.run_dir(id);
     let binds: Vec<_> = texts.iter().map(|text| (dir.join(text.name), text.target)).collect();
@@ -349,13 +349,7 @@ fn finish(
         id: id.to_owned(),
         spec,
         root: RootSteps { mount: rootfs.mount, below: rootfs.after_attach, at: store.mount_point() },
-        groups: GroupSteps {
-            before,
-            beside,
-            into: groups.into,
-            join: groups.join,
-            view: view.collect(),
-        },
+        groups: GroupSteps { before, beside, into: groups.into, join: groups.join, view: view.collect() },
         network: NetworkSteps {
             host: network.host,
             beside: network.beside,
@@ -556,10 +550,14 @@ impl Started {
 
     /// The monitor was killed, or the user lost patience: a foreground container ends with its command.
     fn lost(self) -> Error {
-        let Self { channel, settings, name, .. } = self;
+        let Self { id, channel, settings, name, .. } = self;
         drop(channel);
         let store = Store::new(&settings);
-        match sweep(&settings, &store) {
+        let swept = store.wait_until_abandoned(&id, PATIENCE).and_then(|held| {
+            drop(held);
+            sweep(&settings, &store)
+        });
+        match swept {
             Ok(()) => Error::new(
                 Kind::Engine,
                 format!("container {name} was ended: its monitor is gone, or was told to stop waiting"),
@@ -568,3 +566,6 @@ impl Started {
         }
     }
 }
+
+/// How long the end of a monitor may take that has nothing left to wait for.
+const PATIENCE: Duration = Duration::from_secs(10);

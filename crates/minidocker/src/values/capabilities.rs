@@ -68,7 +68,11 @@ mod tests {
         assert_eq!(parse("all"), Ok("ALL".to_owned()));
         assert_eq!((NAMES[0], NAMES[21], NAMES[40]), ("CHOWN", "SYS_ADMIN", "CHECKPOINT_RESTORE"));
         for text in ["", "CAP_", "NET-ADMIN", "CAP_CAP_KILL", "ROOT", "NET_ADMIN,KILL"] {
-            assert_eq!(parse(text), Err("no such capability; write it as NET_ADMIN or ALL".to_owned()), "{text}");
+            assert_eq!(
+                parse(text),
+                Err("no such capability; write it as NET_ADMIN or ALL".to_owned()),
+                "{text}"
+            );
         }
     }
 }

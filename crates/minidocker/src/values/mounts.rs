@@ -114,7 +114,10 @@ pub(crate) fn tmpfs(text: &str) -> Result<Mount, String> {
         let (key, value) = option.split_once('=').unwrap_or((option, ""));
         let known = if value.is_empty() { TMPFS_FLAGS.contains(&key) } else { TMPFS_KEYS.contains(&key) };
         if !known {
-            return Err(format!("unknown option {}; write it as /run:size=64m,mode=755", step::quote(option)));
+            return Err(format!(
+                "unknown option {}; write it as /run:size=64m,mode=755",
+                step::quote(option)
+            ));
         }
         match key {
             "mode" => drop(numbers::octal(value, 0o7777)?),
@@ -329,7 +332,10 @@ mod tests {
                 "/data",
                 "no target; volumes without a name come later, bind a directory; write it as ./data:/data:ro",
             ),
-            ("", "no target; volumes without a name come later, bind a directory; write it as ./data:/data:ro"),
+            (
+                "",
+                "no target; volumes without a name come later, bind a directory; write it as ./data:/data:ro",
+            ),
             (":/b", "no source; write it as ./data:/data:ro"),
             ("/a:", "the target '' is not absolute; write it as /data"),
             ("/a:b", "the target b is not absolute; write it as /data"),

@@ -52,7 +52,9 @@ pub(crate) fn domain(text: &str) -> Result<String, String> {
 pub(crate) fn link(text: &str) -> Result<String, String> {
     let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     if text.is_empty() || text.len() > 15 || text == "." || text == ".." || text.contains(odd) {
-        return Err("a link's name has 1 to 15 letters, no slash, colon or space; write it as eth0".to_owned());
+        return Err(
+            "a link's name has 1 to 15 letters, no slash, colon or space; write it as eth0".to_owned()
+        );
     }
     Ok(text.to_owned())
 }

@@ -19,7 +19,8 @@ pub(crate) fn keys(text: &str) -> Result<Vec<u8>, String> {
         })
         .collect::<Option<_>>()
         .ok_or_else(|| {
-            "not keys between commas, each a letter or ctrl- and a letter; write it as ctrl-p,ctrl-q".to_owned()
+            "not keys between commas, each a letter or ctrl- and a letter; write it as ctrl-p,ctrl-q"
+                .to_owned()
         })
 }
 

@@ -1,9 +1,10 @@
 //! What the program may do: limits, capabilities, user, no_new_privs, the system call filter.
 
 use std::borrow::Cow;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -11,6 +12,7 @@ use step::{Context, Failure, Shell, Step, quote};
 use sys::seccomp::{Flags, Instruction};
 
 use super::write_file;
+use crate::path;
 
 /// Capability sets, capabilities(7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -132,7 +134,9 @@ impl Step for Identity {
             Self::Limit { name, soft, hard, .. } => {
                 format!("prlimit(RLIMIT_{}, {{{}, {}}})", name.to_uppercase(), amount(*soft), amount(*hard))
             }
-            Self::WorkDirectory { path, .. } => format!("chdir(\"{}\")", path.display()),
+            Self::WorkDirectory { path, .. } => {
+                format!("fchdir(openat2(\"{}\", RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS))", path.display())
+            }
             Self::Bounding(keep) => format!("prctl(PR_CAPBSET_DROP) of all but {}", names_or_none(*keep)),
             Self::User { uid, gid, groups } => {
                 format!(
@@ -251,32 +255,62 @@ impl Identity {
         })
     }
 
-    /// Made as Docker does where it is missing, and then owned by the program's user.
+    /// Made as Docker does where it is missing, and then owned by the program's user. No magic link is followed on the
+    /// way: /proc/self/fd leads to whatever init has open, the host's directories too (CVE-2024-21626).
     fn work_directory(&self, path: &Path, owner: (u32, u32)) -> Result<(), Failure> {
-        let failed = |errno| self.failed(path.display().to_string(), errno);
-        match rustix::process::chdir(path) {
-            Err(Errno::NOENT) => {}
-            Err(Errno::NOTDIR) => return Err(failed(Errno::NOTDIR).hint("give a directory with -w")),
-            result => return result.map_err(failed),
+        let failed = |errno| {
+            let failure = self.failed(path.display().to_string(), errno);
+            match errno {
+                Errno::NOTDIR => failure.hint("give a directory with -w"),
+                Errno::LOOP => failure.hint("a working directory cannot be reached by the links of /proc"),
+                Errno::ROFS => failure.hint("the directory is missing and the root is read-only"),
+                _ => failure,
+            }
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let root = rustix::fs::open("/", flags, Mode::empty()).map_err(failed)?;
+        let found = match path::open_with(&root, path, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => self.make_directories(&root, path, owner),
+            found => found.map_err(failed),
+        }?;
+        rustix::process::fchdir(&found).map_err(failed)?;
+        // The kernel says so of a directory that is not below this root.
+        let now = rustix::process::getcwd(Vec::new()).map_err(failed)?;
+        if !now.to_bytes().starts_with(b"/") {
+            return Err(Failure::because(
+                self.id(),
+                path.display().to_string(),
+                "is outside of the container",
+            ));
         }
+        Ok(())
+    }
+
+    fn make_directories(&self, root: &OwnedFd, path: &Path, owner: (u32, u32)) -> Result<OwnedFd, Failure> {
+        let failed = |errno| {
+            let failure = self.failed(path.display().to_string(), errno);
+            if errno == Errno::ROFS {
+                failure.hint("the directory is missing and the root is read-only")
+            } else {
+                failure
+            }
+        };
         let mut below = PathBuf::from("/");
         for part in path.components().skip(1) {
+            let parent = path::open(root, &below).map_err(failed)?;
             below.push(part);
-            match rustix::fs::mkdir(&below, Mode::from_raw_mode(0o755)) {
+            match rustix::fs::mkdirat(&parent, part.as_os_str(), Mode::from_raw_mode(0o755)) {
                 Err(Errno::EXIST) => {}
-                Err(Errno::ROFS) => {
-                    return Err(
-                        failed(Errno::ROFS).hint("the directory is missing and the root is read-only")
-                    );
-                }
                 made => {
                     made.map_err(failed)?;
                     let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-                    rustix::fs::chown(&below, Some(uid), Some(gid)).map_err(failed)?;
+                    let flags = AtFlags::SYMLINK_NOFOLLOW;
+                    rustix::fs::chownat(&parent, part.as_os_str(), Some(uid), Some(gid), flags)
+                        .map_err(failed)?;
                 }
             }
         }
-        rustix::process::chdir(path).map_err(failed)
+        path::open_with(root, path, OFlags::PATH | OFlags::DIRECTORY).map_err(failed)
     }
 
     /// EINVAL means that this kernel has no capability of that number: nothing to drop.

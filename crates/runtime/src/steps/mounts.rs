@@ -132,7 +132,9 @@ impl Step for Mounts {
                 (_, "/dev/shm") => "shared memory of its own, with a size limit",
                 _ => "asked for",
             },
-            Self::Take { .. } => "mounts made on one side are to show on the other: it must stay the host's peer",
+            Self::Take { .. } => {
+                "mounts made on one side are to show on the other: it must stay the host's peer"
+            }
             Self::Bind { target, .. } => match target.to_str().unwrap_or_default() {
                 "/etc/hosts" | "/etc/hostname" | "/etc/resolv.conf" => {
                     "names as the container should see them"
@@ -301,9 +303,8 @@ impl Mounts {
             }
             match errno {
                 Errno::NOTDIR => failure.hint("something on the way is a file; remove it or mount elsewhere"),
-                Errno::ROFS => {
-                    failure.hint("the place does not exist and the root file system is read-only: make it first")
-                }
+                Errno::ROFS => failure
+                    .hint("the place does not exist and the root file system is read-only: make it first"),
                 _ => failure,
             }
         })
@@ -560,7 +561,9 @@ pub(crate) fn ensure_proc(proc: &OwnedFd) -> Result<(), &'static str> {
 fn first_link(root: &OwnedFd, path: &Path) -> Option<PathBuf> {
     let mut way: Vec<_> = path.ancestors().collect();
     way.reverse();
-    way.into_iter().find(|part| path::open_plain(root, part).is_err_and(|errno| errno == Errno::LOOP)).map(Path::to_owned)
+    way.into_iter()
+        .find(|part| path::open_plain(root, part).is_err_and(|errno| errno == Errno::LOOP))
+        .map(Path::to_owned)
 }
 
 /// Whether events pass between the mount that `path` is on and its peers: the tag `shared:` in proc_pid_mountinfo(5).

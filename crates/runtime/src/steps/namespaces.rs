@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::Signal;
+use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::LinkNameSpaceType;
 use step::{Context, Failure, Shell, Step, quote};
 use sys::process::CloneFlags;
@@ -95,6 +95,9 @@ pub(crate) enum Namespaces {
     DieWithMonitor,
     /// And once it runs, it lives on.
     OutliveMonitor,
+    /// Whoever is in the pid namespace already may not look into init while it still has the host's descriptors
+    /// (CVE-2016-9962).
+    Undumpable,
     /// An own namespace.
     Unshare(Kind),
     /// Another's namespace.
@@ -138,6 +141,7 @@ impl Step for Namespaces {
     fn id(&self) -> &'static str {
         match self {
             Self::DieWithMonitor | Self::OutliveMonitor => "process.death-signal",
+            Self::Undumpable => "process.dumpable",
             Self::Unshare(Kind::Pid) => "namespace.pid",
             Self::Unshare(Kind::Mount) => "namespace.mount",
             Self::Unshare(Kind::Network) => "namespace.network",
@@ -161,6 +165,7 @@ impl Step for Namespaces {
         match self {
             Self::DieWithMonitor => "prctl(PR_SET_PDEATHSIG, SIGKILL)".into(),
             Self::OutliveMonitor => "prctl(PR_SET_PDEATHSIG, 0)".into(),
+            Self::Undumpable => "prctl(PR_SET_DUMPABLE, 0)".into(),
             Self::Unshare(kind) => format!("unshare({})", kind.constant()),
             Self::Join(kind, path) => format!("setns(open(\"{}\"), {})", path.display(), kind.constant()),
             Self::Offsets(offsets) => {
@@ -174,7 +179,7 @@ impl Step for Namespaces {
                 map_text(uids),
                 map_text(gids)
             ),
-            Self::BecomeRoot => "setresgid(0, 0, 0), setresuid(0, 0, 0)".into(),
+            Self::BecomeRoot => "setresgid(0, 0, 0), setresuid(0, 0, 0), prctl(PR_SET_DUMPABLE, 1)".into(),
             Self::Hostname(name) => format!("sethostname(\"{name}\")"),
             Self::Domainname(name) => format!("setdomainname(\"{name}\")"),
             Self::Session => "setsid()".into(),
@@ -186,6 +191,9 @@ impl Step for Namespaces {
         Cow::Borrowed(match self {
             Self::DieWithMonitor => "no half-made container outlives its maker",
             Self::OutliveMonitor => "from here on the container lives on its own",
+            Self::Undumpable => {
+                "who is in the pid namespace already may not look into init's descriptors (CVE-2016-9962)"
+            }
             Self::Unshare(kind) => kind.why(),
             Self::Join(..) => "shares this namespace with whoever made it",
             Self::Offsets(_) => "what the container's clocks are ahead of the host's",
@@ -202,6 +210,7 @@ impl Step for Namespaces {
         match self {
             Self::DieWithMonitor => Shell::Within("unshare --kill-child"),
             Self::OutliveMonitor => Shell::Nothing("a script has no monitor that could die"),
+            Self::Undumpable => Shell::Nothing("a script has no descriptors of the host's to guard"),
             Self::Unshare(_) => Shell::Within("unshare"),
             Self::Join(..) => Shell::Within("nsenter"),
             Self::Offsets(_) => Shell::Within("unshare --boottime --monotonic"),
@@ -218,6 +227,7 @@ impl Step for Namespaces {
         match self {
             Self::DieWithMonitor => rustix::process::set_parent_process_death_signal(Some(Signal::KILL)),
             Self::OutliveMonitor => rustix::process::set_parent_process_death_signal(None),
+            Self::Undumpable => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
             Self::Unshare(kind) => return self.unshare(*kind),
             Self::Join(kind, path) => return self.join(*kind, path),
             Self::Offsets(offsets) => return self.offsets(offsets),
@@ -311,5 +321,7 @@ fn become_root() -> rustix::io::Result<()> {
     use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
     set_thread_groups(&[])?;
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
-    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    // A change of user makes a process undumpable, and the files of /proc/self then belong to the host's root.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
 }
