@@ -29,7 +29,7 @@ mod world;
 pub use call::Call;
 pub use cgroups::{Group, Version};
 pub use output::Output;
-pub use programs::{emulated, need, scaled};
+pub use programs::{emulated, may_raise, need, scaled};
 pub use pty::Pty;
 pub use rootfs::Rootfs;
 pub use running::Running;

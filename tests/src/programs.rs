@@ -48,11 +48,17 @@ pub fn need(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| {
-        panic!("this test needs `{name}`, which is not in PATH: `cargo xtask deps` installs it")
+        panic!("this test needs `{name}`, which is not in PATH: `cargo xtask setup` installs it")
     })
 }
 
 /// Asserts that the tests run as root.
 pub(crate) fn need_root() {
     assert!(rustix::process::geteuid().is_root(), "the kernel tests must run as root: sudo -E cargo test …");
+}
+
+/// Whether root has CAP_SYS_RESOURCE here: without it, as in some virtual machines, no limit can be raised.
+pub fn may_raise() -> bool {
+    let sets = rustix::thread::capabilities(None).expect("the capabilities of this process");
+    sets.effective.contains(rustix::thread::CapabilitySet::SYS_RESOURCE)
 }

@@ -112,7 +112,7 @@ impl ::step::Step for Step {
             Self::Inherit { dir, files, .. } => {
                 let calls: Vec<String> =
                     files.iter().map(|file| write(&dir.join(file), "what the parent's reads")).collect();
-                calls.join("; ")
+                format!("unless the kernel has copied them: {}", calls.join("; "))
             }
             Self::Write { dir, write: asked } => write(&dir.join(&asked.file), &asked.value),
             Self::Join { file, .. } => write(file, "0"),

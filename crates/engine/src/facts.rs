@@ -31,7 +31,7 @@ pub(crate) struct DeviceFact {
 pub(crate) struct Facts {
     /// Who the program is.
     pub user: User,
-    /// The host's name, where the container shares it.
+    /// The name of whose network the container shares: the host's, or another container's.
     pub hostname: String,
     /// `--device`, or with --privileged every device of the host.
     pub devices: Vec<DeviceFact>,
@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub uts: Option<i32>,
     /// The same for the network.
     pub network: Option<i32>,
+    /// Where the hosts, hostname and resolv.conf of that container are.
+    pub network_files: Option<PathBuf>,
     /// What minidocker itself may have, by the kernel's numbers: more than this nobody can get from it.
     pub capabilities: u64,
     /// Rows and columns of the user's terminal.
@@ -61,9 +63,17 @@ pub(crate) fn gather(store: &Store, request: &RunRequest, id: &str, lookup: &Pat
         Namespace::Container(name) => living(store, name).map(Some),
         _ => Ok(None),
     };
-    let network = match &request.network.mode {
-        NetworkMode::Container(name) => Some(living(store, name)?),
-        _ => None,
+    let mut hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let (network, network_files) = match &request.network.mode {
+        NetworkMode::Container(name) => {
+            let pid = living(store, name)?;
+            let files = store.run_dir(&store.find(name)?);
+            if let Ok(name) = std::fs::read_to_string(files.join("hostname")) {
+                hostname = name.trim_end().to_owned();
+            }
+            (Some(pid), Some(files))
+        }
+        _ => (None, None),
     };
     let mut devices = Vec::new();
     if request.security.privileged {
@@ -74,13 +84,14 @@ pub(crate) fn gather(store: &Store, request: &RunRequest, id: &str, lookup: &Pat
     }
     Ok(Facts {
         user,
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        hostname,
         devices,
         ids: own_ids(request.namespaces.user, id),
         pid: join(&request.namespaces.pid)?,
         ipc: join(&request.namespaces.ipc)?,
         uts: join(&request.namespaces.uts)?,
         network,
+        network_files,
         capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
         terminal: None,
     })

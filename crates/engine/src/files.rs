@@ -9,13 +9,15 @@ use crate::request::{Network, NetworkMode, RunRequest};
 pub(crate) struct Text {
     /// Its file's name in the container's run directory.
     pub name: &'static str,
-    /// Where it is bound to.
-    pub target: &'static str,
     /// What is in it.
     pub text: String,
 }
 
-/// The files of a container; none for one that shares another's network, and its names with it.
+/// Where each file goes.
+pub(crate) const TARGETS: [(&str, &str); 3] =
+    [("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")];
+
+/// The files of a container; none for one that shares another's network, and its files with it.
 pub(crate) fn texts(request: &RunRequest, hostname: &str, place: Option<&network::Attachment>) -> Vec<Text> {
     if matches!(request.network.mode, NetworkMode::Container(_)) {
         return Vec::new();
@@ -29,9 +31,9 @@ pub(crate) fn texts(request: &RunRequest, hostname: &str, place: Option<&network
     let hosts = hosts(&base, hostname, domain, address, gateway, &request.network);
     let resolv_conf = resolv_conf(&own("/etc/resolv.conf"), host, &request.network);
     vec![
-        Text { name: "hosts", target: "/etc/hosts", text: hosts },
-        Text { name: "hostname", target: "/etc/hostname", text: format!("{hostname}\n") },
-        Text { name: "resolv.conf", target: "/etc/resolv.conf", text: resolv_conf },
+        Text { name: "hosts", text: hosts },
+        Text { name: "hostname", text: format!("{hostname}\n") },
+        Text { name: "resolv.conf", text: resolv_conf },
     ]
 }
 

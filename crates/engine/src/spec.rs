@@ -47,14 +47,17 @@ pub(crate) fn specify(
     Ok(Specified { spec, capabilities })
 }
 
-/// The host name of a container with a UTS namespace of its own: with the host's network the host's, as in Docker.
+/// The host name of a container with a UTS namespace of its own: with another's network that other's, as in
+/// Docker.
 pub(crate) fn own_hostname(request: &RunRequest, facts: &Facts, id: &str) -> Option<String> {
     if request.namespaces.uts != Namespace::Private {
         return None;
     }
     Some(match &request.namespaces.hostname {
         Some(name) => name.clone(),
-        None if request.network.mode == NetworkMode::Host => facts.hostname.clone(),
+        None if matches!(request.network.mode, NetworkMode::Host | NetworkMode::Container(_)) => {
+            facts.hostname.clone()
+        }
         None => id[..12].to_owned(),
     })
 }

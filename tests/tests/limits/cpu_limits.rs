@@ -52,7 +52,8 @@ fn one_processor_is_all_that_one_gets() {
         let words = ["run", "--rm", "--cpus", "1", "--rootfs", &root, "sh", "-c", script];
         parts(&world.minidocker(words).ok().out())
     };
-    measure("100 % together", run, |parts| (0.85..=1.08).contains(&parts.iter().sum::<f64>()));
+    // Other work of the machine takes its part; more than one it must never be.
+    measure("100 % together", run, |parts| (0.6..=1.06).contains(&parts.iter().sum::<f64>()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use minidocker_tests::World;
 
-use crate::{beside, disk};
+use crate::{Disk, beside};
 
 #[test]
 fn only_the_standard_devices_open() {
@@ -23,7 +23,8 @@ fn a_disk_opens_as_far_as_it_is_allowed() {
     let _beside = beside();
     let world = World::new();
     let root = world.rootfs_busybox().overlay();
-    let (path, number) = disk();
+    let disk = Disk::new(&world, 1 << 20);
+    let (path, number) = (&disk.path, &disk.number);
     let (major, minor) = number.split_once(':').expect("a number");
     let try_both = "/inside try open /disk; /inside try open-rw /disk";
     let run = |options: &[&str], script: &str| {
@@ -37,7 +38,7 @@ fn a_disk_opens_as_far_as_it_is_allowed() {
     run(&["--device", &format!("{path}:/disk:w")], try_both).prints("EPERM\nEPERM\n");
     run(&["--device-cgroup-rule", &format!("b {number} r")], &node).prints("ok\nEPERM\n");
     // The node is the host's: kind, number, mode.
-    let shown = run(&["--device", &path], &format!("stat -c '%F %t %T' {path}")).text();
+    let shown = run(&["--device", path], &format!("stat -c '%F %t %T' {path}")).text();
     let (major, minor): (u32, u32) = (major.parse().expect("major"), minor.parse().expect("minor"));
     assert_eq!(shown, format!("block special file {major:x} {minor:x}"));
 }

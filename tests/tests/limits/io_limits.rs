@@ -2,15 +2,16 @@
 
 use minidocker_tests::{Group, Version, World};
 
-use crate::{beside, disk, with_group};
+use crate::{Disk, beside, with_group};
 
 #[test]
 fn throttles_are_in_the_kernels_files() {
     let _beside = beside();
     let world = World::new();
     let root = world.rootfs_inside();
-    let (path, number) = disk();
-    let with = |value: &str| format!("{path}:{value}");
+    let disk = Disk::new(&world, 1 << 20);
+    let number = &disk.number;
+    let with = |value: &str| format!("{}:{value}", disk.path);
     let (read, write, reads, writes) = (with("1mb"), with("2m"), with("100"), with("200"));
     let bytes = ["--device-read-bps", &read, "--device-write-bps", &write];
     let operations = ["--device-read-iops", &reads, "--device-write-iops", &writes];
@@ -38,12 +39,11 @@ fn a_throttle_holds() {
     let _beside = beside();
     let world = World::new();
     let root = world.rootfs_busybox().overlay();
-    let (path, _) = disk();
-    let limit = format!("{path}:2mb");
-    let device = format!("{path}:/disk:r");
+    let disk = Disk::new(&world, 8 << 20);
+    let limit = format!("{}:2mb", disk.path);
+    let device = format!("{}:/disk:r", disk.path);
     // Straight from the disk, past the page cache.
-    let script =
-        "dd if=/disk of=/dev/null bs=256k count=16 iflag=direct 2>/dev/null; cut -d' ' -f1 /proc/uptime";
+    let script = "dd if=/disk of=/dev/null bs=256k count=16 iflag=direct status=none";
     let run = |options: &[&str]| {
         let base = ["run", "--rm", "--device", &device, "--rootfs", &root];
         world.minidocker([&base[..], options, &["sh", "-c", script]].concat()).ok().time.as_secs_f64()
@@ -111,8 +111,8 @@ fn disks_that_are_none_are_refused() {
     };
     run("/dev/no-such-disk:1m").refuses(125, &["/dev/no-such-disk", "does not exist"]);
     run("/dev/null:1m").refuses(125, &["/dev/null", "not a block device"]);
-    run(&format!("{}:0x", disk().0)).refuses(125, &["--device-read-bps"]);
-    run("/dev/vda").refuses(125, &["--device-read-bps"]);
+    run("/dev/loop0:0x").refuses(125, &["--device-read-bps"]);
+    run("/dev/loop0").refuses(125, &["--device-read-bps"]);
     world.expect_nothing_left();
 }
 

@@ -34,15 +34,33 @@ fn with_group(world: &World, root: &Rootfs, options: &[&str], look: impl FnOnce(
     world.minidocker(["rm", "-f", &id]).ok();
 }
 
-/// A whole block device of this machine with its number, such as `("/dev/vda", "254:0")`; no loop device.
-fn disk() -> (String, String) {
-    let names = std::fs::read_dir("/sys/block").expect("the block devices").flatten();
-    let mut disks: Vec<_> = names
-        .filter(|entry| entry.path().join("device").exists())
-        .map(|entry| (format!("/dev/{}", entry.file_name().display()), entry.path().join("dev")))
-        .filter(|(path, _)| std::path::Path::new(path).exists())
-        .collect();
-    disks.sort();
-    let (path, number) = disks.first().expect("this test needs a disk");
-    (path.clone(), std::fs::read_to_string(number).expect("its number").trim().to_owned())
+/// A loop device on a file of the world's, detached when dropped.
+struct Disk {
+    /// `/dev/loop7`.
+    path: String,
+    /// `7:7`.
+    number: String,
+}
+
+impl Disk {
+    /// With so many bytes of nothing.
+    fn new(world: &World, bytes: u64) -> Self {
+        let file = world.directory().join("disk");
+        let made = std::fs::File::create(&file).and_then(|file| file.set_len(bytes));
+        made.unwrap_or_else(|error| panic!("make {}: {error}", file.display()));
+        let words = ["losetup", "--find", "--show", file.to_str().expect("text")];
+        let path = world.program(words).run().text();
+        let name = path.strip_prefix("/dev/").expect("a device");
+        let number = std::fs::read_to_string(format!("/sys/block/{name}/dev")).expect("its number");
+        Self { number: number.trim().to_owned(), path }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let detached = std::process::Command::new("losetup").args(["--detach", &self.path]).status();
+        if !std::thread::panicking() {
+            assert!(detached.expect("losetup").success(), "{} could not be detached", self.path);
+        }
+    }
 }

@@ -311,7 +311,9 @@ fn finish(
     let hostname = spec::own_hostname(request, &facts, id).unwrap_or_else(|| facts.hostname.clone());
     let texts = files::texts(request, &hostname, place.as_ref());
     let dir = store.run_dir(id);
-    let binds: Vec<_> = texts.iter().map(|text| (dir.join(text.name), text.target)).collect();
+    let files = facts.network_files.clone().unwrap_or_else(|| dir.clone());
+    let binds: Vec<_> = files::TARGETS.iter().map(|(name, target)| (files.join(name), *target)).collect();
+    let binds: Vec<_> = binds.into_iter().filter(|(file, _)| !texts.is_empty() || file.exists()).collect();
     let Specified { spec, capabilities } = spec::specify(request, &facts, id, &group, &binds)?;
 
     let mut limits = match spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {

@@ -461,17 +461,17 @@ impl Mounts {
                 Err(Errno::NOENT | Errno::NOTDIR) => continue,
                 place => place.map_err(failed)?,
             };
-            let mount = if file_type(&place).map_err(failed)? == FileType::Directory {
-                let tmpfs = match &empty {
-                    Some(tmpfs) => tmpfs,
-                    None => {
-                        let options = Options::parse(&["ro", "nosuid", "nodev", "noexec", "size=0"]);
-                        empty.insert(self.create("tmpfs", "tmpfs", path, &options)?)
-                    }
-                };
-                clone(tmpfs, Path::new(""), false).map_err(failed)?
-            } else {
-                self.null_device(root, path)?
+            let mount = match (file_type(&place).map_err(failed)?, &empty) {
+                (FileType::Directory, None) => {
+                    let options = Options::parse(&["ro", "nosuid", "nodev", "noexec", "size=0"]);
+                    let tmpfs = self.create("tmpfs", "tmpfs", path, &options)?;
+                    // Before Linux 6.15 only an attached mount can be cloned: the first is the one itself.
+                    attach(&tmpfs, &place).map_err(failed)?;
+                    empty = Some(tmpfs);
+                    continue;
+                }
+                (FileType::Directory, Some(tmpfs)) => clone(tmpfs, Path::new(""), false).map_err(failed)?,
+                _ => self.null_device(root, path)?,
             };
             attach(&mount, &place).map_err(failed)?;
         }
