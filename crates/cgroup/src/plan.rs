@@ -328,7 +328,7 @@ mod tests {
                 r#"cgroup.limit write(openat("cpu/m/x/cpu.cfs_quota_us", O_WRONLY), "50000")"#,
                 r#"cgroup.make mkdir("cpuacct/m/x", 0755)"#,
                 r#"cgroup.make mkdir("cpuset/m/x", 0755)"#,
-                r#"cgroup.inherit write(openat("cpuset/m/x/cpuset.mems", O_WRONLY), "what the parent's reads")"#,
+                r#"cgroup.inherit unless the kernel has copied them: write(openat("cpuset/m/x/cpuset.mems", O_WRONLY), "what the parent's reads")"#,
                 r#"cgroup.limit write(openat("cpuset/m/x/cpuset.cpus", O_WRONLY), "0-1")"#,
                 r#"cgroup.make mkdir("memory/m/x", 0755)"#,
                 r#"cgroup.limit write(openat("memory/m/x/memory.limit_in_bytes", O_WRONLY), "67108864")"#,

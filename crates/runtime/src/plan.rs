@@ -637,3 +637,7 @@ fn limit_step(limit: &PosixRlimit) -> Result<Identity, Failure> {
     }
     Ok(Identity::Limit { resource, name: name.to_owned(), soft: limit.soft(), hard: limit.hard() })
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -117,7 +117,8 @@ pub(crate) struct Step {
 pub(crate) fn steps(lines: &str) -> Vec<Step> {
     let read = |line: &str| {
         let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("`{line}`: {error}"));
-        let text = |name: &str| value[name].as_str().unwrap_or_else(|| panic!("no {name} in {line}")).to_owned();
+        let text =
+            |name: &str| value[name].as_str().unwrap_or_else(|| panic!("no {name} in {line}")).to_owned();
         let process = text("process");
         let role = Role::ALL.into_iter().find(|role| role.name() == process);
         Step { role: role.expect("one of three processes"), id: text("step"), call: text("call") }
@@ -206,7 +207,8 @@ fn scan(text: &str, found: &mut Vec<Promise>) {
         let word = &rest[start..];
         let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(word.len());
         let (name, after) = word.split_at(end);
-        let whole = start == 0 || !rest[..start].ends_with(|c: char| c.is_ascii_alphanumeric() || "_/.-<".contains(c));
+        let whole = start == 0
+            || !rest[..start].ends_with(|c: char| c.is_ascii_alphanumeric() || "_/.-<".contains(c));
         rest = after;
         let Some((_, names, path)) = KNOWN.iter().find(|(known, ..)| *known == name).filter(|_| whole) else {
             continue;
@@ -279,7 +281,8 @@ impl Promise {
     fn kept(&self, call: &Call) -> bool {
         let has = |word: &String| {
             let number = ROUTE_MESSAGES.iter().find(|(name, _)| name == word);
-            let by_number = number.is_some_and(|(_, number)| call.text.contains(&format!("nlmsg_type={number}")));
+            let by_number =
+                number.is_some_and(|(_, number)| call.text.contains(&format!("nlmsg_type={number}")));
             call.text.contains(word.as_str()) || by_number
         };
         self.names.contains(&call.name.as_str()) && self.words.iter().all(has)
@@ -309,7 +312,11 @@ pub(crate) fn performed(steps: &[Step], calls: &Calls) -> Vec<Result<usize, Stri
                 }
                 None if conditional(&step.call) => break,
                 None => {
-                    last = Err(format!("{} of {}: no {promise:?} from call {from} on", step.id, step.role.name()));
+                    last = Err(format!(
+                        "{} of {}: no {promise:?} from call {from} on",
+                        step.id,
+                        step.role.name()
+                    ));
                     break;
                 }
             }
@@ -339,7 +346,11 @@ fn a_text_promises_its_calls() {
     let open = ["open", "openat", "openat2"];
     assert_eq!(
         promises("write(openat(\"/a/mkdir\", O_WRONLY), \"1\"), unshare(CLONE_NEWNS)"),
-        [promise(&open, &["\"/a/mkdir\""]), promise(&["write", "pwrite64"], &[]), promise(&["unshare"], &["CLONE_NEWNS"])]
+        [
+            promise(&open, &["\"/a/mkdir\""]),
+            promise(&["write", "pwrite64"], &[]),
+            promise(&["unshare"], &["CLONE_NEWNS"])
+        ]
     );
     assert_eq!(promises("unless x is a route: setsid()"), [promise(&["setsid"], &[])]);
     assert!(promises("nothing that is a call").is_empty());
