@@ -103,7 +103,7 @@ impl Teller {
         let _ = write!(text, "{start}");
         // A long step's name pushes its call on.
         let indent = start.chars().count().saturating_sub(COLUMN);
-        wrapped(text, &plain(&record.call), indent);
+        wrapped(text, &shortened(&plain(&record.call)), indent);
         let (dim, red, end) = if self.coloured { ("\x1b[2m", "\x1b[1;31m", "\x1b[0m") } else { ("", "", "") };
         let mut below = |colour: &str, words: &str| {
             let mut lines = String::new();
@@ -119,6 +119,27 @@ impl Teller {
             below(red, &format!("FAILED: {failure}"));
         }
     }
+}
+
+/// Whole ids shortened as `ps` shortens them, for people; JSON has them whole.
+fn shortened(text: &str) -> String {
+    let mut short = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, from) = rest.split_at(start);
+        let length = from.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(from.len());
+        let (digits, after) = from.split_at(length);
+        short.push_str(before);
+        if length == 64 {
+            short.push_str(&digits[..12]);
+            short.push('…');
+        } else {
+            short.push_str(digits);
+        }
+        rest = after;
+    }
+    short.push_str(rest);
+    short
 }
 
 /// `words` from the column on, broken at spaces; the first line, `taken` letters shorter, goes on the current one.
@@ -205,6 +226,15 @@ mod tests {
         assert!(!text.contains('\x1b'));
         for line in text.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+    }
+
+    #[test]
+    fn whole_ids_are_shortened_and_nothing_else_is() {
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(shortened(&format!("mkdir(\"/a/{id}/b\")")), "mkdir(\"/a/0123456789ab…/b\")");
+        for text in ["", "deadbeef", &id[..63], "cafe babe ü"] {
+            assert_eq!(shortened(text), text);
         }
     }
 

@@ -1,5 +1,6 @@
 //! `info`: this machine and minidocker's state on it, as lines of a name and a value.
 
+use engine::ops::info;
 use engine::ops::list::{self, State};
 use engine::{Error, Settings};
 use serde_json::{Map, Value, json};
@@ -27,15 +28,15 @@ pub(crate) const COMMAND: Command = Command {
 /// One fact: its name for people, its name in JSON (Docker's where Docker has it), its value, and the value in
 /// words where those differ.
 struct Line {
-    name: &'static str,
-    key: &'static str,
+    name: String,
+    key: String,
     value: Value,
     words: Option<String>,
 }
 
 impl Line {
-    fn new(name: &'static str, key: &'static str, value: impl Into<Value>) -> Self {
-        Self { name, key, value: value.into(), words: None }
+    fn new(name: &str, key: &str, value: impl Into<Value>) -> Self {
+        Self { name: name.to_owned(), key: key.to_owned(), value: value.into(), words: None }
     }
 
     fn words(mut self, words: String) -> Self {
@@ -56,16 +57,25 @@ impl Line {
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let json = typed.read("format", template::only_json)?.is_some();
-    let lines: Vec<Line> =
+    let mut lines: Vec<Line> =
         containers(settings)?.into_iter().chain(machine()).chain(places(settings)).collect();
+    lines.extend(features()?);
     let text = if json {
-        let facts: Map<String, Value> =
-            lines.into_iter().map(|line| (line.key.to_owned(), line.value)).collect();
+        let facts: Map<String, Value> = lines.into_iter().map(|line| (line.key, line.value)).collect();
         format!("{}\n", Value::Object(facts))
     } else {
         lines.iter().map(Line::text).collect()
     };
     print(&text).map(|()| 0)
+}
+
+/// Controllers, namespaces, security modules: each with its reason where it is not there.
+fn features() -> Result<Vec<Line>, Error> {
+    let line = |feature: info::Feature| {
+        let state = feature.state.unwrap_or_else(|reason| format!("no: {reason}"));
+        Line::new(&format!(" {}", feature.name), &feature.name, state)
+    };
+    Ok(info::features()?.into_iter().map(line).collect())
 }
 
 fn containers(settings: &Settings) -> Result<[Line; 3], Error> {
