@@ -56,6 +56,9 @@ pub(crate) struct Facts {
 /// Where an own user namespace maps to if nobody said otherwise: above what useradd(8) gives to people.
 const FIRST_ID: u32 = 1 << 20;
 
+/// Below the ids that the kernel and NFS have uses for.
+const END_OF_IDS: u32 = 1 << 31;
+
 /// Reads them. `lookup` is where the image's files can be read.
 pub(crate) fn gather(store: &Store, request: &RunRequest, id: &str, lookup: &Path) -> Result<Facts, Error> {
     let user = crate::users::resolve(lookup, request.process.user.as_deref(), &request.process.groups)?;
@@ -86,7 +89,7 @@ pub(crate) fn gather(store: &Store, request: &RunRequest, id: &str, lookup: &Pat
         user,
         hostname,
         devices,
-        ids: own_ids(request.namespaces.user, id),
+        ids: own_ids(store, request.namespaces.user, id)?,
         pid: join(&request.namespaces.pid)?,
         ipc: join(&request.namespaces.ipc)?,
         uts: join(&request.namespaces.uts)?,
@@ -105,17 +108,24 @@ fn living(store: &Store, name: &str) -> Result<i32, Error> {
     })
 }
 
-/// Ranges of their own for 3,800 containers at once, by the id: without a table that two starts could both read.
-fn own_ids(user: UserNamespace, id: &str) -> Option<(u32, u32)> {
-    match user {
-        UserNamespace::Host => None,
-        UserNamespace::Private { host: 0, size } => {
-            let slots = (1 << 28) / size.max(1 << 16);
-            let slot = u32::from_str_radix(&id[..7], 16).unwrap_or(0) % slots.max(1);
-            Some((FIRST_ID + slot * size.max(1 << 16), size))
-        }
-        UserNamespace::Private { host, size } => Some((host, size)),
+/// The ids outside that an own user namespace maps to: those that were asked for, or a range that no other container
+/// has. The search begins at a place that the container's id gives, so that starts at the same time seldom meet.
+fn own_ids(store: &Store, user: UserNamespace, id: &str) -> Result<Option<(u32, u32)>, Error> {
+    let UserNamespace::Private { host, size } = user else { return Ok(None) };
+    if host != 0 {
+        return Ok(Some((host, size)));
     }
+    let width = size.max(1 << 16).next_multiple_of(1 << 16);
+    let slots = (END_OF_IDS - FIRST_ID) / width;
+    let start = u32::from_str_radix(&id[..7], 16).unwrap_or(0);
+    for slot in (0..slots).map(|n| start.wrapping_add(n) % slots) {
+        let first = FIRST_ID + slot * width;
+        if store.take_ids(first, id)? {
+            return Ok(Some((first, size)));
+        }
+    }
+    Err(Error::new(Kind::Engine, format!("no {size} user ids are free for the container"))
+        .hint("name them: --userns private:HOSTID:SIZE"))
 }
 
 fn fact(host: &Path, container: &Path, access: &str) -> Option<DeviceFact> {
@@ -187,13 +197,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_ids_are_apart_and_below_the_end() {
-        let ids = |id: &str| own_ids(UserNamespace::Private { host: 0, size: 65536 }, id).unwrap();
-        let (first, size) = ids("fffffff0");
-        assert_eq!(size, 65536);
-        assert!(first >= FIRST_ID && first.checked_add(size).is_some() && first % 65536 == 0);
-        assert_ne!(ids("00000010").0, ids("00000020").0);
-        assert_eq!(own_ids(UserNamespace::Private { host: 5000, size: 10 }, "0"), Some((5000, 10)));
+    fn own_ids_are_apart_and_free_again_afterwards() {
+        let dir = std::env::temp_dir().join(format!("minidocker-ids-{}", std::process::id()));
+        let settings = crate::Settings {
+            root: dir.join("keep"),
+            run_root: dir.join("run"),
+            ..crate::Settings::default()
+        };
+        let store = Store::new(&settings);
+        store.prepare().unwrap();
+        let automatic = UserNamespace::Private { host: 0, size: 65536 };
+        let (a, b) = ("f".repeat(64), format!("{}e", "f".repeat(63)));
+        let _held = [store.hold(&a).unwrap(), store.hold(&b).unwrap()];
+        let first = own_ids(&store, automatic, &a).unwrap().unwrap();
+        let second = own_ids(&store, automatic, &b).unwrap().unwrap();
+        assert!(first.0 >= FIRST_ID && first.0 + first.1 <= END_OF_IDS && first.0.is_multiple_of(65536));
+        assert_eq!(second.0, first.0 + 65536, "the same place to begin, and the next range");
+        store.forget(&a).unwrap();
+        assert!(store.take_ids(first.0, &b).unwrap());
+        let chosen = UserNamespace::Private { host: 5000, size: 10 };
+        assert_eq!(own_ids(&store, chosen, &a).unwrap(), Some((5000, 10)));
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

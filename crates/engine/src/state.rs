@@ -5,6 +5,7 @@
 //! <run_root>/                        gone after a reboot
 //!   lock                             held shared while a directory below `containers` is made, alone to judge one
 //!   names/<name>         -> <id>     a symbolic link: made in one call, refused if it exists, read in one call
+//!   ids/<first>          -> <id>     a range of user ids, likewise
 //!   addresses/…                      the network room's
 //!   root/                            where each init attaches its root, in its own mount namespace
 //!   containers/<id>/
@@ -244,6 +245,33 @@ impl Store {
         }
     }
 
+    /// Takes the range of user ids that begins at `first`; false if a living container has it.
+    pub(crate) fn take_ids(&self, first: u32, id: &str) -> Result<bool, Failure> {
+        let path = self.run.join("ids").join(first.to_string());
+        for _ in 0..2 {
+            match rustix::fs::symlink(id, &path) {
+                Ok(()) => return Ok(true),
+                Err(Errno::NOENT) => make_dirs(&self.run.join("ids"))?,
+                Err(Errno::EXIST) => match read_link(&path) {
+                    // What a crash left is swept before anybody comes here.
+                    Some(owner) if self.run_dir(&owner).exists() => return Ok(false),
+                    _ => drop(rustix::fs::unlink(&path)),
+                },
+                Err(errno) => return Err(failed(&path)(errno)),
+            }
+        }
+        Ok(false)
+    }
+
+    fn give_ids(&self, id: &str) {
+        let Ok(entries) = std::fs::read_dir(self.run.join("ids")) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if read_link(&path).as_deref() == Some(id) {
+                let _ = rustix::fs::unlink(&path);
+            }
+        }
+    }
+
     /// Gives back whatever name `id` has: after a crash, before its record was written.
     pub(crate) fn give_all_names(&self, id: &str) -> Result<(), Failure> {
         let dir = self.run.join("names");
@@ -341,6 +369,7 @@ impl Store {
 
     /// Removes a container's directory in the run root, the lock last: until then it counts as cared for.
     pub(crate) fn forget(&self, id: &str) -> Result<(), Failure> {
+        self.give_ids(id);
         let dir = self.run_dir(id);
         for name in ["init", "container.json", "container.json.new", "hosts", "hostname", "resolv.conf"] {
             match rustix::fs::unlink(dir.join(name)) {

@@ -88,7 +88,7 @@ pub enum Error {
         id: String,
     },
     /// A reservation's file could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {}", path.display(), step::words(source))]
     File {
         /// `create`, `read`.
         action: &'static str,

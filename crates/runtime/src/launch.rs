@@ -318,7 +318,8 @@ impl Init<'_> {
             .map_err(|errno| failed(errno.into()))?;
         let args: Vec<CString> =
             crate::stub::arguments(self.line.as_fd().as_raw_fd(), program.init, &found.path, &program.args);
-        Err(failed(sys::process::execve_fd(&stub, &args, &program.env)))
+        let error = sys::process::execve_fd(&stub, &args, &program.env);
+        Err(program.refused(error.raw_os_error().unwrap_or_default(), found.suspicion))
     }
 }
 

@@ -91,12 +91,14 @@ impl Program {
         let name = self.name().to_string_lossy();
         let errno = Errno::from_raw_os_error(errno);
         match (errno, suspicion) {
-            (Errno::NOEXEC, Some(suspicion)) => suspicion,
+            (_, Some(suspicion)) if suspicion.errno == errno.raw_os_error() => suspicion,
             (Errno::TOOBIG, _) => {
                 Failure::new("exec", name, errno).hint("arguments and environment are too long")
             }
             (Errno::PERM, _) => Failure::new("exec", name, errno)
                 .hint("the program has file capabilities that the container may not have; see --cap-add"),
+            (Errno::ACCESS, _) => Failure::new("exec", name, errno)
+                .hint("the program, or a directory on the way to it, may not be used by this user: choose one with -u"),
             _ => Failure::new("exec", name, errno),
         }
     }
@@ -128,6 +130,10 @@ fn examine(path: &Path) -> Result<Option<Failure>, Failure> {
     if rustix::fs::accessat(rustix::fs::CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_err() {
         return Err(not_executable(path, stat.st_mode));
     }
+    // The capabilities that init still has make it see more than the program's user may.
+    if !may_execute(&stat) {
+        return Ok(Some(not_executable(path, stat.st_mode)));
+    }
     // A program that may be executed and not read (mode 0111) keeps its secrets: the kernel will say.
     let Ok(file) = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
         return Ok(None);
@@ -135,6 +141,20 @@ fn examine(path: &Path) -> Result<Option<Failure>, Failure> {
     let mut head = [0_u8; 4096];
     let read = rustix::io::read(&file, &mut head).unwrap_or(0);
     examine_head(path, &head[..read])
+}
+
+/// Whether the mode lets the present user execute the file, without the help of capabilities.
+fn may_execute(stat: &rustix::fs::Stat) -> bool {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let in_group = gid.as_raw() == stat.st_gid || groups.iter().any(|group| group.as_raw() == stat.st_gid);
+    let bit = match (uid.is_root(), uid.as_raw() == stat.st_uid, in_group) {
+        (true, ..) => 0o111,
+        (_, true, _) => 0o100,
+        (_, _, true) => 0o010,
+        _ => 0o001,
+    };
+    stat.st_mode & bit != 0
 }
 
 fn not_executable(path: &Path, mode: u32) -> Failure {

@@ -69,6 +69,11 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// An I/O error as users read it: the kernel's words in small letters.
+pub fn words(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), strerror)
+}
+
 /// The kernel's words for an error number, without Rust's "(os error 2)".
 fn strerror(errno: i32) -> String {
     let text = io::Error::from_raw_os_error(errno).to_string();

@@ -13,7 +13,7 @@ mod failure;
 mod shell;
 mod trace;
 
-pub use failure::Failure;
+pub use failure::{Failure, words};
 pub use shell::{Shell, quote};
 pub use trace::{Actor, Record, Trace};
 

@@ -303,24 +303,26 @@ pub(crate) fn performed(steps: &[Step], calls: &Calls) -> Vec<Result<usize, Stri
             found.push(Err(format!("{} names no system call: {}", step.id, step.call)));
             continue;
         }
-        let mut last = Ok(*from);
+        let (mut at, mut last) = (*from, Ok(*from));
         for promise in &all {
-            match calls.iter().skip(*from).position(|call| promise.kept(call)) {
-                Some(at) => {
-                    last = Ok(*from + at);
-                    *from += at + 1;
+            match calls.iter().skip(at).position(|call| promise.kept(call)) {
+                Some(skipped) => {
+                    last = Ok(at + skipped);
+                    at += skipped + 1;
                 }
-                None if conditional(&step.call) => break,
+                // Not needed this time: what looks like its calls belongs to the steps after it.
+                None if conditional(&step.call) => {
+                    (at, last) = (*from, Ok(*from));
+                    break;
+                }
                 None => {
-                    last = Err(format!(
-                        "{} of {}: no {promise:?} from call {from} on",
-                        step.id,
-                        step.role.name()
-                    ));
+                    last =
+                        Err(format!("{} of {}: no {promise:?} from call {at} on", step.id, step.role.name()));
                     break;
                 }
             }
         }
+        *from = at;
         found.push(last);
     }
     found

@@ -1,12 +1,15 @@
 //! `--explain=shell`: the script of plain commands builds the same container as minidocker itself.
 //!
-//! Differences left on purpose, each because no plain command does it: the system call filter, the session of its own
-//! and its keyring, the order in which mounts of one kind are listed, the sources of overlay mounts (descriptors in
-//! one, paths in the other), and the read-only remount's flags of binds.
+//! Differences left on purpose, each because no plain command does it: the system call filter; the session of its own
+//! and its keyring; SHLVL, which bash gives to whatever it becomes; the layers of an overlay mount, which are
+//! descriptors in one and paths in the other; and that an empty tmpfs over a masked place is read-only as a mount in
+//! one, as a file system in the other.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use minidocker_tests::World;
+use minidocker_tests::{Rootfs, World, need};
 use serde_json::{Value, json};
 
 /// What both must agree on.
@@ -28,12 +31,14 @@ fn essence(facts: &Value) -> Value {
             json!({ "name": name, "addresses": ours, "mac": link["mac"], "flags": link["flags"], "mtu": link["mtu"] })
         })
         .collect();
+    let mut env = facts["env"].clone();
+    env.as_object_mut().expect("an environment").remove("SHLVL");
     json!({
         "hostname": facts["hostname"], "domainname": facts["domainname"], "pid": facts["pid"],
         "uid": facts["uid"], "gid": facts["gid"], "groups": facts["groups"],
         "capabilities": facts["capabilities"], "no_new_privs": facts["no_new_privs"],
         "own": namespaces.map(own), "dev": facts["dev"], "interfaces": interfaces, "routes": facts["routes"],
-        "env": facts["env"], "cwd": facts["cwd"], "umask": facts["umask"], "hosts": facts["hosts"],
+        "env": env, "cwd": facts["cwd"], "umask": facts["umask"], "hosts": facts["hosts"],
         "etc_hostname": facts["etc_hostname"], "resolv_conf": facts["resolv_conf"], "root": facts["root"],
         "cgroups": facts["cgroups"], "cpus": facts["cpus"], "mounts": mounts(facts),
         "processes": facts["processes"].as_array().map(Vec::len),
@@ -45,9 +50,9 @@ fn mounts(facts: &Value) -> Vec<Value> {
     let mounts = facts["mounts"].as_array().expect("mounts").iter();
     let mut all: Vec<Value> = mounts
         .map(|mount| {
-            let overlay = mount["fstype"] == "overlay";
-            // Layers are named by descriptor in one and by path in the other.
-            let supers = if overlay { Value::Null } else { mount["super"].clone() };
+            let read_only = mount["options"][0] == "ro" && mount["fstype"] == "tmpfs";
+            let differs = mount["fstype"] == "overlay" || read_only;
+            let supers = if differs { Value::Null } else { mount["super"].clone() };
             json!({ "target": mount["target"], "fstype": mount["fstype"], "options": mount["options"],
                 "super": supers, "propagation": mount["propagation"] })
         })
@@ -97,12 +102,25 @@ fn compare(world: &World, options: &[&str]) {
     assert!(!left.contains("md-"), "{left}");
 }
 
+/// Busybox's knows nothing of the bounding set: gives a root that of util-linux, with its libraries.
+fn with_setpriv(root: &Rootfs) {
+    let setpriv = need("setpriv");
+    let output = Command::new("ldd").arg(&setpriv).output().expect("ldd");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for path in text.split_whitespace().filter(|word| word.starts_with('/')) {
+        root.program(path.trim_start_matches('/'), Path::new(path));
+    }
+    fs::remove_file(root.path().join("bin/setpriv")).expect("busybox's link");
+    root.program("bin/setpriv", &setpriv);
+}
+
 const LIMITS: [&str; 8] = ["--memory", "64m", "--cpus", "0.5", "--pids-limit", "50", "--cpuset-cpus", "0"];
 
 #[test]
 fn of_a_directory() {
     let world = World::new();
     let root = world.rootfs_busybox();
+    with_setpriv(&root);
     let volume = format!("{}:/data", root.path().join("home").display());
     let overlay = root.overlay();
     let mut options = LIMITS.to_vec();

@@ -57,3 +57,41 @@ fn many_in_a_row_leave_nothing() {
     }
     world.expect_nothing_left();
 }
+
+#[test]
+fn removal_and_the_end_do_not_collide() {
+    let world = World::new();
+    let root = world.rootfs_inside().overlay();
+    let count = if emulated() { 5 } else { 40 };
+    for _ in 0..count {
+        // Its monitor and `rm` take it down at the same time.
+        let id = world.detached(["--rm", "--rootfs", &root, "/inside", "pause"]);
+        let output = world.minidocker(["rm", "-f", &id]);
+        assert_eq!((output.code, output.err().as_str()), (0, ""), "{output:?}");
+    }
+    world.expect_nothing_left();
+}
+
+#[test]
+fn looking_on_does_not_disturb_and_is_not_disturbed() {
+    let world = World::new();
+    let root = world.rootfs_inside().overlay();
+    let count = if emulated() { 3 } else { 50 };
+    std::thread::scope(|scope| {
+        let busy: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..count {
+                        world.minidocker(["run", "--rm", "--rootfs", &root, "/inside", "true"]).prints("");
+                    }
+                })
+            })
+            .collect();
+        // Each look sweeps what a crash has left: nothing of those that start and end meanwhile.
+        while busy.iter().any(|thread| !thread.is_finished()) {
+            let output = world.minidocker(["ps", "-a"]);
+            assert_eq!((output.code, output.err().as_str()), (0, ""), "{output:?}");
+        }
+    });
+    world.expect_nothing_left();
+}

@@ -108,7 +108,7 @@ fn run_traced(settings: &Settings, request: &RunRequest, trace: &mut Trace) -> R
             // The monitor takes down what it started. What was prepared before is ours; a step that has nothing to
             // do does nothing.
             if let Some(_held) = store.abandoned(&id)? {
-                let remains = remains_of(settings, request, &id);
+                let remains = Remains { remove: true, ..remains_of(settings, request, &id) };
                 let mut context = Context::default();
                 take_all(&takedown(settings, &remains), |step| step.perform(&mut context))?;
             }

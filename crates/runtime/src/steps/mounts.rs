@@ -290,7 +290,7 @@ impl Mounts {
         let plain = ["/proc", "/sys", "/dev"].iter().any(|place| target.starts_with(place));
         let place = path::ensure(root, target, kind);
         let place = if plain { place.and_then(|_| path::open_plain(root, target)) } else { place };
-        place.map_err(|errno| {
+        let place = place.map_err(|errno| {
             let failure = self.failed(target.display().to_string(), errno);
             if let Some(link) = first_link(root, target).filter(|_| errno != Errno::ROFS) {
                 let reason = if plain {
@@ -307,7 +307,16 @@ impl Mounts {
                     .hint("the place does not exist and the root file system is read-only: make it first"),
                 _ => failure,
             }
-        })
+        })?;
+        if kind == Kind::Directory && file_type(&place).is_ok_and(|found| found != FileType::Directory) {
+            return Err(Failure::because(
+                self.id(),
+                target.display().to_string(),
+                "is not a directory in the image",
+            )
+            .hint("remove it from the root file system, or mount elsewhere"));
+        }
+        Ok(place)
     }
 
     fn mount_new(

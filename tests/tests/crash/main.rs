@@ -1,0 +1,7 @@
+//! Crashes: kill -9 of minidocker at every step leaves nothing after the next command.
+
+#[path = "../calls/mod.rs"]
+mod calls;
+mod killer;
+mod parallel;
+mod steps;

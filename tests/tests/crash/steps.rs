@@ -1,0 +1,207 @@
+//! A kill after each step that `--explain` lists, of each process alone and of all at once, and then one next command.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use minidocker_tests::{World, scaled};
+
+use crate::calls::{Calls, Role, Step, performed, traced};
+use crate::killer::{Killed, Moment, Victims, kill_at};
+
+/// Every call of every process, and not only the last of each step.
+fn long() -> bool {
+    std::env::var_os("MINIDOCKER_LONG").is_some_and(|value| !value.is_empty())
+}
+
+/// Network namespaces, and the cables in them, go in the background once their last process is gone.
+const BACKGROUND: Duration = Duration::from_secs(2);
+
+/// One next command, and nothing is left: no process, group, mount, link, address, name, directory.
+#[track_caller]
+fn expect_clean(world: &World, what: &str, killed: &Killed) {
+    let listed = world.minidocker(["ps", "-a", "-q"]);
+    assert_eq!((listed.code, listed.out().as_str()), (0, ""), "{what}: {listed:?}");
+    let at_once: Vec<String> =
+        world.leaks().into_iter().filter(|leak| !leak.starts_with("link md")).collect();
+    assert!(at_once.is_empty(), "after {what} and the next command:\n  {}", at_once.join("\n  "));
+    for pid in &killed.calls.pids {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let gone = state.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z') || rest.is_empty());
+        assert!(gone, "{what}: process {pid} lives: {state}");
+    }
+    let deadline = Instant::now() + scaled(BACKGROUND);
+    while !world.leaks().is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(world.leaks().is_empty(), "{BACKGROUND:?} after {what}:\n  {}", world.leaks().join("\n  "));
+}
+
+/// The moment after the call with this index among those of `role`.
+fn moment(calls: &Calls, role: Role, index: usize) -> Moment {
+    let own = calls.of(role);
+    let name = own[index].name.clone();
+    let nth = own[..=index].iter().filter(|call| call.name == name).count();
+    Moment { role, name, nth }
+}
+
+/// Kills `minidocker run OPTIONS` after every step, and looks.
+#[track_caller]
+fn kill_after_every_step(world: &World, options: &[&str]) {
+    // Bridge and directories are made here once: what a later run does is what is looked at.
+    world.minidocker(["run", "--rm"].into_iter().chain(options.iter().copied())).ok();
+    world.expect_nothing_left();
+    let (steps, calls) = traced(world, options);
+    world.expect_nothing_left();
+    let at: Vec<usize> =
+        performed(&steps, &calls).into_iter().map(|found| found.expect("a true step")).collect();
+    // With --explain as well: its own messages are calls too.
+    let words: Vec<&str> =
+        ["run", "--rm", "--explain=json"].into_iter().chain(options.iter().copied()).collect();
+    let mut seen: BTreeSet<usize> = BTreeSet::new();
+    for (index, step) in steps.iter().enumerate() {
+        let moment = moment(&calls, step.role, at[index]);
+        // The processes that are there by then, one by one, and all of them.
+        for victims in [Victims::One, Victims::All] {
+            let what =
+                format!("a kill of {victims:?} after step {} of {} ({moment:?})", step.id, step.role.name());
+            let killed = kill_at(world, &words, &moment, victims);
+            assert!(killed.hit, "{what} did not come about");
+            seen.extend(last_step(&steps, &killed, step.role));
+            expect_clean(world, &what, &killed);
+        }
+    }
+    let missed: Vec<&str> =
+        (0..steps.len()).filter(|i| !seen.contains(i)).map(|i| steps[i].id.as_str()).collect();
+    assert!(missed.is_empty(), "no kill came right after {missed:?}");
+}
+
+/// The last step that a killed process had taken: those before it are all there, the next one is not. Each run has an
+/// id of its own, which is in many of the calls.
+fn last_step(steps: &[Step], killed: &Killed, role: Role) -> Option<usize> {
+    let own: Vec<usize> = (0..steps.len()).filter(|index| steps[*index].role == role).collect();
+    let before = steps.iter().find_map(|step| id(&step.call))?;
+    let now = killed.calls.all.iter().find_map(|call| id(&call.text))?;
+    let mut steps = steps.to_vec();
+    for step in &mut steps {
+        step.call = step.call.replace(before, now).replace(&before[..12], &now[..12]);
+    }
+    let done = performed(&steps, &killed.calls);
+    own.into_iter().take_while(|index| done[*index].is_ok()).last()
+}
+
+/// A container's id: the first 64 hexadecimal digits.
+fn id(text: &str) -> Option<&str> {
+    text.split(|c: char| !c.is_ascii_hexdigit()).find(|word| word.len() == 64)
+}
+
+#[test]
+fn a_run_on_an_overlay_with_a_network() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let volume = format!("{}:/v", root.path().display());
+    let overlay = root.overlay();
+    let options = [
+        "--name", "victim", "-m", "64m", "-v", &volume, "--tmpfs", "/t", "--rootfs", &overlay, "/inside",
+        "true",
+    ];
+    kill_after_every_step(&world, &options);
+}
+
+#[test]
+fn a_run_in_a_small_network_of_its_own() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let overlay = root.overlay();
+    kill_after_every_step(&world, &["--ip", "10.0.0.1", "--rootfs", &overlay, "/inside", "true"]);
+}
+
+#[test]
+fn a_run_of_the_host_image() {
+    let world = World::new();
+    let inside = format!("{}:/inside", world.inside_path().display());
+    kill_after_every_step(&world, &["--network", "none", "-v", &inside, "host", "/inside", "true"]);
+}
+
+#[test]
+fn a_run_in_a_user_namespace() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let overlay = root.overlay();
+    kill_after_every_step(&world, &["--userns", "private", "--rootfs", &overlay, "/inside", "true"]);
+}
+
+/// Every call of each process, not only the last of each step: here every seventh, with MINIDOCKER_LONG=1 all.
+#[test]
+fn between_the_steps() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let overlay = root.overlay();
+    let options = ["--rootfs", &overlay, "/inside", "true"];
+    world.minidocker(["run", "--rm"].into_iter().chain(options)).ok();
+    let log = world.directory().join("strace");
+    let wrapper = ["strace", "-f", "-s", "400", "-o", log.to_str().unwrap()];
+    let words: Vec<&str> = ["run", "--rm"].into_iter().chain(options).collect();
+    world.call(words.iter().copied()).through(&wrapper).run().ok();
+    let calls = Calls::parse(&fs::read_to_string(&log).unwrap());
+    let every = if long() { 1 } else { 7 };
+    let mut hits = 0;
+    for role in Role::ALL {
+        let count = calls.of(role).len();
+        for (turn, index) in (0..count).step_by(every).enumerate() {
+            let moment = moment(&calls, role, index);
+            // Nothing comes back from the end, and a first call is strace's.
+            if matches!(moment.name.as_str(), "exit_group" | "execve") {
+                continue;
+            }
+            let all = [Victims::One, Victims::All];
+            let victims = if long() { &all[..] } else { &all[turn % 2..][..1] };
+            for victims in victims {
+                let what = format!("a kill of {victims:?} at {moment:?}");
+                let killed = kill_at(&world, &words, &moment, *victims);
+                // How often a process waits, and for how much at a time, is not the same in every run.
+                hits += usize::from(killed.hit);
+                expect_clean(&world, &what, &killed);
+            }
+        }
+    }
+    assert!(hits * 10 > calls.all.len() / every * 8, "only {hits} kills came about");
+}
+
+/// `rm` of a container that ended, of one that runs, and `kill`: whatever is left half-done is done by the next.
+#[test]
+fn in_the_middle_of_rm() {
+    let world = World::new();
+    let root = world.rootfs_busybox();
+    let overlay = root.overlay();
+    let log = world.directory().join("strace");
+    for runs in [false, true] {
+        let make = || {
+            let program: &[&str] = if runs { &["/inside", "pause"] } else { &["true"] };
+            let words = ["--name", "victim", "--rootfs", &overlay].into_iter().chain(program.iter().copied());
+            let id = world.detached(words);
+            if !runs {
+                minidocker_tests::until("it ended", || world.group(&id).processes().is_empty());
+            }
+        };
+        make();
+        let wrapper = ["strace", "-f", "-s", "400", "-o", log.to_str().unwrap()];
+        world.call(["rm", "-f", "victim"]).through(&wrapper).run().ok();
+        let calls = Calls::parse(&fs::read_to_string(&log).unwrap());
+        let count = calls.of(Role::Command).len();
+        let every = if long() { 1 } else { 9 };
+        for index in (0..count).step_by(every) {
+            let moment = moment(&calls, Role::Command, index);
+            if matches!(moment.name.as_str(), "exit_group" | "execve") {
+                continue;
+            }
+            make();
+            let killed = kill_at(&world, &["rm", "-f", "victim"], &moment, Victims::One);
+            // Half-removed or not begun: the next rm ends it, and one that has nothing left to do says so.
+            let again = world.minidocker(["rm", "-f", "victim"]);
+            let known = again.code == 0 || again.err().contains("no such container");
+            assert!(known, "rm after a kill at {moment:?}: {again:?}");
+            expect_clean(&world, &format!("rm, killed at {moment:?}, and rm"), &killed);
+        }
+    }
+}
