@@ -375,6 +375,10 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
     if !masked.is_empty() {
         lane.step(Mounts::Mask(masked));
     }
+    if process.cwd() != Path::new("/") {
+        let (path, owner) = (process.cwd().clone(), (user.uid(), user.gid()));
+        lane.step(Identity::MakeWorkDirectory { path, owner });
+    }
     if spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
         lane.step(Mounts::ReadOnlyRoot);
     }
@@ -401,7 +405,7 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
     }
     lane.step(Namespaces::OutliveMonitor);
     lane.step(Identity::Umask(user.umask().unwrap_or(0o022)));
-    lane.step(Identity::WorkDirectory { path: process.cwd().clone(), owner: (user.uid(), user.gid()) });
+    lane.step(Identity::WorkDirectory(process.cwd().clone()));
     lane.step(Identity::Bounding(caps.bounding));
     // Without no_new_privs only CAP_SYS_ADMIN may set a filter: before it goes. With it: last, so that the filter
     // need not allow what comes before.

@@ -108,9 +108,9 @@ fn environment(out: &mut String, plan: &Plan) {
         let _ = writeln!(out, "export {name}={}", quote(value));
     }
     let _ = writeln!(out, "set -- {}", command.join(" "));
-    out.push_str("if setpriv --reuid=0 --regid=0 true 2>/dev/null; then\n");
-    let _ = writeln!(out, "  exec setpriv {} \"$@\"", plan.script.identity);
-    out.push_str("fi\necho 'no setpriv of util-linux in this root: the program keeps all capabilities' >&2\nexec \"$@\"\n");
+    let _ = writeln!(out, "case $(setpriv --help 2>&1) in");
+    let _ = writeln!(out, "*--bounding-set*) exec setpriv {} \"$@\" ;;", plan.script.identity);
+    out.push_str("esac\necho 'no setpriv of util-linux in this root: the program keeps all capabilities' >&2\nexec \"$@\"\n");
 }
 
 fn start(out: &mut String, plan: &Plan) {

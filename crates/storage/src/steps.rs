@@ -144,11 +144,11 @@ impl Step for Storage {
                     .as_ref()
                     .map_or_else(String::new, |at| format!("; move_mount to /{}", at.display()));
                 let layers = if layer.options.idmapped {
-                    "; open_tree(OPEN_TREE_CLONE), mount_setattr(MOUNT_ATTR_IDMAP) of each layer"
+                    "open_tree(OPEN_TREE_CLONE), mount_setattr(MOUNT_ATTR_IDMAP) of each layer; "
                 } else {
                     ""
                 };
-                format!("fsopen(\"overlay\"); fsconfig {}; fsmount{layers}{attach}", layer.shell_options())
+                format!("{layers}fsopen(\"overlay\"); fsconfig {}; fsmount{attach}", layer.shell_options())
             }
         }
     }

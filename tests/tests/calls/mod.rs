@@ -289,10 +289,11 @@ impl Promise {
     }
 }
 
-/// For each step the index, among the calls of its process, of the last call that it promises; or what is not true.
+/// For each step the index, among the calls of its process, of the last call that it promises, none where its work
+/// was done already; or what is not true.
 ///
 /// Steps of one process are taken in the order in which they are told.
-pub(crate) fn performed(steps: &[Step], calls: &Calls) -> Vec<Result<usize, String>> {
+pub(crate) fn performed(steps: &[Step], calls: &Calls) -> Vec<Result<Option<usize>, String>> {
     let of: BTreeMap<Role, Vec<&Call>> = Role::ALL.into_iter().map(|role| (role, calls.of(role))).collect();
     let mut next: BTreeMap<Role, usize> = BTreeMap::new();
     let mut found = Vec::new();
@@ -303,16 +304,16 @@ pub(crate) fn performed(steps: &[Step], calls: &Calls) -> Vec<Result<usize, Stri
             found.push(Err(format!("{} names no system call: {}", step.id, step.call)));
             continue;
         }
-        let (mut at, mut last) = (*from, Ok(*from));
+        let (mut at, mut last) = (*from, Ok(None));
         for promise in &all {
             match calls.iter().skip(at).position(|call| promise.kept(call)) {
                 Some(skipped) => {
-                    last = Ok(at + skipped);
+                    last = Ok(Some(at + skipped));
                     at += skipped + 1;
                 }
                 // Not needed this time: what looks like its calls belongs to the steps after it.
                 None if conditional(&step.call) => {
-                    (at, last) = (*from, Ok(*from));
+                    (at, last) = (*from, Ok(None));
                     break;
                 }
                 None => {
@@ -373,7 +374,7 @@ fn a_trace_is_read() {
         Step { role: Role::Monitor, id: "c".into(), call: "setsid()".into() },
     ];
     let found = performed(&steps, &calls);
-    assert_eq!((&found[0], &found[1]), (&Ok(0), &Ok(1)));
+    assert_eq!((&found[0], &found[1]), (&Ok(Some(0)), &Ok(Some(1))));
     assert!(found[2].is_err());
 }
 

@@ -53,14 +53,19 @@ fn kill_after_every_step(world: &World, options: &[&str]) {
     world.expect_nothing_left();
     let (steps, calls) = traced(world, options);
     world.expect_nothing_left();
-    let at: Vec<usize> =
+    let at: Vec<Option<usize>> =
         performed(&steps, &calls).into_iter().map(|found| found.expect("a true step")).collect();
     // With --explain as well: its own messages are calls too.
     let words: Vec<&str> =
         ["run", "--rm", "--explain=json"].into_iter().chain(options.iter().copied()).collect();
     let mut seen: BTreeSet<usize> = BTreeSet::new();
     for (index, step) in steps.iter().enumerate() {
-        let moment = moment(&calls, step.role, at[index]);
+        let Some(at) = at[index] else {
+            // Its work was done already: there is no call to kill at.
+            seen.insert(index);
+            continue;
+        };
+        let moment = moment(&calls, step.role, at);
         // The processes that are there by then, one by one, and all of them.
         for victims in [Victims::One, Victims::All] {
             let what =
@@ -87,7 +92,7 @@ fn last_step(steps: &[Step], killed: &Killed, role: Role) -> Option<usize> {
         step.call = step.call.replace(before, now).replace(&before[..12], &now[..12]);
     }
     let done = performed(&steps, &killed.calls);
-    own.into_iter().take_while(|index| done[*index].is_ok()).last()
+    own.into_iter().take_while(|index| done[*index].is_ok()).filter(|index| done[*index] != Ok(None)).last()
 }
 
 /// A container's id: the first 64 hexadecimal digits.

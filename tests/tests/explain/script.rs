@@ -2,8 +2,8 @@
 //!
 //! Differences left on purpose, each because no plain command does it: the system call filter; the session of its own
 //! and its keyring; SHLVL, which bash gives to whatever it becomes; the layers of an overlay mount, which are
-//! descriptors in one and paths in the other; and that an empty tmpfs over a masked place is read-only as a mount in
-//! one, as a file system in the other.
+//! descriptors in one and paths in the other; and that a read-only tmpfs or sysfs is read-only as a mount in one, as a
+//! file system in the other.
 
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,8 @@ fn mounts(facts: &Value) -> Vec<Value> {
     let mounts = facts["mounts"].as_array().expect("mounts").iter();
     let mut all: Vec<Value> = mounts
         .map(|mount| {
-            let read_only = mount["options"][0] == "ro" && mount["fstype"] == "tmpfs";
+            let read_only =
+                mount["options"][0] == "ro" && matches!(mount["fstype"].as_str(), Some("tmpfs" | "sysfs"));
             let differs = mount["fstype"] == "overlay" || read_only;
             let supers = if differs { Value::Null } else { mount["super"].clone() };
             json!({ "target": mount["target"], "fstype": mount["fstype"], "options": mount["options"],

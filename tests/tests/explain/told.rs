@@ -199,7 +199,7 @@ fn the_calls_are_those_that_are_made() {
             "-u",
             "1000",
             "-w",
-            "/new",
+            "/var",
             "/inside",
             "true",
         ],

@@ -140,3 +140,17 @@ fn words_and_variables_may_be_long_and_odd() {
     let odd = "new\nline \t \x1b[31m 漢 \"quotes\" 'and' $HOME `x`";
     world.minidocker([&run[..], &["printf %s \"$1\"", "sh", odd]].concat()).prints(odd);
 }
+
+#[test]
+fn no_signal_is_blocked_or_ignored_at_the_start() {
+    let world = World::new();
+    let root = world.rootfs_busybox().overlay();
+    for options in [&[][..], &["--init"], &["-i"]] {
+        let words = ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"];
+        let call = world.call([&["run", "--rm", "--rootfs", &root], options, &words].concat());
+        let none = "0".repeat(16);
+        // Whatever the caller ignores.
+        let output = call.through(&["sh", "-c", "trap '' HUP INT USR1; exec \"$@\"", "sh"]).run();
+        output.prints(&format!("SigBlk:\t{none}\nSigIgn:\t{none}\n"));
+    }
+}

@@ -1,7 +1,6 @@
 //! What the program may do: limits, capabilities, user, no_new_privs, the system call filter.
 
 use std::borrow::Cow;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -11,7 +10,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use step::{Context, Failure, Shell, Step, quote};
 use sys::seccomp::{Flags, Instruction};
 
-use super::write_file;
+use super::{root, write_file};
 use crate::path;
 
 /// Capability sets, capabilities(7).
@@ -36,8 +35,10 @@ pub(crate) enum Identity {
     OomScore(i32),
     /// prlimit(2).
     Limit { resource: Resource, name: String, soft: u64, hard: u64 },
-    /// The working directory, made where it is missing.
-    WorkDirectory { path: PathBuf, owner: (u32, u32) },
+    /// The working directory, made where it is missing: before the root may become read-only.
+    MakeWorkDirectory { path: PathBuf, owner: (u32, u32) },
+    /// Enters it.
+    WorkDirectory(PathBuf),
     /// prctl(PR_CAPBSET_DROP) of everything else.
     Bounding(u64),
     /// User, group, supplementary groups.
@@ -117,7 +118,8 @@ impl Step for Identity {
         match self {
             Self::OomScore(_) => "process.oom-score",
             Self::Limit { .. } => "process.limit",
-            Self::WorkDirectory { .. } => "process.directory",
+            Self::MakeWorkDirectory { .. } => "process.make-directory",
+            Self::WorkDirectory(_) => "process.directory",
             Self::Bounding(_) => "capabilities.bounding",
             Self::User { .. } => "process.user",
             Self::Capabilities(_) => "capabilities.set",
@@ -134,7 +136,10 @@ impl Step for Identity {
             Self::Limit { name, soft, hard, .. } => {
                 format!("prlimit(RLIMIT_{}, {{{}, {}}})", name.to_uppercase(), amount(*soft), amount(*hard))
             }
-            Self::WorkDirectory { path, .. } => {
+            Self::MakeWorkDirectory { path, .. } => {
+                format!("unless it exists: mkdirat(\"{}\")", path.display())
+            }
+            Self::WorkDirectory(path) => {
                 format!("fchdir(openat2(\"{}\", RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS))", path.display())
             }
             Self::Bounding(keep) => format!("prctl(PR_CAPBSET_DROP) of all but {}", names_or_none(*keep)),
@@ -173,7 +178,8 @@ impl Step for Identity {
                 "asked for: --oom-score-adj, who is killed first when the host runs out of memory"
             }
             Self::Limit { .. } => "asked for: --ulimit",
-            Self::WorkDirectory { .. } => "where the program starts",
+            Self::MakeWorkDirectory { .. } => "as Docker does: a missing working directory is made",
+            Self::WorkDirectory(_) => "where the program starts",
             Self::Bounding(_) => "not even a set-user-ID program in the image gets more than these",
             Self::User { .. } => "who the program is",
             Self::Capabilities(_) => "what the program may do beyond its user's rights",
@@ -192,10 +198,10 @@ impl Step for Identity {
             Self::Limit { name, soft, hard, .. } => {
                 Shell::line(format!("prlimit --pid $$ --{name}={}:{}", amount(*soft), amount(*hard)))
             }
-            Self::WorkDirectory { path, .. } => {
-                let path = quote(&path.to_string_lossy()).into_owned();
-                Shell::line(format!("[ -d {path} ] || mkdir -p {path}; cd {path}"))
+            Self::MakeWorkDirectory { path, .. } => {
+                Shell::line(format!("mkdir -p \"$ROOT\"{}", quote(&path.to_string_lossy())))
             }
+            Self::WorkDirectory(path) => Shell::line(format!("cd {}", quote(&path.to_string_lossy()))),
             Self::Bounding(_) | Self::User { .. } | Self::Capabilities(_) | Self::NoNewPrivileges => {
                 Shell::Within("setpriv")
             }
@@ -205,11 +211,12 @@ impl Step for Identity {
         }
     }
 
-    fn perform(&self, _: &mut Context) -> Result<(), Failure> {
+    fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
             Self::OomScore(score) => self.write("/proc/self/oom_score_adj", &score.to_string()),
             Self::Limit { resource, name, soft, hard } => self.limit(*resource, name, *soft, *hard),
-            Self::WorkDirectory { path, owner } => self.work_directory(path, *owner),
+            Self::MakeWorkDirectory { path, owner } => self.make_directories(path, *owner, context),
+            Self::WorkDirectory(path) => self.work_directory(path),
             Self::Bounding(keep) => self.bounding(*keep),
             Self::User { uid, gid, groups } => self.user(*uid, *gid, groups),
             Self::Capabilities(caps) => self.capabilities(*caps),
@@ -255,24 +262,12 @@ impl Identity {
         })
     }
 
-    /// Made as Docker does where it is missing, and then owned by the program's user. No magic link is followed on the
-    /// way: /proc/self/fd leads to whatever init has open, the host's directories too (CVE-2024-21626).
-    fn work_directory(&self, path: &Path, owner: (u32, u32)) -> Result<(), Failure> {
-        let failed = |errno| {
-            let failure = self.failed(path.display().to_string(), errno);
-            match errno {
-                Errno::NOTDIR => failure.hint("give a directory with -w"),
-                Errno::LOOP => failure.hint("a working directory cannot be reached by the links of /proc"),
-                Errno::ROFS => failure.hint("the directory is missing and the root is read-only"),
-                _ => failure,
-            }
-        };
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let root = rustix::fs::open("/", flags, Mode::empty()).map_err(failed)?;
-        let found = match path::open_with(&root, path, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(Errno::NOENT) => self.make_directories(&root, path, owner),
-            found => found.map_err(failed),
-        }?;
+    /// No magic link is followed on the way: /proc/self/fd leads to whatever init has open, the host's directories too
+    /// (CVE-2024-21626).
+    fn work_directory(&self, path: &Path) -> Result<(), Failure> {
+        let failed = |errno| self.directory_failed(path, errno);
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
+        let found = path::open_with(&root, path, OFlags::PATH | OFlags::DIRECTORY).map_err(failed)?;
         rustix::process::fchdir(&found).map_err(failed)?;
         // The kernel says so of a directory that is not below this root.
         let now = rustix::process::getcwd(Vec::new()).map_err(failed)?;
@@ -286,15 +281,24 @@ impl Identity {
         Ok(())
     }
 
-    fn make_directories(&self, root: &OwnedFd, path: &Path, owner: (u32, u32)) -> Result<OwnedFd, Failure> {
-        let failed = |errno| {
-            let failure = self.failed(path.display().to_string(), errno);
-            if errno == Errno::ROFS {
-                failure.hint("the directory is missing and the root is read-only")
-            } else {
-                failure
-            }
-        };
+    fn directory_failed(&self, path: &Path, errno: Errno) -> Failure {
+        let failure = self.failed(path.display().to_string(), errno);
+        match errno {
+            Errno::NOTDIR => failure.hint("give a directory with -w"),
+            Errno::LOOP => failure.hint("a working directory cannot be reached by the links of /proc"),
+            Errno::ROFS => failure.hint("the directory is missing and the root is read-only"),
+            _ => failure,
+        }
+    }
+
+    /// What is made belongs to the program's user.
+    fn make_directories(&self, path: &Path, owner: (u32, u32), context: &Context) -> Result<(), Failure> {
+        let failed = |errno| self.directory_failed(path, errno);
+        let root = root(context, self.id())?;
+        match path::open_with(root, path, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => {}
+            found => return found.map(drop).map_err(failed),
+        }
         let mut below = PathBuf::from("/");
         for part in path.components().skip(1) {
             let parent = path::open(root, &below).map_err(failed)?;
@@ -310,7 +314,7 @@ impl Identity {
                 }
             }
         }
-        path::open_with(root, path, OFlags::PATH | OFlags::DIRECTORY).map_err(failed)
+        Ok(())
     }
 
     /// EINVAL means that this kernel has no capability of that number: nothing to drop.
