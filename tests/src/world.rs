@@ -14,8 +14,9 @@ use serde_json::Value;
 use crate::cgroups::{self, Group};
 use crate::{Call, Output, Rootfs, leaks, need, programs, scaled};
 
-/// How long the kernel may take to clean up behind the last process: network namespaces go in the background.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the kernel may take to clean up behind the last process: network namespaces go in the background, one
+/// after the other, those of all worlds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The bridge of every world: each has a network namespace of its own.
 pub(crate) const BRIDGE: &str = "mdtest0";

@@ -115,6 +115,9 @@ impl ::step::Step for Step {
                 format!("unless the kernel has copied them: {}", calls.join("; "))
             }
             Self::Write { dir, write: asked } => write(&dir.join(&asked.file), &asked.value),
+            Self::Join { file, opened: true } => {
+                format!("write(<{}, opened by the monitor>, \"0\")", file.display())
+            }
             Self::Join { file, .. } => write(file, "0"),
             Self::Open { file } => format!("openat({:?}, O_WRONLY)", file.display()),
             Self::AttachDevices { dir, program } => format!(

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use cgroup::{Check, Group, Hierarchies};
 use monitor::{Exit, Note};
 use runtime::Running;
-use step::{Context, Failure, Trace};
+use step::{Context, Failure, Steps, Trace};
 
 use crate::Settings;
 use crate::state::{ExitRecord, Record, Store};
@@ -22,6 +22,8 @@ pub(crate) struct Keeper {
     pub checks: Vec<Check>,
     /// What is to be taken down at its end.
     pub remains: Remains,
+    /// What is left to take down when everybody was told.
+    pub(crate) later: Steps,
     /// Held until this process ends: it says that somebody cares.
     pub _lock: OwnedFd,
 }
@@ -48,16 +50,32 @@ impl monitor::Keeper for Keeper {
     fn abandon(&mut self, trace: &mut Trace) {
         self.remains.remove = true;
         self.clean(trace);
+        self.finish(trace);
     }
 
     fn clean(&mut self, trace: &mut Trace) {
-        let mut context = Context::default();
-        // What stays behind is found by the next command, which will tell what is in the way.
-        let _ = take_all(&takedown(&self.settings, &self.remains), |step| trace.perform(step, &mut context));
+        let down = takedown(&self.settings, &self.remains);
+        self.take(&down.now, trace);
+        self.later = down.later;
+        // Whoever wants the trace wants it whole.
+        if trace.is_on() {
+            self.finish(trace);
+        }
+    }
+
+    fn finish(&mut self, trace: &mut Trace) {
+        let later = std::mem::take(&mut self.later);
+        self.take(&later, trace);
     }
 }
 
 impl Keeper {
+    /// What stays behind is found by the next command, which will tell what is in the way.
+    fn take(&self, steps: &Steps, trace: &mut Trace) {
+        let mut context = Context::default();
+        let _ = take_all(steps, |step| trace.perform(step, &mut context));
+    }
+
     /// The words for a container that ran out of memory: limit, peak, who was killed. One file is read where nothing
     /// of the kind happened, and none where there was no limit.
     fn out_of_memory(&self) -> Option<Note> {

@@ -18,6 +18,7 @@
 //!     container.json                 the record (without --rm)
 //!     exit.json                      how it ended
 //!     upper/, work/, …               the storage room's
+//!   removed/<id>/                    on the way out: one rename takes it there, record and layer at once
 //! ```
 //!
 //! A directory below `<run_root>/containers` whose lock is free was left behind by a crash: `sweep` takes it down.
@@ -144,6 +145,7 @@ impl Store {
         {
             make_dirs(&dir)?;
         }
+        storage::remove_leftovers(&storage::Places { root: self.keep.clone(), run_root: self.run.clone() })?;
         self.restore_names()
     }
 
@@ -163,7 +165,7 @@ impl Store {
         let dir = self.run_dir(id);
         rustix::fs::mkdir(&dir, Mode::from_raw_mode(0o711)).map_err(failed(&dir))?;
         let lock = open_lock(&dir.join("lock"), true).map_err(failed(&dir))?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(failed(&dir))?;
+        wait_for(&lock).map_err(failed(&dir))?;
         Ok(Held { lock })
     }
 
@@ -190,7 +192,7 @@ impl Store {
             Some(Some(lock)) => Ok(Some(Held { lock })),
             None if dir.is_dir() => {
                 let lock = open_lock(&dir.join("lock"), true).map_err(failed(&dir))?;
-                rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(failed(&dir))?;
+                wait_for(&lock).map_err(failed(&dir))?;
                 Ok(Some(Held { lock }))
             }
             None => Ok(None),
@@ -367,6 +369,15 @@ impl Store {
         Ok(ids)
     }
 
+    /// Removes the record that a container with --rm has in the run root.
+    pub(crate) fn forget_record(&self, id: &str) -> Result<(), Failure> {
+        let path = self.run_dir(id).join("container.json");
+        match rustix::fs::unlink(&path) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            result => result.map_err(failed(&path)),
+        }
+    }
+
     /// Removes a container's directory in the run root, the lock last: until then it counts as cared for.
     pub(crate) fn forget(&self, id: &str) -> Result<(), Failure> {
         self.give_ids(id);
@@ -377,6 +388,8 @@ impl Store {
                 result => result.map_err(failed(&dir))?,
             }
         }
+        // Between these two calls it would look like one in the making.
+        let _alone = self.turnstile(FlockOperation::LockExclusive)?;
         match rustix::fs::unlink(dir.join("lock")) {
             Err(Errno::NOENT) => {}
             result => result.map_err(failed(&dir))?,
@@ -442,6 +455,16 @@ pub fn make_dirs_with(dir: &Path, mode: Mode) -> Result<(), Failure> {
         }
         Ok(()) | Err(Errno::EXIST) => Ok(()),
         Err(errno) => Err(failed(dir)(errno)),
+    }
+}
+
+/// Takes a lock that nobody has but, for a moment, who only looks whether it is free.
+fn wait_for(lock: &OwnedFd) -> Result<(), Errno> {
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum EngineStep {
     Release { settings: network::Settings, id: String, attachment: Option<network::Attachment> },
     /// Its layer on disk, and its record.
     RemoveLayer { places: storage::Places, id: String },
-    /// Its name.
+    /// Its name, and its record in the run root: from here on nobody can ask for it.
     ReleaseName { store: Store, name: Option<String>, id: String },
     /// Its directory in the run root: what is gone from there is gone.
     Forget { store: Store, id: String },
@@ -61,7 +61,8 @@ impl Step for EngineStep {
             }
             Self::Release { id, .. } => format!("unlink(<reservations of {}>)", &id[..12]),
             Self::RemoveLayer { places, id } => {
-                format!("unlinkat of all in \"{}/containers/{id}\"", places.root.display())
+                let root = places.root.display();
+                format!("rename(\"{root}/containers/{id}\", \"{root}/removed/{id}\"), unlinkat of all in it")
             }
             Self::ReleaseName { name, .. } => {
                 format!("unlink(<name {}>)", name.as_deref().unwrap_or("of this id"))
@@ -132,10 +133,13 @@ impl Step for EngineStep {
             Self::Release { settings, id, attachment } => network::release(settings, id, attachment.as_ref())
                 .map_err(|error| Failure::because(self.id(), id[..12].to_owned(), error.to_string())),
             Self::RemoveLayer { places, id } => storage::remove(places, id),
-            Self::ReleaseName { store, name, id } => match name {
-                Some(name) => store.give_name(name, id),
-                None => store.give_all_names(id),
-            },
+            Self::ReleaseName { store, name, id } => {
+                match name {
+                    Some(name) => store.give_name(name, id),
+                    None => store.give_all_names(id),
+                }?;
+                store.forget_record(id)
+            }
             Self::Forget { store, id } => store.forget(id),
         }
     }
@@ -158,31 +162,52 @@ pub(crate) struct Remains {
     pub name: Option<String>,
     /// Its layer and record go too.
     pub remove: bool,
+    /// Its record lies with its layer and goes with it, before the name may be another's.
+    pub kept: bool,
+}
+
+/// The way down, in two parts.
+#[derive(Debug, Default)]
+pub(crate) struct Down {
+    /// Before anybody is told that the container is gone: group, address, name, record.
+    pub(crate) now: Steps,
+    /// Afterwards: its layer, which takes milliseconds on a disk, and its last trace.
+    pub(crate) later: Steps,
+}
+
+impl Down {
+    /// Both parts.
+    pub(crate) fn all(self) -> Steps {
+        let mut steps = self.now;
+        steps.extend(self.later);
+        steps
+    }
 }
 
 /// The way down.
-pub(crate) fn takedown(settings: &Settings, remains: &Remains) -> Steps {
+pub(crate) fn takedown(settings: &Settings, remains: &Remains) -> Down {
     let store = Store::new(settings);
     let id = remains.id.clone();
-    let mut steps: Steps =
-        vec![Box::new(EngineStep::RemoveGroup { path: remains.group.clone(), kill: remains.kill })];
+    let mut down = Down::default();
+    down.now.push(Box::new(EngineStep::RemoveGroup { path: remains.group.clone(), kill: remains.kill }));
     if remains.network.is_some() || !remains.no_network {
-        steps.push(Box::new(EngineStep::Release {
-            settings: settings.network(),
-            id: id.clone(),
-            attachment: remains.network.clone(),
-        }));
+        let (settings, attachment) = (settings.network(), remains.network.clone());
+        down.now.push(Box::new(EngineStep::Release { settings, id: id.clone(), attachment }));
     }
     if remains.remove {
-        steps.push(Box::new(EngineStep::RemoveLayer { places: settings.places(), id: id.clone() }));
-        steps.push(Box::new(EngineStep::ReleaseName {
-            store: store.clone(),
-            name: remains.name.clone(),
-            id: id.clone(),
-        }));
+        let name = remains.name.clone();
+        let name = Box::new(EngineStep::ReleaseName { store: store.clone(), name, id: id.clone() });
+        let layer = Box::new(EngineStep::RemoveLayer { places: settings.places(), id: id.clone() });
+        if remains.kept {
+            down.later.push(layer);
+            down.later.push(name);
+        } else {
+            down.now.push(name);
+            down.later.push(layer);
+        }
     }
-    steps.push(Box::new(EngineStep::Forget { store, id }));
-    steps
+    down.later.push(Box::new(EngineStep::Forget { store, id }));
+    down
 }
 
 /// Takes all steps down the way, whatever fails on it; the first failure is told.

@@ -38,6 +38,7 @@ fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result
         network: None,
         no_network: false,
         name: record.as_ref().map(|record| record.name.clone()),
+        kept: record.as_ref().is_some_and(|record| !record.request.remove),
         remove: record.as_ref().is_none_or(|record| {
             record.request.remove
                 || store.exit(id).ok().flatten().is_none() && alive.is_none() && !started(store, id)
@@ -49,7 +50,7 @@ fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result
         store.write_exit(record, ExitRecord::now(None))?;
     }
     let mut context = Context::default();
-    let taken = take_all(&takedown(settings, &remains), |step: &dyn Step| step.perform(&mut context));
+    let taken = take_all(&takedown(settings, &remains).all(), |step: &dyn Step| step.perform(&mut context));
     drop(held);
     taken
 }

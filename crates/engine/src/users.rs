@@ -74,8 +74,7 @@ fn read(root: &Path, path: &str) -> String {
 /// Resolves `user[:group]` and the additional groups in the image whose files lie below `root`.
 pub(crate) fn resolve(root: &Path, user: Option<&str>, additional: &[String]) -> Result<User, Error> {
     let passwd = read(root, "etc/passwd");
-    let group =
-        if user.is_some() || !additional.is_empty() { read(root, "etc/group") } else { String::new() };
+    let group = read(root, "etc/group");
     resolve_in(&passwd, &group, user.unwrap_or("0"), additional)
 }
 

@@ -62,8 +62,10 @@ pub trait Keeper {
     fn ended(&mut self, exit: Exit) -> Vec<Note>;
     /// It could not be started: nothing of it stays.
     fn abandon(&mut self, trace: &mut Trace);
-    /// Takes down whatever it left; the steps of it go into the trace.
+    /// Takes down whatever it left that others could stumble over; the steps of it go into the trace.
     fn clean(&mut self, trace: &mut Trace);
+    /// Takes down the rest, when everybody was told.
+    fn finish(&mut self, trace: &mut Trace);
 }
 
 /// A line for the user, and what can be done about it.
@@ -119,7 +121,9 @@ fn watch(mut job: Job, keeper: &mut impl Keeper, channel: Channel) -> Result<(),
     keeper.clean(&mut monitor.trace);
     let records = monitor.trace.take();
     monitor.say(Kind::Gone, &records);
-    monitor.drain()
+    monitor.drain()?;
+    keeper.finish(&mut monitor.trace);
+    Ok(())
 }
 
 /// The ends of the container's streams that stay here.

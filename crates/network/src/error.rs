@@ -129,7 +129,7 @@ impl Error {
             Self::Id { .. } => "an id is made of 64 hexadecimal digits in lower case".into(),
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "run as root".into(),
-                io::ErrorKind::StorageFull => "make room on the file system of the run state".into(),
+                io::ErrorKind::StorageFull => "free some space on the file system of the run state".into(),
                 _ => return None,
             },
             Self::Kernel(failure) => return failure.hint.clone(),

@@ -1,10 +1,12 @@
 //! Paths inside of a root file system that is not trusted: every look-up stays below the root, whatever links the
 //! image brought (openat2(2), RESOLVE_IN_ROOT; CVE-2019-19921, CVE-2021-30465).
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// What a mount is put on.
@@ -47,30 +49,67 @@ fn retry(mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Er
     open()
 }
 
+/// How many links may follow on one another, as in the kernel (path_resolution(7)).
+const LINKS: u32 = 40;
+
 /// [`open`], after making what is missing of `path`: directories on the way, and at its end a directory or an empty
-/// file. A link that leads nowhere is EEXIST.
+/// file. A link that leads nowhere leads to what is made, inside of the root like everything else.
 pub(crate) fn ensure(root: impl AsFd, path: &Path, kind: Kind) -> Result<OwnedFd, Errno> {
     match open(&root, path) {
         Err(Errno::NOENT) => {}
         result => return result,
     }
-    let names: Vec<_> = path
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(name) => Some(name),
-            _ => None,
-        })
-        .collect();
-    let Some((last, parents)) = names.split_last() else { return open(&root, Path::new("/")) };
-    let mut below = Path::new("/").to_owned();
-    for name in parents {
-        let parent = open(&root, &below)?;
-        below.push(name);
-        make(&parent, Path::new(name), Kind::Directory)?;
+    // From descriptor to descriptor, no link ever followed by the kernel; `..` goes back on this stack, not up.
+    let mut way: Vec<OwnedFd> = vec![open(&root, Path::new("/"))?];
+    let mut todo = parts(path);
+    let mut links = 0;
+    while let Some(part) = todo.pop() {
+        let last = todo.is_empty();
+        if part == ".." {
+            if way.len() > 1 {
+                way.pop();
+            }
+            continue;
+        }
+        let Some(parent) = way.last() else { return Err(Errno::NOENT) };
+        let step = match open_here(parent, Path::new(&part)) {
+            Err(Errno::NOENT) => {
+                make(parent, Path::new(&part), if last { kind } else { Kind::Directory })?;
+                open_here(parent, Path::new(&part))?
+            }
+            step => step?,
+        };
+        if FileType::from_raw_mode(rustix::fs::fstat(&step)?.st_mode) != FileType::Symlink {
+            way.push(step);
+            continue;
+        }
+        links += 1;
+        if links > LINKS {
+            return Err(Errno::LOOP);
+        }
+        let target = rustix::fs::readlinkat(parent, part.as_os_str(), Vec::new())?;
+        let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+        if target.is_absolute() {
+            way.truncate(1);
+        }
+        todo.extend(parts(&target));
     }
-    let parent = open(&root, &below)?;
-    make(&parent, Path::new(last), kind)?;
-    open(&root, path).map_err(|errno| if errno == Errno::NOENT { Errno::EXIST } else { errno })
+    way.pop().ok_or(Errno::NOENT)
+}
+
+/// The components of a path, the first one last.
+fn parts(path: &Path) -> Vec<OsString> {
+    let name = |part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    };
+    path.components().rev().filter_map(name).collect()
+}
+
+fn open_here(parent: &OwnedFd, name: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
 fn make(parent: &OwnedFd, name: &Path, kind: Kind) -> Result<(), Errno> {
@@ -120,10 +159,9 @@ mod tests {
         for link in ["/absolute", "/up"] {
             assert_eq!(open(&root, Path::new(&format!("{link}/passwd"))).unwrap_err(), Errno::NOENT);
         }
-        assert_eq!(ensure(&root, Path::new("/up/x/y"), Kind::File).unwrap_err(), Errno::NOENT);
-        fs::create_dir(dir.0.join("etc")).unwrap();
         ensure(&root, Path::new("/up/x/y"), Kind::File).unwrap();
         assert!(dir.0.join("etc/x/y").is_file());
+        assert!(!Path::new("/etc/x").exists());
     }
 
     #[test]
@@ -137,10 +175,16 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_nowhere_is_refused_and_not_followed() {
+    fn a_link_to_nowhere_leads_to_what_is_made() {
         let (dir, root) = Scratch::new("dangling");
-        symlink("/nowhere", dir.0.join("data")).unwrap();
-        assert_eq!(ensure(&root, Path::new("/data"), Kind::Directory).unwrap_err(), Errno::EXIST);
-        assert!(!dir.0.join("nowhere").exists());
+        fs::create_dir(dir.0.join("etc")).unwrap();
+        symlink("../run/systemd/resolve/stub.conf", dir.0.join("etc/resolv.conf")).unwrap();
+        ensure(&root, Path::new("/etc/resolv.conf"), Kind::File).unwrap();
+        assert!(dir.0.join("run/systemd/resolve/stub.conf").is_file());
+        symlink("/a/../../b/c", dir.0.join("far")).unwrap();
+        ensure(&root, Path::new("/far/d"), Kind::Directory).unwrap();
+        assert!(dir.0.join("b/c/d").is_dir());
+        symlink("round", dir.0.join("round")).unwrap();
+        assert_eq!(ensure(&root, Path::new("/round/x"), Kind::File).unwrap_err(), Errno::LOOP);
     }
 }

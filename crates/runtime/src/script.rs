@@ -36,7 +36,13 @@ pub fn script(plan: &Plan, prepare: &[Box<dyn Step>], clean: &[String]) -> Strin
     section(&mut out, "the container's first process");
     out.push_str("cat > \"$ROOT.init\" <<'INIT'\nset -eu\n");
     for entry in &plan.init {
-        if let Entry::Do(step) = entry {
+        let Entry::Do(step) = entry else { continue };
+        if step.id() == "namespace.cgroup" {
+            // Its root is the group that the process is in at this moment.
+            let _ = writeln!(out, "# {}: {}", step.id(), step.why());
+            out.push_str("exec unshare --cgroup bash \"$ROOT.then\"\nINIT\n\n");
+            out.push_str("cat > \"$ROOT.then\" <<'INIT'\nset -eu\n");
+        } else {
             lines(&mut out, step.as_ref(), "");
         }
     }
@@ -128,7 +134,7 @@ fn start(out: &mut String, plan: &Plan) {
     let mut options: Vec<String> = facts
         .unshare
         .iter()
-        .filter(|kind| **kind != Kind::Network)
+        .filter(|kind| !matches!(kind, Kind::Network | Kind::Cgroup))
         .map(|kind| kind.option().to_owned())
         .collect();
     options.push("--fork".into());
@@ -145,5 +151,9 @@ fn start(out: &mut String, plan: &Plan) {
         options.push("--setuid 0 --setgid 0".into());
     }
     command.push(format!("unshare {} bash \"$ROOT.init\"", options.join(" ")));
-    let _ = writeln!(out, "code=0\n{} || code=$?\nrm -f \"$ROOT.init\"\nexit $code", command.join(" "));
+    let _ = writeln!(
+        out,
+        "code=0\n{} || code=$?\nrm -f \"$ROOT.init\" \"$ROOT.then\"\nexit $code",
+        command.join(" ")
+    );
 }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use step::{Failure, Steps};
 
-pub use remove::remove;
+pub use remove::{remove, remove_leftovers};
 use steps::{Directory, Slot, Storage};
 
 /// What a root file system is made from.
@@ -53,6 +53,11 @@ impl Places {
     /// The directory of everything that the container `id` leaves on disk.
     fn container(&self, id: &str) -> PathBuf {
         self.root.join("containers").join(id)
+    }
+
+    /// Where containers go that are being removed: on the same file system, so that one rename takes them there.
+    fn removed(&self) -> PathBuf {
+        self.root.join("removed")
     }
 }
 

@@ -17,23 +17,53 @@ const STEP: &str = "storage.remove";
 /// How deep the recursion goes, each level with a descriptor and a buffer; what lies deeper is moved up first.
 const DEEPEST: usize = 32;
 
-/// Removes `containers/<id>` below the root with all that is in it. Fine if there is nothing. Directories go first
-/// and files last, so that a removal that was cut short still finds the container's description, and can be done
-/// again.
+/// Removes `containers/<id>` below the root with all that is in it. Fine if there is nothing.
+///
+/// One rename(2) into `removed` makes it gone, record and layer at once; emptying it there takes its time, and can be
+/// cut short and done again.
 ///
 /// # Errors
 /// What could not be removed, and why; all else that comes before it is gone.
 pub fn remove(places: &Places, id: &str) -> Result<(), Failure> {
     source::check_id(id)?;
-    let path = places.container(id);
-    let Some(parent) = path.parent() else { return Ok(()) };
+    let (path, gone) = (places.container(id), places.removed());
+    let failed = |errno: Errno| Failure::new(STEP, path.display().to_string(), errno);
+    let moved = || rustix::fs::rename(&path, gone.join(id));
+    match moved() {
+        Err(Errno::NOENT) if rustix::fs::lstat(&path).is_ok() => {
+            match rustix::fs::mkdir(&gone, Mode::from_raw_mode(0o700)) {
+                Err(Errno::EXIST) => {}
+                made => made.map_err(failed)?,
+            }
+            moved()
+        }
+        Err(Errno::NOENT) => Ok(()),
+        moved => moved,
+    }
+    .map_err(failed)?;
+    empty(&gone, id)
+}
+
+/// Removes what was being removed when the machine went down.
+///
+/// # Errors
+/// As [`remove`]'s.
+pub fn remove_leftovers(places: &Places) -> Result<(), Failure> {
+    let gone = places.removed();
+    let Ok(entries) = std::fs::read_dir(&gone) else { return Ok(()) };
+    entries.flatten().try_for_each(|entry| empty(&gone, &entry.file_name().to_string_lossy()))
+}
+
+/// Removes `name` in the directory `parent`.
+fn empty(parent: &Path, name: &str) -> Result<(), Failure> {
+    let path = parent.join(name);
     let failed = |errno: Errno| Failure::new(STEP, path.display().to_string(), errno);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = match rustix::fs::openat(CWD, parent, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         result => result.map_err(failed)?,
     };
-    let name = CString::new(id).map_err(|_| failed(Errno::INVAL))?;
+    let name = CString::new(name).map_err(|_| failed(Errno::INVAL))?;
     let top = match open(&parent, &name) {
         Err(Errno::NOENT) => return Ok(()),
         // A link or a file in the place of the directory.
@@ -310,11 +340,12 @@ mod tests {
             rustix::mount::mount_bind(&victim, path.join("upper/mnt")).unwrap();
             let failure = remove(&places, "c1").unwrap_err();
             assert_eq!((failure.errno, failure.hint.is_some()), (Errno::XDEV.raw_os_error(), true));
-            assert!(failure.target.ends_with("/containers/c1/upper/mnt"), "{failure}");
-            assert!(victim.join("file").exists() && path.join("config.json").exists());
-            rustix::mount::unmount(path.join("upper/mnt"), rustix::mount::UnmountFlags::DETACH).unwrap();
+            assert!(failure.target.ends_with("/removed/c1/upper/mnt"), "{failure}");
+            assert!(victim.join("file").exists() && !path.exists());
+            let mount = places.removed().join("c1/upper/mnt");
+            rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH).unwrap();
             remove(&places, "c1").unwrap();
-            assert!(victim.join("file").exists());
+            assert!(victim.join("file").exists() && !places.removed().join("c1").exists());
         });
     }
 }

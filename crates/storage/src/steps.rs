@@ -209,7 +209,17 @@ impl Step for Storage {
 
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
-            Self::Directories { container, all } => self.make_directories(container, all),
+            Self::Directories { container, all } => {
+                self.make_directories(container, all).map_err(|failure| {
+                    match Errno::from_raw_os_error(failure.errno) {
+                        Errno::NOSPC | Errno::DQUOT => {
+                            failure.hint("the disk is full: free some space, or choose another with --root")
+                        }
+                        Errno::ROFS => failure.hint("choose a writable place with --root"),
+                        _ => failure,
+                    }
+                })
+            }
             Self::Tree { path, read_only, idmapped } => {
                 let userns = idmapped.then(|| self.userns(context)).transpose()?;
                 let tree = self.clone_tree(path, *read_only, userns)?;

@@ -75,6 +75,7 @@ fn a_target_through_a_link_stays_inside() {
     // `up` is the root itself: what is mounted at /up/data is /data.
     let words = ["run", "--rm", "-v", &format!("{source}:/up/data"), "--rootfs", &root.overlay(), "/inside"];
     world.minidocker([&words[..], &["read", "/data/mark"]].concat()).prints("bound");
-    run(&world, &root, &["-v", &format!("{source}:/away")]).refuses(125, &["/away"]);
+    // `away` is absolute: it means a place below the root, which is made there.
+    run(&world, &root, &["-v", &format!("{source}:/away")]).ok();
     assert_eq!(fs::read_dir(&outside).expect("our own directory").count(), 0);
 }

@@ -136,11 +136,11 @@ fn links_to_the_hosts_files_lead_nowhere() {
     let root = world.rootfs_inside();
     root.directory("etc");
     root.link("etc/hosts", target);
-    for value in [root.plain(), root.overlay()] {
-        let words = ["run", "--rm", "--rootfs", &value, "/inside", "true"];
-        world.minidocker(words).refuses(125, &["/etc/hosts", "link"]);
-        world.expect_nothing_left();
-    }
+    // The same path, its directory at least, in the image: what is missing of it is made there.
+    root.directory(world.directory().strip_prefix("/").expect("absolute").to_str().expect("text"));
+    let facts = world.facts_in(&root, ["-h", "administrator"]);
+    let hosts = facts["hosts"].as_str().unwrap_or_default();
+    assert!(hosts.contains("administrator") && !hosts.contains("the host's"), "{hosts}");
     assert_eq!(fs::read_to_string(&outside).expect("our own file"), "the host's");
 
     let root = world.rootfs_inside();

@@ -99,8 +99,10 @@ fn compare(world: &World, options: &[&str]) {
     differences("", &essence(&real), &essence(&built), &mut found);
     assert!(found.is_empty(), "differs for {options:?}:\n  {}", found.join("\n  "));
     world.expect_nothing_left();
+    let text = script.out();
+    let name = text.lines().find_map(|line| line.strip_prefix("ip netns add ")).expect("a named namespace");
     let left = world.program(["ip", "netns", "list"]).run().text();
-    assert!(!left.contains("md-"), "{left}");
+    assert!(!left.contains(name), "{name} is left: {left}");
 }
 
 /// Busybox's knows nothing of the bounding set: gives a root that of util-linux, with its libraries.

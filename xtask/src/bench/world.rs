@@ -53,6 +53,7 @@ pub(crate) struct World {
     pub(crate) rootfs: PathBuf,
     floor: PathBuf,
     bridges: Bridges,
+    run_root: RunRoot,
     // Last: what is below it must be gone first.
     temporary: Temporary,
 }
@@ -73,7 +74,7 @@ impl World {
         let temporary = Temporary::new("bench")?;
         let directory = temporary.path();
         let rootfs = directory.join("rootfs");
-        for name in ["dev", "etc", "proc", "sys", "tmp", "../scratch", "../state", "../run"] {
+        for name in ["dev", "etc", "proc", "sys", "tmp", "../scratch", "../state"] {
             fs::create_dir_all(rootfs.join(name))?;
         }
         compile("floor.c", &directory.join("floor"))?;
@@ -85,6 +86,7 @@ impl World {
             floor: directory.join("floor"),
             rootfs,
             bridges: Bridges::new()?,
+            run_root: RunRoot::new()?,
             temporary,
         })
     }
@@ -109,7 +111,7 @@ impl World {
     pub(crate) fn minidocker(&self) -> Command {
         let mut command = quiet(&self.minidocker);
         command.arg("--root").arg(self.directory().join("state"));
-        command.arg("--run-root").arg(self.directory().join("run"));
+        command.arg("--run-root").arg(&self.run_root.0);
         command.env("MINIDOCKER_BRIDGE", &self.bridges.minidocker);
         command
     }
@@ -120,6 +122,23 @@ impl World {
         command.arg("run").args(options).arg("--rootfs");
         command.arg(format!("{}:overlay", self.rootfs.display())).args(LIMITS);
         command
+    }
+}
+
+/// The run root lies in memory, as /run does where minidocker is used.
+struct RunRoot(PathBuf);
+
+impl RunRoot {
+    fn new() -> Result<Self> {
+        let path = PathBuf::from(format!("/dev/shm/minidocker-bench-{}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for RunRoot {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

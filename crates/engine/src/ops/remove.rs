@@ -30,19 +30,33 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error>
         }
         end(name, pid)?;
     }
-    let held = wait_for_monitor(&store, name, &id)?;
+    let was_running = wait_for_monitor(&store, name, &id)?;
+    // Held while it goes, so that a crash on the way is found and finished by the next command.
+    let (no_network, _held) = match was_running {
+        Some(held) => (false, held),
+        None => (true, store.hold(&id).map_err(|failure| in_progress(name, failure))?),
+    };
     let remains = Remains {
         id: id.clone(),
         group: record.as_ref().map_or_else(|| settings.group(None, &id), |record| record.group.clone()),
         kill: true,
         network: None,
-        no_network: held.is_none(),
+        no_network,
+        kept: record.as_ref().is_some_and(|record| !record.request.remove),
         name: record.map(|record| record.name),
         remove: true,
     };
     let mut context = Context::default();
-    take_all(&takedown(settings, &remains), |step| step.perform(&mut context))?;
+    take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context))?;
     Ok(())
+}
+
+/// Whoever holds it while it does not run removes it.
+fn in_progress(name: &str, failure: Failure) -> Error {
+    if failure.errno == rustix::io::Errno::EXIST.raw_os_error() {
+        return Error::new(Kind::Invalid, format!("removal of container {name} is already in progress"));
+    }
+    failure.into()
 }
 
 fn end(name: &str, pid: i32) -> Result<(), Error> {

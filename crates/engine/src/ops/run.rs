@@ -110,7 +110,7 @@ fn run_traced(settings: &Settings, request: &RunRequest, trace: &mut Trace) -> R
             if let Some(_held) = store.abandoned(&id)? {
                 let remains = Remains { remove: true, ..remains_of(settings, request, &id) };
                 let mut context = Context::default();
-                take_all(&takedown(settings, &remains), |step| step.perform(&mut context))?;
+                take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context))?;
             }
             Err(error)
         }
@@ -139,8 +139,14 @@ fn start(
         network: prepared.place.clone(),
         ..remains_of(settings, request, id)
     };
-    let keeper =
-        Keeper { settings: settings.clone(), record, checks: prepared.checks, remains, _lock: held.lock };
+    let keeper = Keeper {
+        settings: settings.clone(),
+        record,
+        checks: prepared.checks,
+        remains,
+        later: Steps::new(),
+        _lock: held.lock,
+    };
     let mut own = Trace::new(Actor::Monitor, trace.is_on());
     trace.take().into_iter().for_each(|record| own.push(record));
     let job = Job {
@@ -178,7 +184,7 @@ pub fn plan(settings: &Settings, request: &RunRequest) -> Result<Plan, Error> {
     let planned = plan_held(settings, &store, request, &id);
     let remains = remains_of(settings, request, &id);
     let mut context = Context::default();
-    let taken = take_all(&takedown(settings, &remains), |step| step.perform(&mut context));
+    let taken = take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context));
     drop(held);
     let plan = planned?;
     taken?;
@@ -191,7 +197,7 @@ fn plan_held(settings: &Settings, store: &Store, request: &RunRequest, id: &str)
     let prepared = finish(store, request, id, draft, place)?;
     let remains =
         Remains { network: prepared.place.clone(), remove: true, ..remains_of(settings, request, id) };
-    let down = takedown(settings, &remains);
+    let down = takedown(settings, &remains).all();
     let clean: Vec<String> = down
         .iter()
         .flat_map(|step| match step.shell() {
@@ -437,6 +443,7 @@ fn remains_of(settings: &Settings, request: &RunRequest, id: &str) -> Remains {
         no_network: request.network.mode != NetworkMode::Bridge,
         name: request.name.clone(),
         remove: request.remove,
+        kept: !request.remove,
     }
 }
 

@@ -213,7 +213,9 @@ impl Step for Identity {
 
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
-            Self::OomScore(score) => self.write("/proc/self/oom_score_adj", &score.to_string()),
+            Self::OomScore(score) => self.write("/proc/self/oom_score_adj", &score.to_string()).map_err(|failure| {
+                failure.hint("a value below the present one needs CAP_SYS_RESOURCE, which minidocker itself lacks here")
+            }),
             Self::Limit { resource, name, soft, hard } => self.limit(*resource, name, *soft, *hard),
             Self::MakeWorkDirectory { path, owner } => self.make_directories(path, *owner, context),
             Self::WorkDirectory(path) => self.work_directory(path),

@@ -296,7 +296,7 @@ impl Mounts {
                 let reason = if plain {
                     "the image has a symbolic link in this place, and a container needs a real directory"
                 } else {
-                    "the image has a symbolic link on the way that leads nowhere"
+                    "the image has a symbolic link on the way that leads to no place for it"
                 };
                 return Failure::because(self.id(), link.display().to_string(), reason)
                     .hint(format!("remove the link from the root file system: rm ROOTFS{}", link.display()));
@@ -308,6 +308,14 @@ impl Mounts {
                 _ => failure,
             }
         })?;
+        if !plain && ensure_proc(&place).is_ok() {
+            return Err(Failure::because(
+                self.id(),
+                target.display().to_string(),
+                "leads into /proc, which is the kernel's",
+            )
+            .hint("remove the link from the root file system, or mount elsewhere"));
+        }
         if kind == Kind::Directory && file_type(&place).is_ok_and(|found| found != FileType::Directory) {
             return Err(Failure::because(
                 self.id(),
