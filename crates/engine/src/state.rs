@@ -201,7 +201,7 @@ impl Store {
 
     /// [`Self::abandoned`], once its monitor has ended: a dying process lets go of its socket before its lock. None: it
     /// is gone by itself, or `patience` is over.
-    pub fn wait_until_abandoned(&self, id: &str, patience: Duration) -> Result<Option<Held>, Failure> {
+    pub(crate) fn wait_until_abandoned(&self, id: &str, patience: Duration) -> Result<Option<Held>, Failure> {
         let start = std::time::Instant::now();
         loop {
             if let Some(held) = self.abandoned(id)? {
@@ -437,12 +437,12 @@ impl Store {
 }
 
 /// Makes a directory of the state's and its parents: the way through is open for all, the lists are closed.
-pub fn make_dirs(dir: &Path) -> Result<(), Failure> {
+pub(crate) fn make_dirs(dir: &Path) -> Result<(), Failure> {
     make_dirs_with(dir, Mode::from_raw_mode(0o711))
 }
 
 /// Makes a directory and its parents.
-pub fn make_dirs_with(dir: &Path, mode: Mode) -> Result<(), Failure> {
+pub(crate) fn make_dirs_with(dir: &Path, mode: Mode) -> Result<(), Failure> {
     match rustix::fs::mkdir(dir, mode) {
         Err(Errno::NOENT) => {
             if let Some(parent) = dir.parent() {
