@@ -22,21 +22,21 @@ const CODEGEN: &[&str] = &[
     "default-linker-libraries=no",
 ];
 
-/// For the linker, by way of the C compiler that drives it. Both GNU ld and lld know all of them. One page for
-/// headers and code together; no build id, no notes, no executable stack.
+/// For the linker; both GNU ld and lld know all of them. One page for headers and code together; no build id, no
+/// notes, no executable stack.
 const LINK: &[&str] = &[
-    "-nostartfiles",
-    "-nostdlib",
     "-static",
-    "-no-pie",
-    "-Wl,--build-id=none",
-    "-Wl,-z,noseparate-code",
-    "-Wl,-z,max-page-size=4096",
-    "-Wl,-z,noexecstack",
-    "-Wl,-z,norelro",
-    "-Wl,--gc-sections",
-    "-Wl,--no-eh-frame-hdr",
+    "--build-id=none",
+    "-znoseparate-code",
+    "-zmax-page-size=4096",
+    "-znoexecstack",
+    "-znorelro",
+    "--gc-sections",
+    "--no-eh-frame-hdr",
 ];
+
+/// For the C compiler, where it drives the linker.
+const DRIVER: &[&str] = &["-nostartfiles", "-nostdlib", "-no-pie"];
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed={SOURCE}");
@@ -57,9 +57,20 @@ fn compile() -> Result<(), String> {
     rustc.args(["--edition", "2024", "--crate-type", "bin", "--crate-name", "stub", "--target"]);
     rustc.arg(&target);
     rustc.args(CODEGEN.iter().flat_map(|option| ["-C", option]));
-    rustc.args(LINK.iter().flat_map(|option| ["-C".to_owned(), format!("link-arg={option}")]));
-    // The linker that cargo's configuration names for the target, for cross builds.
-    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+    let mut link = |option: String| {
+        rustc.arg("-C").arg(format!("link-arg={option}"));
+    };
+    // The linker that cargo's configuration names for the target; else the C compiler, which knows its own machine
+    // alone: for another one the linker that comes with rustc, which this program without libraries does not miss.
+    let linker = env::var_os("RUSTC_LINKER");
+    if linker.is_none() && target != variable("HOST")? {
+        LINK.iter().for_each(|option| link((*option).to_owned()));
+        rustc.args(["-C", "linker-flavor=ld.lld", "-C", "linker=rust-lld"]);
+    } else {
+        DRIVER.iter().for_each(|option| link((*option).to_owned()));
+        LINK.iter().for_each(|option| link(format!("-Wl,{option}")));
+    }
+    if let Some(linker) = linker {
         let mut option = std::ffi::OsString::from("linker=");
         option.push(linker);
         rustc.arg("-C").arg(option);

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::process;
 
 /// The other architecture that the code is written for.
-const OTHER_TARGET: &str = "aarch64-unknown-linux-gnu";
+pub(crate) const OTHER_TARGET: &str = "aarch64-unknown-linux-gnu";
 
 /// Formatting, lints, dependencies, and the other architecture where its standard library is installed.
 pub(crate) fn check() -> Result<()> {

@@ -19,7 +19,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("iputils-ping", "reach containers"),
     ("net-tools", "ifconfig inside containers"),
     ("procps", "ps inside containers"),
-    ("util-linux", "unshare, for --explain=shell"),
+    ("util-linux", "unshare, nsenter and setpriv, for --explain=shell"),
+    ("attr", "setfattr, for --explain=shell"),
+    ("hostname", "hostname, for --explain=shell"),
+    ("bsdutils", "script, for terminals"),
     ("python3", "a client and a server from outside the project"),
     ("kmod", "modules of the QEMU machine"),
     ("e2fsprogs", "the QEMU machine's disk"),
@@ -37,7 +40,21 @@ pub(crate) fn setup() -> Result<()> {
     } else {
         install(&missing)?;
     }
+    other_architecture();
     cargo_deny()
+}
+
+/// The other architecture's standard library, so that `check` can compile for it. Not every machine can have it, and
+/// `check` says so where it is missing.
+fn other_architecture() {
+    let listed = Command::new("rustup").args(["target", "list", "--installed"]).output();
+    let Ok(listed) = listed else { return };
+    if !String::from_utf8_lossy(&listed.stdout).lines().any(|target| target == crate::check::OTHER_TARGET) {
+        let added = Command::new("rustup").args(["target", "add", crate::check::OTHER_TARGET]).status();
+        if !added.is_ok_and(|status| status.success()) {
+            eprintln!("note: the standard library for {} cannot be had here", crate::check::OTHER_TARGET);
+        }
+    }
 }
 
 /// The packages for this machine: the QEMU machine's differ by distribution and architecture.

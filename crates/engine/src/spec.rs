@@ -225,7 +225,11 @@ fn mounts(
         }
         _ => {
             mounts.push(mount("mqueue", "mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]));
-            if !request.namespaces.no_shm {
+            // Shared memory goes with the IPC namespace: POSIX's is a file system.
+            if let Some(pid) = facts.ipc {
+                let source = format!("/proc/{pid}/root/dev/shm");
+                mounts.push(mount("bind", source, "/dev/shm", &["bind", "nosuid", "noexec", "nodev"]));
+            } else if !request.namespaces.no_shm {
                 let size = format!("size={}", request.storage.shm_size.unwrap_or(oci::defaults::SHM_SIZE));
                 let options = ["nosuid", "noexec", "nodev", "mode=1777", size.as_str()];
                 mounts.push(mount("tmpfs", "shm", "/dev/shm", &options));

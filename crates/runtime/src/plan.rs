@@ -16,7 +16,7 @@ use crate::options::Options;
 use crate::program::Program;
 use crate::steps::devices::{Devices, Node};
 use crate::steps::identity::{Capabilities, Identity};
-use crate::steps::mounts::Mounts;
+use crate::steps::mounts::{Mounts, is_taken};
 use crate::steps::namespaces::{IdRange, Kind, Namespaces};
 use crate::steps::terminal::Console;
 
@@ -321,8 +321,9 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
     // Init's list: the file system.
     for mount in spec.mounts().iter().flatten() {
         let options = Options::parse(mount.options().as_deref().unwrap_or_default());
-        if options.bind && options.passes_events() {
-            lane.step(Mounts::Take { source: mount.source().clone().unwrap_or_default(), options });
+        let source = mount.source().clone().unwrap_or_default();
+        if options.bind && is_taken(&source, &options) {
+            lane.step(Mounts::Take { source, options });
         }
     }
     let propagation = linux.rootfs_propagation().clone().unwrap_or_else(|| "rprivate".to_owned());

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use step::Failure;
+
 use crate::state::{Record, Store, time};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
@@ -39,19 +41,39 @@ pub enum State {
     Exited(SystemTime, u8),
     /// Ended, nobody knows how: its monitor was killed, or the machine went down.
     Lost,
+    /// Its record cannot be read, for this reason; `rm -f` removes it.
+    Damaged(String),
 }
 
 /// Every container, newest first.
 pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
-    let mut records = Vec::new();
+    let mut summaries = Vec::new();
     for id in store.all()? {
-        // One that ends while we look has no record any more.
-        records.extend(store.record(&id)?);
+        summaries.extend(match store.record(&id) {
+            Ok(Some(record)) => Some(summary(&store, record)?),
+            // One that ends while we look has no record any more.
+            Ok(None) => None,
+            // One bad file must not hide the others.
+            Err(failure) => Some(damaged(id, &failure)),
+        });
     }
-    records.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
-    records.into_iter().map(|record| summary(&store, record)).collect()
+    summaries.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    Ok(summaries)
+}
+
+fn damaged(id: String, failure: &Failure) -> Summary {
+    Summary {
+        name: String::new(),
+        image: String::new(),
+        command: Vec::new(),
+        created: time(0),
+        state: State::Damaged(failure.to_string()),
+        labels: BTreeMap::new(),
+        addresses: Vec::new(),
+        id,
+    }
 }
 
 fn summary(store: &Store, record: Record) -> Result<Summary, Error> {

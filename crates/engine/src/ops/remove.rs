@@ -20,7 +20,15 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error>
     let store = Store::new(settings);
     sweep(settings, &store)?;
     let id = store.find(name)?;
-    let record = store.record(&id)?;
+    let record = match store.record(&id) {
+        Err(_) if force => None,
+        Err(failure) => {
+            return Err(
+                Error::from(failure).hint(format!("`minidocker rm -f {name}` removes it all the same"))
+            );
+        }
+        Ok(record) => record,
+    };
     if let Some(pid) = store.living_init(&id) {
         if !force {
             return Err(Error::new(Kind::Invalid, format!("cannot remove container {name}: it is running"))
@@ -42,7 +50,7 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error>
         kill: true,
         network: None,
         no_network,
-        kept: record.as_ref().is_some_and(|record| !record.request.remove),
+        kept: record.as_ref().is_none_or(|record| !record.request.remove),
         name: record.map(|record| record.name),
         remove: true,
     };

@@ -117,6 +117,7 @@ fn status(state: &State, now: SystemTime) -> String {
         State::Running(since, _) => format!("Up {}", ages::words(ages::since(*since, now))),
         State::Exited(at, code) => format!("Exited ({code}) {} ago", ages::words(ages::since(*at, now))),
         State::Lost => "Exited (lost)".to_owned(),
+        State::Damaged(_) => "Damaged".to_owned(),
     }
 }
 
@@ -126,6 +127,7 @@ fn state(state: &State) -> &'static str {
         State::Created => "created",
         State::Running(..) => "running",
         State::Exited(..) | State::Lost => "exited",
+        State::Damaged(_) => "dead",
     }
 }
 
@@ -159,6 +161,7 @@ mod tests {
         assert_eq!(status(&State::Exited(at(0), 137), at(180)), "Exited (137) 3 minutes ago");
         assert_eq!(status(&State::Created, at(0)), "Created");
         assert_eq!(status(&State::Lost, at(0)), "Exited (lost)");
+        assert_eq!(status(&State::Damaged("no format".into()), at(0)), "Damaged");
         assert_eq!((state(&State::Lost), state(&State::Running(at(0), 1))), ("exited", "running"));
     }
 

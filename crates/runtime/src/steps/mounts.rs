@@ -26,7 +26,8 @@ pub(crate) enum Mounts {
     AttachRoot { at: PathBuf },
     /// A new file system.
     New { kind: String, source: String, target: PathBuf, options: Options },
-    /// The source of a bind that events are to pass through, before [`Self::Propagation`] ends that for all others.
+    /// The source of a bind that events are to pass through, before [`Self::Propagation`] ends that for all others; or
+    /// one of another container's.
     Take { source: PathBuf, options: Options },
     /// A directory or file of the host.
     Bind { source: PathBuf, target: PathBuf, options: Options },
@@ -83,6 +84,11 @@ impl Step for Mounts {
                 data_text(options),
                 options.words().join(","),
                 target.display()
+            ),
+            Self::Take { source, options } if elsewhere(source).is_some() => format!(
+                "setns(<its mount namespace>), open_tree(\"{}\", OPEN_TREE_CLONE{}), setns(<the own one>)",
+                source.display(),
+                if options.recursive { "|AT_RECURSIVE" } else { "" }
             ),
             Self::Take { source, options } => format!(
                 "open_tree(\"{}\", OPEN_TREE_CLONE{})",
@@ -386,6 +392,10 @@ impl Mounts {
 
     fn take(&self, source: &Path, options: &Options, context: &mut Context) -> Result<(), Failure> {
         let failed = |errno| self.failed(source.display().to_string(), errno);
+        if let Some((namespace, inside)) = elsewhere(source) {
+            context.taken.push(take_elsewhere(&namespace, &inside, options.recursive).map_err(failed)?);
+            return Ok(());
+        }
         if !is_shared(source).map_err(failed)? {
             return Err(Failure::because(
                 self.id(),
@@ -406,7 +416,7 @@ impl Mounts {
         context: &mut Context,
     ) -> Result<(), Failure> {
         let failed = |errno| self.failed(format!("{} for {}", source.display(), target.display()), errno);
-        let mount = if options.passes_events() && !context.taken.is_empty() {
+        let mount = if is_taken(source, options) && !context.taken.is_empty() {
             context.taken.remove(0)
         } else {
             self.source(source, options, &failed)?
@@ -581,6 +591,31 @@ fn first_link(root: &OwnedFd, path: &Path) -> Option<PathBuf> {
     way.into_iter()
         .find(|part| path::open_plain(root, part).is_err_and(|errno| errno == Errno::LOOP))
         .map(Path::to_owned)
+}
+
+/// Whether the source of a bind must be taken before init's own mounts begin ([`Mounts::Take`]).
+pub(crate) fn is_taken(source: &Path, options: &Options) -> bool {
+    options.passes_events() || elsewhere(source).is_some()
+}
+
+/// `/proc/<pid>/root/…` means a mount of another process's namespace, which can only be cloned from within: that
+/// namespace, and the path in it.
+fn elsewhere(source: &Path) -> Option<(PathBuf, PathBuf)> {
+    let mut parts = source.strip_prefix("/proc").ok()?.components();
+    let pid: u32 = parts.next()?.as_os_str().to_str()?.parse().ok()?;
+    (parts.next()?.as_os_str() == "root")
+        .then(|| (PathBuf::from(format!("/proc/{pid}/ns/mnt")), Path::new("/").join(parts.as_path())))
+}
+
+/// Clones a mount of another mount namespace: there, and back again.
+fn take_elsewhere(namespace: &Path, inside: &Path, recursive: bool) -> Result<OwnedFd, Errno> {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    let open = |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let (own, other) = (open(Path::new("/proc/self/ns/mnt"))?, open(namespace)?);
+    move_into_link_name_space(other.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    let taken = clone(CWD, inside, recursive);
+    move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    taken
 }
 
 /// Whether events pass between the mount that `path` is on and its peers: the tag `shared:` in proc_pid_mountinfo(5).
