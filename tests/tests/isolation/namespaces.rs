@@ -84,6 +84,33 @@ fn shared_with_another_container() {
     world.minidocker(["rm", "-f", "first"]).ok();
 }
 
+/// POSIX shared memory is a file system: it is shared with the System V objects, in both directions, and with nobody
+/// who did not ask.
+#[test]
+fn shared_memory_goes_with_the_ipc_namespace() {
+    let world = World::new();
+    let root = world.rootfs_busybox();
+    let overlay = root.overlay();
+    let id = world.detached([
+        "--name",
+        "first",
+        "--rootfs",
+        &overlay,
+        "sh",
+        "-c",
+        "echo one >/dev/shm/x; sleep 1000",
+    ]);
+    let first = format!("/proc/{}/root/dev/shm", world.init(&id));
+    minidocker_tests::until("the first has written", || {
+        fs::read(format!("{first}/x")).is_ok_and(|text| text == b"one\n")
+    });
+    let text = shell(&world, &root, &["--ipc", "container:first"], "cat /dev/shm/x; echo two >/dev/shm/y");
+    assert_eq!(text, "one");
+    assert_eq!(fs::read_to_string(format!("{first}/y")).expect("what the second wrote"), "two\n");
+    assert_eq!(shell(&world, &root, &[], "ls /dev/shm"), "");
+    world.minidocker(["rm", "-f", "first"]).ok();
+}
+
 #[test]
 fn a_namespace_of_no_container_is_refused() {
     let world = World::new();
