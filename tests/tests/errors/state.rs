@@ -88,6 +88,7 @@ fn a_state_root_that_is_a_file() {
 fn records_of_another_time_or_damaged_are_told_and_removable() {
     let world = World::new();
     let root = world.rootfs_inside().overlay();
+    world.minidocker(["run", "--name", "whole", "--rootfs", &root, "/inside", "true"]).ok();
     for (text, word) in [("{\"format\":99", "damaged"), ("", "damaged"), ("\u{0}\u{0}\u{0}", "damaged")] {
         let file = world.directory().join("id");
         let options = ["--name", "web", "--cidfile", file.to_str().expect("text")];
@@ -97,12 +98,17 @@ fn records_of_another_time_or_damaged_are_told_and_removable() {
         fs::remove_file(&file).expect("our own file");
         let record = world.root().join("containers").join(&id).join("container.json");
         fs::write(&record, text).expect("its record");
-        world.minidocker(["ps", "-a"]).refuses(1, &[&id[..12], word]);
-        // The hint of it is followed.
-        fs::remove_dir_all(record.parent().expect("its directory")).expect("its directory");
-        let _ = fs::remove_file(world.run_root().join("names/web"));
-        world.minidocker(["ps", "-aq"]).prints("");
+        // It hides no other, says what it is, and goes when that is insisted on.
+        let listed = world.minidocker(["ps", "-a"]).text();
+        assert!(
+            listed.contains("whole") && listed.contains(&id[..12]) && listed.contains("Damaged"),
+            "{listed}"
+        );
+        world.minidocker(["rm", "web"]).refuses(1, &[&id[..12], word]).hints("rm -f");
+        world.minidocker(["rm", "-f", "web"]).ok();
+        assert_eq!(world.minidocker(["ps", "-aq"]).text().lines().count(), 1);
     }
+    world.minidocker(["rm", "whole"]).ok();
 }
 
 #[test]

@@ -93,22 +93,3 @@ fn the_id_goes_to_a_new_file() {
         ["run", "--rm", "--cidfile", bad.to_str().expect("text"), "--rootfs", &root, "/inside", "true"];
     world.minidocker(words).refuses(125, &["no/such/directory"]);
 }
-
-#[test]
-fn a_damaged_record_hides_no_other_container_and_can_be_removed() {
-    let world = World::new();
-    let root = world.rootfs_inside().overlay();
-    for name in ["whole", "broken"] {
-        world.minidocker(["run", "--name", name, "--rootfs", &root, "/inside", "true"]).ok();
-    }
-    let ids = world.minidocker(["ps", "-aq", "--no-trunc", "--filter", "name=broken"]).text();
-    let id = ids.trim();
-    let record = world.root().join("containers").join(id).join("container.json");
-    std::fs::write(&record, "{\"format\":1,").expect("our own record");
-    let listed = world.minidocker(["ps", "-a"]).text();
-    assert!(listed.contains("whole") && listed.contains("Damaged"), "{listed}");
-    world.minidocker(["rm", id]).refuses(1, &["is damaged"]).hints("rm -f");
-    world.minidocker(["rm", "-f", id]).ok();
-    world.minidocker(["rm", "whole"]).ok();
-    assert_eq!(world.minidocker(["ps", "-aq"]).text(), "");
-}

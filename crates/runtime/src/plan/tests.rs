@@ -3,7 +3,9 @@
 use oci::spec::{
     LinuxBuilder, LinuxNamespaceBuilder, LinuxNamespaceType as Type, Mount, ProcessBuilder, Spec,
 };
-use step::Shell;
+use std::borrow::Cow;
+
+use step::{Context, Shell};
 
 use super::*;
 use crate::container::{GroupView, NetworkSteps};

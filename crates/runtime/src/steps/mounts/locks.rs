@@ -1,0 +1,124 @@
+//! What may no longer be seen or changed: masks, read-only places, kernel settings; and the pivot.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+use step::{Context, Failure, Step};
+use sys::mount::MountAttr;
+
+use super::Mounts;
+use super::clones::{EMPTY, attach, clone, file_type};
+use crate::options::Options;
+use crate::path;
+use crate::steps::{root, write_file};
+
+impl Mounts {
+    /// One empty tmpfs serves all directories, the container's own /dev/null all files. What does not exist needs no
+    /// mask.
+    pub(super) fn mask(&self, paths: &[PathBuf], context: &Context) -> Result<(), Failure> {
+        let root = root(context, self.id())?;
+        let mut empty = None;
+        for path in paths {
+            let failed = |errno| self.failed(path.display().to_string(), errno);
+            let place = match path::open(root, path) {
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                place => place.map_err(failed)?,
+            };
+            let mount = match (file_type(&place).map_err(failed)?, &empty) {
+                (FileType::Directory, None) => {
+                    let options = Options::parse(&["ro", "nosuid", "nodev", "noexec", "size=0"]);
+                    let tmpfs = self.create("tmpfs", "tmpfs", path, &options)?;
+                    // Before Linux 6.15 only an attached mount can be cloned: the first is the one itself.
+                    attach(&tmpfs, &place).map_err(failed)?;
+                    empty = Some(tmpfs);
+                    continue;
+                }
+                (FileType::Directory, Some(tmpfs)) => clone(tmpfs, Path::new(""), false).map_err(failed)?,
+                _ => self.null_device(root, path)?,
+            };
+            attach(&mount, &place).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// A clone of the container's /dev/null, after a look that it is the device 1:3 and not a file that an image put
+    /// there to be bound over /proc (CVE-2025-31133).
+    pub(super) fn null_device(&self, root: &OwnedFd, masked: &Path) -> Result<OwnedFd, Failure> {
+        let failed = |errno| self.failed(format!("/dev/null for {}", masked.display()), errno);
+        let null = path::open_plain(root, Path::new("/dev/null")).map_err(failed)?;
+        let stat = rustix::fs::fstat(&null).map_err(failed)?;
+        let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || device != (1, 3) {
+            return Err(Failure::because(
+                self.id(),
+                "/dev/null",
+                "is not the null device: the image tampered with /dev",
+            ));
+        }
+        clone(null, Path::new(""), false).map_err(failed)
+    }
+
+    pub(super) fn read_only(&self, path: &Path, context: &Context) -> Result<(), Failure> {
+        let failed = |errno| self.failed(path.display().to_string(), errno);
+        let root = root(context, self.id())?;
+        let place = match path::open(root, path) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            place => place.map_err(failed)?,
+        };
+        let mount = clone(&place, Path::new(""), true).map_err(failed)?;
+        let attr = MountAttr { set: sys::mount::RDONLY, ..MountAttr::default() };
+        sys::mount::set_attr(&mount, EMPTY, true, attr)
+            .map_err(|error| self.failed(path.display().to_string(), error))?;
+        attach(&mount, &place).map_err(failed)
+    }
+
+    pub(super) fn read_only_root(&self, context: &Context) -> Result<(), Failure> {
+        let attr = MountAttr { set: sys::mount::RDONLY, ..MountAttr::default() };
+        sys::mount::set_attr(root(context, self.id())?, EMPTY, false, attr)
+            .map_err(|error| self.failed("/", error))
+    }
+
+    /// Written through the container's /proc, after a look that it is one (CVE-2019-16884).
+    pub(super) fn sysctl(&self, key: &str, value: &str, context: &Context) -> Result<(), Failure> {
+        let file = key.replace('.', "/");
+        let failed = |errno| {
+            let failure = self.failed(format!("/proc/sys/{file}"), errno);
+            match errno {
+                Errno::NOENT => {
+                    failure.hint("there is no such setting in this kernel, or not in an own namespace")
+                }
+                Errno::INVAL => failure.hint(format!("the kernel does not take the value {value:?}")),
+                _ => failure,
+            }
+        };
+        let root = root(context, self.id())?;
+        let proc = path::open_plain(root, Path::new("/proc")).map_err(failed)?;
+        ensure_proc(&proc).map_err(|reason| Failure::because(self.id(), "/proc", reason))?;
+        write_file(proc.as_fd(), Path::new(&format!("sys/{file}")), value.as_bytes()).map_err(failed)
+    }
+
+    pub(super) fn pivot(&self, context: &mut Context) -> Result<(), Failure> {
+        let failed = |call: &'static str| move |errno: Errno| self.failed(call, errno);
+        let root = root(context, self.id())?;
+        rustix::process::fchdir(root).map_err(failed("fchdir"))?;
+        rustix::process::pivot_root(".", ".").map_err(|errno| {
+            self.failed("pivot_root", errno)
+                .hint("the host's root is an initial ramdisk, which cannot be pivoted from")
+        })?;
+        // The old root lies over the new one now; taken off lazily, since we were just standing in it.
+        rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("umount2"))?;
+        rustix::process::chdir("/").map_err(failed("chdir"))
+    }
+}
+
+/// Whether `proc` is on a procfs.
+pub(super) fn ensure_proc(proc: &OwnedFd) -> Result<(), &'static str> {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    match rustix::fs::fstatfs(proc) {
+        Ok(stat) if stat.f_type == PROC_SUPER_MAGIC => Ok(()),
+        _ => Err("is no procfs: the container has no /proc, or the image tampered with it"),
+    }
+}
