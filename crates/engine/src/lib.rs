@@ -8,6 +8,7 @@ mod files;
 mod keeper;
 mod names;
 pub mod ops;
+mod prepare;
 pub mod request;
 mod settings;
 mod spec;

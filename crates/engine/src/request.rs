@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// One `run`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One `run`; the default is `run host`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunRequest {
     /// What the container's root file system is made from.
     pub image: Image,
@@ -47,9 +47,10 @@ pub struct RunRequest {
 }
 
 /// What the root file system is made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Image {
     /// `host`: a copy-on-write view of the host's own root file system.
+    #[default]
     Host,
     /// `--rootfs DIR`: the directory as it is; changes stay.
     Directory(PathBuf),

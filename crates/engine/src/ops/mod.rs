@@ -1,5 +1,6 @@
 //! One file per operation; each begins with its contents page.
 
+mod attach;
 pub mod info;
 pub mod kill;
 pub mod list;

@@ -1,0 +1,150 @@
+//! The command's side of a running container: until it has started, while it runs, until it is gone.
+
+use std::time::Duration;
+
+use monitor::{Attached, Channel, DetachKeys, Kind as Frame, Note};
+use rustix::event::{PollFd, PollFlags, poll};
+use step::Failure;
+
+use super::run::Started;
+use crate::state::Store;
+use crate::sweep::sweep;
+use crate::{Error, Kind};
+
+/// How the user is attached to a foreground container.
+#[derive(Debug, Clone)]
+pub struct AttachOptions {
+    /// `--sig-proxy`.
+    pub forward_signals: bool,
+    /// `--detach-keys`.
+    pub detach: DetachKeys,
+    /// `-a stdout`, or no `-a`.
+    pub stdout: bool,
+    /// `-a stderr`, or no `-a`.
+    pub stderr: bool,
+}
+
+impl Default for AttachOptions {
+    fn default() -> Self {
+        Self { forward_signals: true, detach: DetachKeys::default(), stdout: true, stderr: true }
+    }
+}
+
+/// How a foreground container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The command's own code, or 128 + the signal that ended it.
+    pub code: u8,
+    /// What the user should be told: the memory limit was hit, a limit could not be read back; a line each, with a
+    /// hint where there is one.
+    pub notes: Vec<Note>,
+    /// The steps of taking it down, if the trace was asked for.
+    pub records: Vec<step::Record>,
+}
+
+/// Waits until the monitor says how the start went.
+pub(super) fn wait_for_start(channel: &mut Channel) -> Result<monitor::Started, Error> {
+    let lost =
+        || Error::new(Kind::Engine, "the container's monitor was killed before it had started the container");
+    loop {
+        match channel.take() {
+            Some((Frame::Started | Frame::Failed, payload)) => {
+                return serde_json::from_slice(&payload).map_err(|error| {
+                    Error::new(Kind::Engine, format!("the monitor is not understood: {error}"))
+                });
+            }
+            Some(_) => continue,
+            None if channel.is_closed() => return Err(lost()),
+            None => {}
+        }
+        wait(channel)?;
+    }
+}
+
+fn wait(channel: &mut Channel) -> Result<(), Error> {
+    let mut fds = [PollFd::new(channel, PollFlags::IN)];
+    match poll(&mut fds, None) {
+        Err(rustix::io::Errno::INTR) => {}
+        result => drop(result.map_err(|errno| Failure::new("monitor.wait", "poll", errno))?),
+    }
+    channel.fill();
+    Ok(())
+}
+
+/// A start that failed, in the user's words.
+pub(super) fn refusal(name: &str, failure: Failure) -> Error {
+    let kind = match (failure.step.starts_with("exec"), failure.errno) {
+        (true, 2) => Kind::NotFound,
+        (true, _) => Kind::NotExecutable,
+        (false, _) => Kind::Engine,
+    };
+    let cause = match (&failure.reason, failure.step.starts_with("exec")) {
+        (Some(reason), true) => format!("cannot execute {}: {reason}", failure.target),
+        (None, true) => {
+            let text = failure.to_string();
+            let cause = text.rsplit(": ").next().unwrap_or_default();
+            format!("cannot execute {}: {cause}", failure.target)
+        }
+        (_, false) => format!("container {name} could not be started: {failure}"),
+    };
+    Error { kind, message: cause, hint: failure.hint }
+}
+
+impl Started {
+    /// Carries the user's terminal (or pipes) to the container and back until it ends: raw mode, size, signals,
+    /// the detach keys; the terminal is restored on every way out. `None`: the user detached.
+    ///
+    /// Returns when everything is taken down.
+    pub fn attach(mut self, options: &AttachOptions) -> Result<Option<Finished>, Error> {
+        let how = monitor::Options {
+            terminal: self.terminal,
+            interactive: self.interactive,
+            forward_signals: options.forward_signals,
+            detach: options.detach.clone(),
+            stdout: options.stdout,
+            stderr: options.stderr,
+        };
+        match monitor::attach(&mut self.channel, &how)? {
+            Attached::Detached => Ok(None),
+            Attached::Ended(ended) => {
+                let records = self.wait_until_gone()?;
+                Ok(Some(Finished { code: ended.exit.code(), notes: ended.notes, records }))
+            }
+            Attached::Lost => Err(self.lost()),
+        }
+    }
+
+    fn wait_until_gone(&mut self) -> Result<Vec<step::Record>, Error> {
+        loop {
+            match self.channel.take() {
+                Some((Frame::Gone, payload)) => {
+                    return Ok(serde_json::from_slice(&payload).unwrap_or_default());
+                }
+                Some(_) => continue,
+                None if self.channel.is_closed() => return Ok(Vec::new()),
+                None => wait(&mut self.channel)?,
+            }
+        }
+    }
+
+    /// The monitor was killed, or the user lost patience: a foreground container ends with its command.
+    fn lost(self) -> Error {
+        let Self { id, channel, settings, name, .. } = self;
+        drop(channel);
+        let store = Store::new(&settings);
+        let swept = store.wait_until_abandoned(&id, PATIENCE).and_then(|held| {
+            drop(held);
+            sweep(&settings, &store)
+        });
+        match swept {
+            Ok(()) => Error::new(
+                Kind::Engine,
+                format!("container {name} was ended: its monitor is gone, or was told to stop waiting"),
+            ),
+            Err(failure) => failure.into(),
+        }
+    }
+}
+
+/// How long the end of a monitor may take that has nothing left to wait for.
+const PATIENCE: Duration = Duration::from_secs(10);

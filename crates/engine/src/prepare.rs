@@ -1,0 +1,235 @@
+//! From a request to a container that only has to be performed: every room is asked for its part, nothing is started.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use cgroup::{Check, Hierarchies, Limits};
+use runtime::{Container, GroupSteps, GroupView, NetworkSteps, RootSteps};
+use seccomp::Arch;
+use step::{Step, Steps};
+
+use crate::facts::{self, Facts};
+use crate::request::{Image, Mount, NetworkMode, RunRequest, Seccomp};
+use crate::spec::{self, Specified};
+use crate::state::Store;
+use crate::steps::EngineStep;
+use crate::{Error, Kind, Settings, files, names};
+
+/// What can be known before anything is reserved: bad requests end here.
+pub(crate) struct Draft {
+    pub(crate) rootfs: storage::Rootfs,
+    pub(crate) facts: Facts,
+    pub(crate) hierarchies: Hierarchies,
+    pub(crate) group: String,
+}
+
+pub(crate) fn draft(
+    settings: &Settings,
+    store: &Store,
+    request: &RunRequest,
+    id: &str,
+) -> Result<Draft, Error> {
+    let source = match &request.image {
+        Image::Host => storage::Source::Host,
+        Image::Directory(path) => storage::Source::Directory(path.clone()),
+        Image::DirectoryOverlay(path) => storage::Source::DirectoryOverlay(path.clone()),
+    };
+    let options = storage::Options {
+        volatile: request.remove,
+        read_only: request.storage.read_only,
+        idmapped: request.namespaces.user != crate::request::UserNamespace::Host,
+    };
+    let rootfs = storage::plan(&settings.places(), id, &source, options)?;
+    let facts = facts::gather(store, request, id, &rootfs.lookup)?;
+    let group = settings.group(request.resources.cgroup_parent.as_deref(), id);
+    Ok(Draft { rootfs, facts, hierarchies: Hierarchies::probe()?, group })
+}
+
+pub(crate) fn take_name(store: &Store, request: &RunRequest, id: &str) -> Result<String, Error> {
+    let Some(name) = &request.name else {
+        for tries in 0..1000 {
+            let name = names::name(tries);
+            if store.take_name(&name, id)?.is_ok() {
+                return Ok(name);
+            }
+        }
+        return Err(Error::new(Kind::Engine, "found no free name").hint("give one with --name"));
+    };
+    match store.take_name(name, id)? {
+        Ok(()) => Ok(name.clone()),
+        Err(owner) => Err(Error::new(
+            Kind::Invalid,
+            format!("the name {name} is taken by container {}", owner.get(..12).unwrap_or(&owner)),
+        )
+        .hint(format!("choose another with --name, or remove that one: minidocker rm -f {name}"))),
+    }
+}
+
+pub(crate) fn network_mode(request: &RunRequest) -> network::Mode {
+    match &request.network.mode {
+        NetworkMode::Host => network::Mode::Host,
+        NetworkMode::Container(_) => network::Mode::Join,
+        NetworkMode::None => network::Mode::None,
+        NetworkMode::Bridge => network::Mode::Bridge(network::BridgeRequest {
+            ip: request.network.ip.map(|(addr, prefix)| network::IpRequest { addr, prefix }),
+            mac: request.network.mac,
+        }),
+    }
+}
+
+pub(crate) fn reserve(
+    settings: &Settings,
+    store: &Store,
+    request: &RunRequest,
+    id: &str,
+    name: &str,
+) -> Result<Option<network::Attachment>, Error> {
+    let mut chosen = settings.network();
+    chosen.subnet =
+        match &settings.subnet {
+            Some(text) => Some(text.parse().map_err(|error: network::ParseError| {
+                Error::new(Kind::Invalid, format!("--subnet: {error}"))
+            })?),
+            None => None,
+        };
+    let is_alive = |id: &str| store.run_dir(id).exists();
+    network::reserve(&chosen, id, name, &network_mode(request), &is_alive).map_err(|error| {
+        let hint = error.hint();
+        let error = Error::new(Kind::Invalid, error.to_string());
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    })
+}
+
+/// A container that only has to be performed.
+pub(crate) struct Prepared {
+    pub(crate) prepare: Steps,
+    pub(crate) plan: runtime::Plan,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) place: Option<network::Attachment>,
+    pub(crate) group: String,
+}
+
+pub(crate) fn finish(
+    store: &Store,
+    request: &RunRequest,
+    id: &str,
+    draft: Draft,
+    place: Option<network::Attachment>,
+) -> Result<Prepared, Error> {
+    let Draft { rootfs, mut facts, hierarchies, group } = draft;
+    facts.terminal = terminal_size(request);
+    let hostname = spec::own_hostname(request, &facts, id).unwrap_or_else(|| facts.hostname.clone());
+    let texts = files::texts(request, &hostname, place.as_ref());
+    let dir = store.run_dir(id);
+    let files = facts.network_files.clone().unwrap_or_else(|| dir.clone());
+    let binds: Vec<_> = files::TARGETS.iter().map(|(name, target)| (files.join(name), *target)).collect();
+    let binds: Vec<_> = binds.into_iter().filter(|(file, _)| !texts.is_empty() || file.exists()).collect();
+    let Specified { spec, capabilities } = spec::specify(request, &facts, id, &group, &binds)?;
+
+    let mut limits = match spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()) {
+        Some(resources) => Limits::from_oci(resources)?,
+        None => Limits::default(),
+    };
+    limits.raw.extend(request.resources.raw.clone());
+    let groups = cgroup::plan(&hierarchies, &group, &limits)?;
+    let own_user = facts.ids.is_some();
+    let mut groups = if own_user { groups.opened_by_monitor() } else { groups };
+    let mut before = if own_user { Steps::new() } else { groups.take_into() };
+    let beside = if own_user { Steps::new() } else { std::mem::take(&mut groups.create) };
+    before.append(&mut groups.create);
+    let network = network::plan(&network_mode(request), place.as_ref());
+    let filter = filter(request, &capabilities)?;
+
+    let mut prepare: Steps = Vec::new();
+    if !texts.is_empty() {
+        let files = texts.into_iter().map(|text| (dir.join(text.name), text.text)).collect();
+        prepare.push(Box::new(EngineStep::Files(files)));
+    }
+    prepare.extend(
+        missing_sources(request)?
+            .into_iter()
+            .map(|path| -> Box<dyn Step> { Box::new(EngineStep::Source(path)) }),
+    );
+    prepare.extend(rootfs.prepare);
+    let v1 = groups.view.iter().filter(|view| !view.name.is_empty());
+    let view = v1.map(|view| GroupView {
+        name: view.name.clone(),
+        links: view.links.clone(),
+        dir: view.dir.clone(),
+    });
+    let container = Container {
+        id: id.to_owned(),
+        spec,
+        root: RootSteps { mount: rootfs.mount, below: rootfs.after_attach, at: store.mount_point() },
+        groups: GroupSteps { before, beside, into: groups.into, join: groups.join, view: view.collect() },
+        network: NetworkSteps {
+            host: network.host,
+            beside: network.beside,
+            loopback: network.loopback,
+            inside: network.inside,
+            settled: network.settled,
+            script_name: network::netns_name(id),
+        },
+        filter: filter.map(|program| (program.instructions().to_vec(), program.flags())),
+        init: request.process.init,
+    };
+    Ok(Prepared { prepare, plan: runtime::plan(container)?, checks: groups.checks, place, group })
+}
+
+/// Docker's default policy without the way through names, or the profile that was given.
+pub(crate) fn filter(
+    request: &RunRequest,
+    capabilities: &[oci::spec::Capability],
+) -> Result<Option<seccomp::Program>, Error> {
+    let invalid = |path: &PathBuf, error: seccomp::Error| {
+        Error::new(Kind::Invalid, format!("--security-opt seccomp={}: {error}", path.display()))
+    };
+    match &request.security.seccomp {
+        Seccomp::Unconfined => Ok(None),
+        _ if request.security.privileged => Ok(None),
+        Seccomp::Default => seccomp::default_program(Arch::NATIVE, capabilities, kernel())
+            .map(Some)
+            .map_err(|error| Error::new(Kind::Engine, format!("the default system call filter: {error}"))),
+        Seccomp::Profile(path, text) => {
+            let profile = seccomp::from_docker_json(text, Arch::NATIVE, capabilities, kernel())
+                .map_err(|error| invalid(path, error))?;
+            seccomp::compile(&profile).map(Some).map_err(|error| invalid(path, error))
+        }
+    }
+}
+
+/// The kernel's version, major and minor.
+pub(crate) fn kernel() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+pub(crate) fn missing_sources(request: &RunRequest) -> Result<Vec<PathBuf>, Error> {
+    let mut missing = Vec::new();
+    for mount in &request.storage.mounts {
+        if let Mount::Bind { source, create_source, .. } = mount
+            && !source.exists()
+        {
+            if !create_source {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    format!("--mount: the source {} does not exist on the host", source.display()),
+                )
+                .hint("make it first, or use -v, which makes a directory"));
+            }
+            missing.push(source.clone());
+        }
+    }
+    Ok(missing)
+}
+
+pub(crate) fn terminal_size(request: &RunRequest) -> Option<(u16, u16)> {
+    let size = |fd: rustix::fd::BorrowedFd<'_>| rustix::termios::tcgetwinsize(fd).ok();
+    let size = size(std::io::stdout().as_fd()).or_else(|| size(std::io::stdin().as_fd()))?;
+    request.tty.then_some((size.ws_row, size.ws_col))
+}

@@ -1,0 +1,104 @@
+//! Small facts as symbolic links: made in one call, refused if they exist, read in one call. Names, ranges of user
+//! ids, first processes.
+
+use std::time::SystemTime;
+
+use rustix::io::Errno;
+use step::Failure;
+
+use super::Store;
+use super::files::{failed, make_dirs, read_link};
+
+impl Store {
+    /// Takes `name` for `id`; `Err` holds the id that has it already.
+    pub(crate) fn take_name(&self, name: &str, id: &str) -> Result<Result<(), String>, Failure> {
+        let path = self.run.join("names").join(name);
+        match rustix::fs::symlink(id, &path) {
+            Ok(()) => Ok(Ok(())),
+            Err(Errno::EXIST) => Ok(Err(read_link(&path).unwrap_or_default())),
+            Err(errno) => Err(failed(&path)(errno)),
+        }
+    }
+
+    /// Gives `name` back if `id` has it.
+    pub(crate) fn give_name(&self, name: &str, id: &str) -> Result<(), Failure> {
+        let path = self.run.join("names").join(name);
+        if read_link(&path).as_deref() != Some(id) {
+            return Ok(());
+        }
+        match rustix::fs::unlink(&path) {
+            Err(Errno::NOENT) => Ok(()),
+            result => result.map_err(failed(&path)),
+        }
+    }
+
+    /// Gives back whatever name `id` has: after a crash, before its record was written.
+    pub(crate) fn give_all_names(&self, id: &str) -> Result<(), Failure> {
+        let dir = self.run.join("names");
+        let entries = std::fs::read_dir(&dir)
+            .map_err(|error| Failure::new("state", dir.display().to_string(), error))?;
+        for entry in entries.flatten() {
+            self.give_name(&entry.file_name().to_string_lossy(), id)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the range of user ids that begins at `first`; false if a living container has it.
+    pub(crate) fn take_ids(&self, first: u32, id: &str) -> Result<bool, Failure> {
+        let path = self.run.join("ids").join(first.to_string());
+        for _ in 0..2 {
+            match rustix::fs::symlink(id, &path) {
+                Ok(()) => return Ok(true),
+                Err(Errno::NOENT) => make_dirs(&self.run.join("ids"))?,
+                Err(Errno::EXIST) => match read_link(&path) {
+                    // What a crash left is swept before anybody comes here.
+                    Some(owner) if self.run_dir(&owner).exists() => return Ok(false),
+                    _ => drop(rustix::fs::unlink(&path)),
+                },
+                Err(errno) => return Err(failed(&path)(errno)),
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn give_ids(&self, id: &str) {
+        let Ok(entries) = std::fs::read_dir(self.run.join("ids")) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if read_link(&path).as_deref() == Some(id) {
+                let _ = rustix::fs::unlink(&path);
+            }
+        }
+    }
+
+    /// Notes a container's first process.
+    pub(crate) fn write_init(&self, id: &str, pid: i32) -> Result<(), Failure> {
+        let path = self.run_dir(id).join("init");
+        let start = start_time(pid).unwrap_or(0);
+        rustix::fs::symlink(format!("{pid}:{start}"), &path).map_err(failed(&path))
+    }
+
+    /// A container's first process, if it still lives: a number that another process has by now does not count.
+    pub(crate) fn living_init(&self, id: &str) -> Option<i32> {
+        let text = read_link(&self.run_dir(id).join("init"))?;
+        let (pid, start) = text.split_once(':')?;
+        let pid: i32 = pid.parse().ok()?;
+        let start: u64 = start.parse().ok()?;
+        (start_time(pid)? == start).then_some(pid)
+    }
+
+    /// When a container's first process was noted.
+    pub(crate) fn started(&self, id: &str) -> Option<SystemTime> {
+        std::fs::symlink_metadata(self.run_dir(id).join("init")).ok()?.modified().ok()
+    }
+}
+
+/// When a process started, in clock ticks after the boot: with its number it means this process and no later one.
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; after its end come state, parent, …: the start is field 22.
+    let mut fields = stat.rsplit_once(") ")?.1.split_ascii_whitespace();
+    if fields.clone().next() == Some("Z") {
+        return None;
+    }
+    fields.nth(19)?.parse().ok()
+}
