@@ -80,7 +80,10 @@ fn the_command_and_its_defaults() {
     assert_eq!(words(None, &[""], Image::Host).unwrap_err().kind, Kind::NotFound);
 }
 
-fn memory(change: impl FnOnce(&mut Resources)) -> Result<Option<(Option<i64>, Option<i64>)>, Error> {
+/// The limits of memory, and of memory and swap together.
+type Limits = (Option<i64>, Option<i64>);
+
+fn memory(change: impl FnOnce(&mut Resources)) -> Result<Option<Limits>, Error> {
     let request = with(|request| change(&mut request.resources));
     let specified = specify(&request, &facts(), ID, "/x", &[])?;
     let linux = specified.spec.linux().clone().unwrap();
