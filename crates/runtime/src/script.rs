@@ -35,6 +35,10 @@ pub fn script(plan: &Plan, prepare: &[Box<dyn Step>], clean: &[String]) -> Strin
     out.push_str("  umount -l \"$ROOT\" 2>/dev/null; rmdir \"$ROOT\"\n}\ntrap cleanup EXIT\n");
     section(&mut out, "the container's first process");
     out.push_str("cat > \"$ROOT.init\" <<'INIT'\nset -eu\n");
+    if let Some(dir) = &plan.clone.into {
+        out.push_str("# clone: the shell has no CLONE_INTO_CGROUP, so the process joins its group itself\n");
+        let _ = writeln!(out, "echo $$ > {}/cgroup.procs", quote(&dir.to_string_lossy()));
+    }
     for entry in &plan.init {
         let Entry::Do(step) = entry else { continue };
         if step.id() == "namespace.cgroup" {

@@ -12,7 +12,7 @@ use sys::process::{CloneFlags, Fork};
 #[derive(Debug)]
 pub struct Clone {
     pub(super) flags: CloneFlags,
-    pub(super) into: Option<PathBuf>,
+    pub(crate) into: Option<PathBuf>,
     pub(super) join_pid: Option<PathBuf>,
 }
 
