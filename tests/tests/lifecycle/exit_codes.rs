@@ -68,3 +68,11 @@ fn without_words_a_shell_runs() {
     let output = call.run().exits(4);
     assert_eq!(output.out(), "sh 1\n");
 }
+
+#[test]
+fn the_program_is_one_static_file() {
+    let world = World::new();
+    let output = world.program(["ldd", world.minidocker_path().to_str().expect("text")]).run();
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.err().contains("not a dynamic executable"), "{output:?}");
+}
