@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use cgroup::{Check, Hierarchies, Limits};
 use runtime::{Container, GroupSteps, GroupView, NetworkSteps, RootSteps};
 use seccomp::Arch;
-use step::{Step, Steps};
+use step::{Failure, Step, Steps};
 
 use crate::facts::{self, Facts};
 use crate::request::{Image, Mount, NetworkMode, RunRequest, Seccomp};
@@ -39,10 +39,18 @@ pub(crate) fn draft(
         read_only: request.storage.read_only,
         idmapped: request.namespaces.user != crate::request::UserNamespace::Host,
     };
-    let rootfs = storage::plan(&settings.places(), id, &source, options)?;
+    let rootfs = storage::plan(&settings.places(), id, &source, options)
+        .map_err(|failure| bad_root(request, failure))?;
     let facts = facts::gather(store, request, id, &rootfs.lookup)?;
     let group = settings.group(request.resources.cgroup_parent.as_deref(), id);
     Ok(Draft { rootfs, facts, hierarchies: Hierarchies::probe()?, group })
+}
+
+/// A root file system that cannot be one, in the words that were typed.
+fn bad_root(request: &RunRequest, failure: Failure) -> Error {
+    let option = if request.image == Image::Host { "the image host:" } else { "--rootfs" };
+    let message = format!("{option} {}: {}", failure.target, failure.cause());
+    Error { kind: Kind::Invalid, message, hint: failure.hint }
 }
 
 pub(crate) fn take_name(store: &Store, request: &RunRequest, id: &str) -> Result<String, Error> {

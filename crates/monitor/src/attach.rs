@@ -44,6 +44,7 @@ pub struct Options {
 /// Signals that are not for the container: those that stop and continue the command itself, and those that tell the
 /// command of its own children and pipes.
 const OWN_SIGNALS: [i32; 6] = [SIGCHLD, SIGPIPE, 19, 20, 21, 22];
+const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;
 const SIGPIPE: i32 = 13;
 const SIGTERM: i32 = 15;
@@ -214,7 +215,7 @@ impl Session<'_> {
         Ok(detached.then_some(Attached::Detached))
     }
 
-    /// True when the user has lost patience.
+    /// True when the user has lost patience, or is gone.
     fn forward(&mut self, signals: &SignalFd) -> Result<bool, Errno> {
         while let Some(signal) = signals.next().map_err(|_| Errno::IO)? {
             match signal {
@@ -222,6 +223,13 @@ impl Session<'_> {
                 SIGCONT | SIGURG => {}
                 _ if self.options.forward_signals => self.channel.push(Kind::Signal, &signal.to_ne_bytes()),
                 _ => {}
+            }
+            // A hang-up because the user's terminal is gone; else it was sent, and is the container's alone.
+            if signal == SIGHUP
+                && self.options.terminal
+                && rustix::termios::tcgetattr(std::io::stdin()).is_err()
+            {
+                return Ok(true);
             }
             if signal == SIGINT || signal == SIGTERM {
                 self.interrupts += 1;

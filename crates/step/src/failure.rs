@@ -48,6 +48,15 @@ impl Failure {
         }
     }
 
+    /// Why: our own words, the kernel's, or both.
+    pub fn cause(&self) -> String {
+        match (&self.reason, self.errno) {
+            (Some(reason), 0) => reason.clone(),
+            (Some(reason), errno) => format!("{reason} ({})", strerror(errno)),
+            (None, errno) => strerror(errno),
+        }
+    }
+
     /// The same failure with a word on the way out.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -58,12 +67,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}: ", self.step, self.target)?;
-        match (&self.reason, self.errno) {
-            (Some(reason), 0) => f.write_str(reason),
-            (Some(reason), errno) => write!(f, "{reason} ({})", strerror(errno)),
-            (None, errno) => f.write_str(&strerror(errno)),
-        }
+        write!(f, "{} on {}: {}", self.step, self.target, self.cause())
     }
 }
 

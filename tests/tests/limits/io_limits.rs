@@ -48,10 +48,9 @@ fn a_throttle_holds() {
         let base = ["run", "--rm", "--device", &device, "--rootfs", &root];
         world.minidocker([&base[..], options, &["sh", "-c", script]].concat()).ok().time.as_secs_f64()
     };
-    let (free, held) = (run(&[]), run(&["--device-read-bps", &limit]));
-    // 4 MB at 2 MB a second.
-    assert!(held > 1.5, "{held} s with the limit, {free} s without");
-    assert!(free < held, "{held} s with the limit, {free} s without");
+    // 4 MB at 2 MB a second: a slow machine takes longer, and none takes less.
+    let held = run(&["--device-read-bps", &limit]);
+    assert!(held > 1.5, "{held} s for what takes 2 s at the limit's rate");
 }
 
 #[test]

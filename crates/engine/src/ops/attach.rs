@@ -79,12 +79,9 @@ pub(super) fn refusal(name: &str, failure: Failure) -> Error {
         (false, _) => Kind::Engine,
     };
     let cause = match (&failure.reason, failure.step.starts_with("exec")) {
+        // The reason says what the error number says, and more.
         (Some(reason), true) => format!("cannot execute {}: {reason}", failure.target),
-        (None, true) => {
-            let text = failure.to_string();
-            let cause = text.rsplit(": ").next().unwrap_or_default();
-            format!("cannot execute {}: {cause}", failure.target)
-        }
+        (None, true) => format!("cannot execute {}: {}", failure.target, failure.cause()),
         (_, false) => format!("container {name} could not be started: {failure}"),
     };
     Error { kind, message: cause, hint: failure.hint }
