@@ -1,24 +1,25 @@
 //! What a crash left behind is taken down by the next command, whichever it is. A container whose lock is free has no
 //! monitor any more; a detached one that still runs is left alone.
 
+use monitor::Note;
 use step::{Context, Failure, Step};
 
 use crate::Settings;
 use crate::state::{ExitRecord, Held, Store};
 use crate::steps::{Remains, take_all, takedown};
 
-/// Sweeps. What cannot be taken down stays for the next time, and is told.
-pub(crate) fn sweep(settings: &Settings, store: &Store) -> Result<(), Failure> {
-    let mut first = Ok(());
+/// Sweeps. What cannot be taken down stays for the next time and keeps nobody from working: it is told.
+pub(crate) fn sweep(settings: &Settings, store: &Store) -> Result<Vec<Note>, Failure> {
+    let mut left = Vec::new();
     for id in store.present()? {
-        if let Some(held) = store.abandoned(&id)? {
-            let swept = sweep_one(settings, store, &id, held);
-            if first.is_ok() {
-                first = swept;
-            }
+        if let Some(held) = store.abandoned(&id)?
+            && let Err(failure) = sweep_one(settings, store, &id, held)
+        {
+            let words = format!("container {} crashed and cannot be taken down yet: {failure}", &id[..12]);
+            left.push((words, failure.hint));
         }
     }
-    first
+    Ok(left)
 }
 
 fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result<(), Failure> {

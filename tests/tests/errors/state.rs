@@ -121,3 +121,29 @@ fn a_damaged_container_does_not_keep_others_from_starting() {
     world.minidocker(["run", "--rm", "--rootfs", &root.overlay(), "/inside", "true"]).ok();
     fs::remove_dir_all(&directory).expect("our own directory");
 }
+
+#[test]
+fn what_a_crash_left_and_cannot_go_yet_keeps_nobody_from_working() {
+    let world = World::new();
+    let root = world.rootfs_inside().overlay();
+    let words = ["run", "--rm", "--rootfs", &root, "/inside", "true"];
+    world.minidocker(words).ok();
+    // A container that crashed, with something mounted in its layer.
+    let id = "ab".repeat(32);
+    let layer = world.root().join("containers").join(&id).join("upper");
+    fs::create_dir_all(&layer).expect("our own directory");
+    fs::create_dir(world.run_root().join("containers").join(&id)).expect("our own directory");
+    let layer = layer.to_str().expect("text");
+    world.program(["mount", "-t", "tmpfs", "tmpfs", layer]).run().ok();
+    let output = world.minidocker(words).ok();
+    assert!(
+        output.err().contains("cannot be taken down yet") && output.err().contains("hint: "),
+        "{output:?}"
+    );
+    world.minidocker(["ps", "-a"]).ok();
+    // It went on its way out with the mount in it.
+    let removed = layer.replace("/containers/", "/removed/");
+    world.program(["umount", &removed]).run().ok();
+    assert_eq!(world.minidocker(words).ok().err(), "");
+    assert!(!world.run_root().join("containers").join(&id).exists());
+}

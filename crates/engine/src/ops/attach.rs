@@ -134,7 +134,7 @@ impl Started {
             sweep(&settings, &store)
         });
         match swept {
-            Ok(()) => Error::new(
+            Ok(_) => Error::new(
                 Kind::Engine,
                 format!("container {name} was ended: its monitor is gone, or was told to stop waiting"),
             ),

@@ -60,11 +60,12 @@ fn run_traced(settings: &Settings, request: &RunRequest, trace: &mut Trace) -> R
     check_cidfile(request)?;
     let store = Store::new(settings);
     store.prepare()?;
-    sweep(settings, &store)?;
+    let left = sweep(settings, &store)?;
     let id = names::id();
     let held = store.hold(&id)?;
     match start(settings, &store, request, &id, held, trace) {
-        Ok(started) => {
+        Ok(mut started) => {
+            started.notes.extend(left);
             if let Some(path) = &request.cidfile {
                 crate::state::write_file(path, started.id.as_bytes(), false)?;
             }
