@@ -55,58 +55,9 @@ pub(crate) enum Identity {
     Label { file: &'static str, value: String },
 }
 
-/// The names of the capabilities by number, capabilities(7).
-pub(crate) const CAPABILITY_NAMES: [&str; 41] = [
-    "chown",
-    "dac_override",
-    "dac_read_search",
-    "fowner",
-    "fsetid",
-    "kill",
-    "setgid",
-    "setuid",
-    "setpcap",
-    "linux_immutable",
-    "net_bind_service",
-    "net_broadcast",
-    "net_admin",
-    "net_raw",
-    "ipc_lock",
-    "ipc_owner",
-    "sys_module",
-    "sys_rawio",
-    "sys_chroot",
-    "sys_ptrace",
-    "sys_pacct",
-    "sys_admin",
-    "sys_boot",
-    "sys_nice",
-    "sys_resource",
-    "sys_time",
-    "sys_tty_config",
-    "mknod",
-    "lease",
-    "audit_write",
-    "audit_control",
-    "setfcap",
-    "mac_override",
-    "mac_admin",
-    "syslog",
-    "wake_alarm",
-    "block_suspend",
-    "audit_read",
-    "perfmon",
-    "bpf",
-    "checkpoint_restore",
-];
-
-fn names(set: u64) -> Vec<&'static str> {
-    CAPABILITY_NAMES
-        .iter()
-        .enumerate()
-        .filter(|(bit, _)| set >> bit & 1 == 1)
-        .map(|(_, name)| *name)
-        .collect()
+fn names(set: u64) -> Vec<String> {
+    let held = oci::CAPABILITIES.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1);
+    held.map(|(_, (_, name))| name.to_lowercase()).collect()
 }
 
 fn names_or_none(set: u64) -> String {
@@ -321,7 +272,7 @@ impl Identity {
 
     /// EINVAL means that this kernel has no capability of that number: nothing to drop.
     fn bounding(&self, keep: u64) -> Result<(), Failure> {
-        for (bit, name) in CAPABILITY_NAMES.iter().enumerate().filter(|(bit, _)| keep >> bit & 1 == 0) {
+        for (bit, (_, name)) in oci::CAPABILITIES.iter().enumerate().filter(|(bit, _)| keep >> bit & 1 == 0) {
             let capability = CapabilitySet::from_bits_retain(1 << bit);
             match rustix::thread::remove_capability_from_bounding_set(capability) {
                 Err(Errno::INVAL) => break,
@@ -369,9 +320,9 @@ impl Identity {
             self.failed("capset", errno).hint("more was asked for than minidocker itself has; run it as root")
         })?;
         rustix::thread::clear_ambient_capability_set().map_err(|errno| self.failed("ambient", errno))?;
-        for bit in (0..CAPABILITY_NAMES.len()).filter(|bit| caps.ambient >> bit & 1 == 1) {
+        for bit in (0..oci::CAPABILITIES.len()).filter(|bit| caps.ambient >> bit & 1 == 1) {
             rustix::thread::configure_capability_in_ambient_set(set(1 << bit), true)
-                .map_err(|errno| self.failed(CAPABILITY_NAMES[bit], errno))?;
+                .map_err(|errno| self.failed(oci::CAPABILITIES[bit].1, errno))?;
         }
         Ok(())
     }
