@@ -88,14 +88,9 @@ impl Removal<'_> {
         loop {
             let failed = |cause: Errno| Failure::new(STEP, path.display().to_string(), cause);
             rustix::fs::seek(directory, rustix::fs::SeekFrom::Start(0)).map_err(failed)?;
-            let mut entries = list(directory).map_err(failed)?;
+            let entries = list(directory).map_err(failed)?;
             if entries.is_empty() {
                 return Ok(());
-            }
-            let is_directory = |(_, kind): &(CString, FileType)| *kind == FileType::Directory;
-            if depth == 0 && entries.iter().any(is_directory) {
-                // The container's own files go last of all.
-                entries.retain(is_directory);
             }
             for (name, kind) in entries {
                 self.remove(directory, path, &name, kind, depth)?;

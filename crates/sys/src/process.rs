@@ -122,20 +122,12 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// execve(2). Returns only on failure.
-pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
-    let args = pointers(args);
-    let env = pointers(env);
-    // SAFETY: `path` and every entry are NUL-terminated strings that outlive the call, and both arrays end in NULL.
-    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
-    io::Error::last_os_error()
-}
-
 /// execveat(2) of the file that `file` is. Returns only on failure.
 pub fn execve_fd(file: &impl AsFd, args: &[CString], env: &[CString]) -> io::Error {
     let args = pointers(args);
     let env = pointers(env);
-    // SAFETY: as for `execve`; the path is the empty string that AT_EMPTY_PATH asks for.
+    // SAFETY: every entry of both arrays is a NUL-terminated string that outlives the call, and both end in NULL; the
+    // path is the empty string that AT_EMPTY_PATH asks for.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
