@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use minidocker_tests::{Rootfs, Running, World};
+use minidocker_tests::{Rootfs, Running, World, until};
 use serde_json::{Value, json};
 
 /// The address of a container's interface, as `172.17.0.2/16`, from its facts.
@@ -119,6 +119,31 @@ fn container_to_host_and_container_to_neighbour() {
     assert_eq!(answer, format!("{name} {} hello", server.pid()));
     assert_eq!(ask_from(&world, &root, &[], &address_of(&world, &id), 80), "neighbour 1 hello");
     remove(&world, &["neighbour"]);
+}
+
+/// A connection whose other side no longer answers keeps a network namespace alive for more than a minute, and the
+/// container's interface with it, after the last process is gone.
+#[test]
+fn a_connection_that_nobody_answers_keeps_no_link() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let id = serve(&world, &root, "half-open", &[]);
+    let address = address_of(&world, &id);
+    let client = world.program(["busybox", "nc", &address, "80"]).spawn();
+    until("the connection", || connected(&world, &address));
+    ip(&world, &["link", "set", &format!("md{}", &id[..11]), "nomaster"]);
+    remove(&world, &["half-open"]);
+    world.expect_nothing_left();
+    drop(client);
+}
+
+/// Whether the world's "host" has a connection to this address: state 01 in /proc/net/tcp.
+fn connected(world: &World, address: &str) -> bool {
+    let octets: Vec<u8> = address.split('.').map(|octet| octet.parse().expect("an address")).collect();
+    let wanted = format!("{:08X}:0050 01", u32::from_le_bytes([octets[0], octets[1], octets[2], octets[3]]));
+    let table =
+        world.inside_network(|| fs::read_to_string("/proc/thread-self/net/tcp")).expect("connections");
+    table.contains(&wanted)
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(crate) enum EngineStep {
     RemoveGroup { path: String, kill: bool },
     /// Its address, and a small network with it.
     Release { settings: network::Settings, id: String, attachment: Option<network::Attachment> },
+    /// The host's end of its link, where it does not go by itself.
+    Unplug { id: String },
     /// Its layer on disk, and its record.
     RemoveLayer { places: storage::Places, id: String },
     /// Its name, and its record in the run root: from here on nobody can ask for it.
@@ -39,6 +41,7 @@ impl Step for EngineStep {
             Self::Source(_) => "state.source",
             Self::RemoveGroup { .. } => "cgroup.remove",
             Self::Release { .. } => "network.release",
+            Self::Unplug { .. } => "network.unplug",
             Self::RemoveLayer { .. } => "storage.remove",
             Self::ReleaseName { .. } => "state.name",
             Self::Forget { .. } => "state.forget",
@@ -60,6 +63,9 @@ impl Step for EngineStep {
                 format!("unlink(<reservation of {}>)", place.address)
             }
             Self::Release { id, .. } => format!("unlink(<reservations of {}>)", &id[..12]),
+            Self::Unplug { id } => {
+                format!("unless it goes by itself: sendto({{RTM_DELLINK, {}}})", network::host_link(id))
+            }
             Self::RemoveLayer { places, id } => {
                 let root = places.root.display();
                 format!("rename(\"{root}/containers/{id}\", \"{root}/removed/{id}\"), unlinkat of all in it")
@@ -77,6 +83,9 @@ impl Step for EngineStep {
             Self::Source(_) => "-v makes a missing source, as Docker does",
             Self::RemoveGroup { .. } => "a group without processes still costs the kernel memory",
             Self::Release { .. } => "the next container may have the address",
+            Self::Unplug { .. } => {
+                "an open connection can keep a network namespace for minutes after its processes"
+            }
             Self::RemoveLayer { .. } => "asked for: --rm, or rm",
             Self::ReleaseName { .. } => "the next container may have the name",
             Self::Forget { .. } => "the last trace of it goes last, so that a crash on the way is found",
@@ -106,6 +115,9 @@ impl Step for EngineStep {
                 }
                 _ => Shell::Nothing("the script reserves nothing"),
             },
+            Self::Unplug { id } => {
+                Shell::line(format!("ip link del {} 2>/dev/null || true", network::host_link(id)))
+            }
             Self::RemoveLayer { places, id } => {
                 let dir = places.root.join("containers").join(id);
                 Shell::line(format!("rm -rf {}", quote(&dir.to_string_lossy())))
@@ -131,6 +143,8 @@ impl Step for EngineStep {
                 group.remove()
             }
             Self::Release { settings, id, attachment } => network::release(settings, id, attachment.as_ref())
+                .map_err(|error| Failure::because(self.id(), id[..12].to_owned(), error.to_string())),
+            Self::Unplug { id } => network::unplug(id)
                 .map_err(|error| Failure::because(self.id(), id[..12].to_owned(), error.to_string())),
             Self::RemoveLayer { places, id } => storage::remove(places, id),
             Self::ReleaseName { store, name, id } => {
@@ -171,7 +185,7 @@ pub(crate) struct Remains {
 pub(crate) struct Down {
     /// Before anybody is told that the container is gone: group, address, name, record.
     pub(crate) now: Steps,
-    /// Afterwards: its layer, which takes milliseconds on a disk, and its last trace.
+    /// Afterwards: its link, its layer, which take milliseconds, and its last trace.
     pub(crate) later: Steps,
 }
 
@@ -193,6 +207,7 @@ pub(crate) fn takedown(settings: &Settings, remains: &Remains) -> Down {
     if remains.network.is_some() || !remains.no_network {
         let (settings, attachment) = (settings.network(), remains.network.clone());
         down.now.push(Box::new(EngineStep::Release { settings, id: id.clone(), attachment }));
+        down.later.push(Box::new(EngineStep::Unplug { id: id.clone() }));
     }
     if remains.remove {
         let name = remains.name.clone();

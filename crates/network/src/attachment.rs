@@ -48,6 +48,6 @@ impl Attachment {
 }
 
 /// The host's end of a container's pair. Eleven of the id's digits are all that fits in a link's name (15 bytes).
-pub(crate) fn host_link(id: &str) -> String {
+pub fn host_link(id: &str) -> String {
     format!("md{}", id.get(..11).unwrap_or(id))
 }

@@ -7,8 +7,8 @@
 //!    containers could collide, and the last, for symlink(2) admits one;
 //! 2. [`plan`] lists the steps: the bridge (monitor), the pair (monitor, once the container's namespace is there),
 //!    address and route (init, inside of its namespace), and last the bridge's port made ready (monitor);
-//! 3. [`release`] gives the address back. The links go with the container's network namespace by themselves:
-//!    deleting one by hand costs 22 ms.
+//! 3. [`release`] gives the address back. The links go with the container's network namespace by themselves, as a
+//!    rule: deleting one by hand costs 22 ms, and [`unplug`] does it only where a connection keeps the namespace.
 //!
 //! Whether a container lives is never read off a file here: the caller is asked.
 
@@ -28,10 +28,10 @@ mod settings;
 mod small;
 mod subnet;
 
-pub use attachment::Attachment;
+pub use attachment::{Attachment, host_link};
 pub use error::Error;
 pub use plan::{Plan, plan};
-pub use release::{Leftover, leftovers, release, remove, remove_link};
+pub use release::{Leftover, leftovers, release, remove, remove_link, unplug};
 pub use reserve::reserve;
 pub use settings::{BridgeRequest, Mode, Settings};
 pub use subnet::{IpRequest, ParseError, Subnet, mac_text, parse_mac};

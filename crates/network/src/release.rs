@@ -1,10 +1,11 @@
 //! Giving back what a container had, and finding what nobody gave back.
 
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use step::Failure;
 
-use crate::attachment::Attachment;
+use crate::attachment::{Attachment, host_link};
 use crate::error::Error;
 use crate::facts::{self, failed};
 use crate::links;
@@ -16,7 +17,7 @@ use crate::small::{self, Small, bridge_subnet};
 /// Removes the reservations of `id`: the attachment's, or without one whatever is found. A small network goes with
 /// its last container; that takes some 22 ms, so this is for the time after the container. Again is nothing.
 ///
-/// The container's links are not touched: they go with its network namespace by themselves.
+/// The container's links are not touched: see [`unplug`].
 pub fn release(settings: &Settings, id: &str, attachment: Option<&Attachment>) -> Result<(), Error> {
     let book = Book::new(settings.addresses());
     let networks = match attachment {
@@ -131,6 +132,26 @@ pub fn remove(settings: &Settings, leftover: &Leftover) -> Result<(), Error> {
         Leftover::Network { network, .. } => network,
     };
     Small::read(left).map_or(Ok(()), |small| small::leave(&book, small))
+}
+
+/// How long a network namespace may take to go by itself once its last process has: some 20 ms where nothing else
+/// happens.
+const DYING: Duration = Duration::from_millis(100);
+
+/// Sees to it that the host's end of the container's pair is gone. It goes with the container's network namespace, as
+/// a rule: but a connection whose other side no longer answers keeps a network namespace for minutes after the last
+/// process (tcp(7), tcp_orphan_retries), and with it an interface that still answers for the address.
+pub fn unplug(id: &str) -> Result<(), Error> {
+    let socket = open()?;
+    let name = host_link(id);
+    let start = Instant::now();
+    while rustix::net::netdevice::name_to_index(&socket, &name).is_ok() {
+        if start.elapsed() > DYING {
+            return remove_link(&name);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Removes a link of this network namespace, in some 22 ms; one that is not there is removed already. For repairs
