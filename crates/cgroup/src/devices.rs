@@ -92,13 +92,15 @@ impl Rule {
                 _ => Err(invalid(format!("{number} is no {name} number")).hint("-1 stands for all of them")),
             },
         };
-        let access = rule.access().as_deref().unwrap_or_default();
+        // Runtimes pass over an `a`, for "all", that some specifications have in the place of a letter.
+        let access: String =
+            rule.access().iter().flat_map(|text| text.chars()).filter(|c| *c != 'a').collect();
         Ok(Self {
             allow: rule.allow(),
             kind,
             major: number(rule.major(), 0xfff, "major")?,
             minor: number(rule.minor(), 0xf_ffff, "minor")?,
-            access: Access::parse(access).ok_or_else(|| {
+            access: Access::parse(&access).ok_or_else(|| {
                 invalid(format!("{access:?} is no access")).hint("use letters of rwm: read, write, mknod")
             })?,
         })
@@ -108,6 +110,29 @@ impl Rule {
     fn is_sweeping(&self) -> bool {
         self.kind == Kind::All && self.major.is_none() && self.minor.is_none() && self.access == Access::ALL
     }
+}
+
+/// What the OCI runtimes allow every container besides its own rules, and after them, so that no rule takes it back:
+/// runc's `AllowedDevices` (`libcontainer/specconv/spec_linux.go`). Making any node, the devices that the runtime
+/// specification puts into every /dev, terminals and, since callers came to rely on it, /dev/net/tun.
+pub fn runtime_defaults() -> Vec<Rule> {
+    let rule = |kind, major, minor, access| Rule { allow: true, kind, major, minor, access };
+    let mut rules = vec![
+        rule(Kind::Char, None, None, Access::MKNOD),
+        rule(Kind::Block, None, None, Access::MKNOD),
+        rule(Kind::Char, Some(136), None, Access::ALL),
+    ];
+    // null, random, full, tty, zero, urandom, ptmx, tun
+    let devices = [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (5, 2), (10, 200)];
+    rules.extend(devices.map(|(major, minor)| rule(Kind::Char, Some(major), Some(minor), Access::ALL)));
+    rules
+}
+
+/// The rules of a specification as an OCI runtime has them: `linux.resources.devices`, then [`runtime_defaults`].
+/// Without any of its own a container may use these and no others.
+pub fn with_runtime_defaults(mut rules: Vec<Rule>) -> Vec<Rule> {
+    rules.extend(runtime_defaults());
+    rules
 }
 
 /// Whether the rules refuse anything.
@@ -408,12 +433,40 @@ mod tests {
     }
 
     #[test]
+    fn a_runtime_allows_its_devices_whatever_the_rules() {
+        const READ: u8 = Access::READ.0;
+        let allowed = |rules: Vec<Rule>| {
+            let code = program(&with_runtime_defaults(rules));
+            move |kind, access, major, minor| run(&code, kind, access, major, minor)
+        };
+        let kmsg = rule(false, Kind::Char, Some(1), Some(11), "rw");
+        for rules in
+            [vec![], vec![DENY], vec![DENY, kmsg], vec![rule(false, Kind::Char, Some(1), Some(3), "rwm")]]
+        {
+            let allowed = allowed(rules);
+            assert!(allowed(2, 7, 1, 3) && allowed(2, READ, 136, 5) && allowed(2, READ, 10, 200));
+            assert!(allowed(1, Access::MKNOD.0, 8, 0) && allowed(2, Access::MKNOD.0, 1, 11));
+            assert!(!allowed(2, READ, 1, 11) && !allowed(1, READ, 8, 0) && !allowed(2, READ, 5, 1));
+        }
+        let privileged = vec![Rule { allow: true, ..DENY }];
+        assert!(!restricts(&with_runtime_defaults(privileged.clone())));
+        assert!(allowed(privileged)(2, READ, 1, 11));
+        // v1 can say it too.
+        let table = table(&with_runtime_defaults(vec![DENY, kmsg])).unwrap();
+        assert_eq!((table.allow, table.exceptions.len()), (false, 11));
+        assert!(table.exceptions.contains(&"c 136:* rwm".to_owned()));
+    }
+
+    #[test]
     fn rules_of_the_oci() {
         use oci::spec::LinuxDeviceCgroupBuilder as Builder;
         let parse = |builder: Builder| Rule::from_oci(&builder.build().unwrap());
         assert_eq!(parse(Builder::default().allow(false).access("rwm")).unwrap(), DENY);
         let wild = parse(Builder::default().allow(true).typ(LinuxDeviceType::U).major(5).minor(-1)).unwrap();
         assert_eq!(wild, rule(true, Kind::Char, Some(5), None, "rwm"));
+        let passed_over =
+            parse(Builder::default().allow(false).typ(LinuxDeviceType::C).access("rwa")).unwrap();
+        assert_eq!(passed_over, rule(false, Kind::Char, None, None, "rw"));
         assert!(parse(Builder::default().access("rx")).is_err());
         assert!(parse(Builder::default().major(4096)).is_err());
         assert!(parse(Builder::default().typ(LinuxDeviceType::P)).is_err());

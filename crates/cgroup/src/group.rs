@@ -1,14 +1,12 @@
 //! A group that was made: who is in it, stopping and killing them, and taking it away. Once over v1 and v2.
 //! Every wait is bounded, and what runs out of time names the process that it waited for.
 
-use std::io;
-use std::os::fd::AsFd;
+mod freezer;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ::step::Failure;
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
@@ -16,8 +14,6 @@ use crate::hierarchies::{Hierarchies, Version};
 use crate::kernfs;
 use crate::plan::check_path;
 
-/// How long processes may take to stop: one that is in the kernel stops when it leaves it.
-const FREEZE: Duration = Duration::from_secs(10);
 /// How long killed processes may take to go: one that frees much memory takes its time.
 const KILL: Duration = Duration::from_secs(10);
 /// How long a group may stay busy after its last process was killed.
@@ -150,104 +146,6 @@ impl Group {
         let _ = self.write_frozen(false);
     }
 
-    /// Stops every process in the group and waits until all stand still.
-    pub fn freeze(&self) -> Result<(), Failure> {
-        self.set_frozen(true, FREEZE).inspect_err(|_| {
-            // Half a freeze is none.
-            let _ = self.write_frozen(false);
-        })
-    }
-
-    /// Lets them run again.
-    pub fn thaw(&self) -> Result<(), Failure> {
-        self.set_frozen(false, FREEZE)
-    }
-
-    /// The file that freezes, what to write to it, the file that tells, and what it then says.
-    fn freezer(&self, freeze: bool) -> Option<(PathBuf, &'static str, PathBuf, &'static str)> {
-        if let Some(dir) = self.v1("freezer") {
-            let state = if freeze { "FROZEN" } else { "THAWED" };
-            return Some((dir.join("freezer.state"), state, dir.join("freezer.state"), state));
-        }
-        let (value, event) = if freeze { ("1", "frozen 1") } else { ("0", "frozen 0") };
-        self.v2().map(|dir| (dir.join("cgroup.freeze"), value, dir.join("cgroup.events"), event))
-    }
-
-    fn write_frozen(&self, freeze: bool) -> Result<(PathBuf, &'static str), Failure> {
-        let Some((file, value, tells, says)) = self.freezer(freeze) else {
-            return Err(Failure::because(
-                "cgroup.freeze",
-                &self.path,
-                "this host has neither v1's freezer nor v2",
-            )
-            .hint("mount cgroup2, or the v1 hierarchy freezer"));
-        };
-        kernfs::write(&file, value)
-            .map_err(|cause| Failure::new("cgroup.freeze", file.to_string_lossy(), cause))?;
-        Ok((tells, says))
-    }
-
-    fn set_frozen(&self, freeze: bool, limit: Duration) -> Result<(), Failure> {
-        let deadline = Instant::now() + limit;
-        let (tells, says) = self.write_frozen(freeze)?;
-        let failed = |cause: io::Error| Failure::new("cgroup.freeze", tells.to_string_lossy(), cause);
-        let fd = rustix::fs::open(&tells, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| failed(errno.into()))?;
-        let mut pause = Backoff::new();
-        loop {
-            let mut text = [0u8; 256];
-            let length = rustix::io::pread(&fd, &mut text, 0).map_err(|errno| failed(errno.into()))?;
-            if String::from_utf8_lossy(&text[..length]).lines().any(|line| line == says) {
-                return Ok(());
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.not_frozen(freeze, limit));
-            }
-            // v2 tells by an event, v1 does not and wakes at once or never: hence a short sleep in both cases.
-            let step = pause.next().min(left);
-            if tells.ends_with("cgroup.events") {
-                let time = Timespec { tv_sec: 0, tv_nsec: i64::from(step.subsec_nanos()) };
-                let _ = rustix::event::poll(
-                    &mut [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::PRI)],
-                    Some(&time),
-                );
-            } else {
-                std::thread::sleep(step);
-                // v1 does not look again at who could not stop before (runc met it too): ask anew.
-                self.write_frozen(freeze)?;
-            }
-        }
-    }
-
-    pub(crate) fn not_frozen(&self, freeze: bool, limit: Duration) -> Failure {
-        let done = if freeze { "stopped" } else { "running" };
-        let reason = match self.stuck() {
-            Some((pid, at)) => format!("not {done} after {limit:?}: process {pid} is in {at}"),
-            None => format!("not {done} after {limit:?}, and no process is in it"),
-        };
-        Failure::because("cgroup.freeze", &self.path, reason)
-            .hint("a process that waits for a device or a network file system stops when that answers")
-    }
-
-    /// A process that does not stand where stopped ones stand, and where it stands instead.
-    fn stuck(&self) -> Option<(i32, String)> {
-        let at = |pid: i32| {
-            let place = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-            (
-                pid,
-                if matches!(place.trim(), "" | "0") {
-                    "user space".to_owned()
-                } else {
-                    place.trim().to_owned()
-                },
-            )
-        };
-        let places: Vec<(i32, String)> = self.processes().into_iter().map(at).collect();
-        let stopped = ["__refrigerator", "do_freezer_trap", "get_signal"];
-        places.iter().find(|(_, place)| !stopped.contains(&place.as_str())).or(places.first()).cloned()
-    }
-
     /// Removes the group and all groups below it from every hierarchy. What is gone already is no error; a group
     /// with processes in it is one.
     pub fn remove(&self) -> Result<(), Failure> {
@@ -328,6 +226,10 @@ mod tests {
         assert!(group.processes().is_empty());
         group.kill().unwrap();
         group.remove().unwrap();
+        assert!(!group.is_frozen().unwrap());
+        assert_eq!(group.signal(15).unwrap(), 0);
+        assert_eq!(group.stats().unwrap_err().errno, Errno::NOENT.raw_os_error());
+        assert_eq!(group.watch_oom().unwrap_err().raw_os_error(), Some(Errno::NOENT.raw_os_error()));
         assert_eq!(group.freeze().unwrap_err().errno, Errno::NOENT.raw_os_error());
         assert_eq!(group.usage(), crate::Usage::default());
         assert!(Group::open(&h, "/a/../b").is_err());

@@ -1,6 +1,8 @@
 //! The room against the real kernel, whichever version of control groups it has: the same tests pass on both.
 //! Each makes groups of its own, named by this process, and takes them away.
 
+mod running;
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -440,12 +442,18 @@ fn a_limit_below_use_is_refused_with_the_use() {
     let mut limits = Limits { memory: memory(8 << 20, 8 << 20), ..Limits::default() };
     limits.memory.check_before_update = true;
     let failure = update(&world.h, &world.path, &limits).unwrap_err();
-    assert!(failure.to_string().contains("bytes in use"), "{failure}");
     if world.version(Controller::Memory) == Version::V1 {
-        limits.memory.check_before_update = false;
-        let failure = update(&world.h, &world.path, &limits).unwrap_err();
+        // The kernel refuses of itself, when it has freed what it could.
         assert_eq!(failure.errno, Errno::BUSY.raw_os_error());
+        let words = "unable to set memory limit to 8388608 (current usage: ";
+        assert!(failure.to_string().contains(words), "{failure}");
+        assert!(failure.to_string().contains(", peak usage: "), "{failure}");
         assert!(failure.hint.unwrap().starts_with("the group uses "));
+    } else {
+        assert!(failure.to_string().contains("rejecting memory+swap limit 8388608 <= usage "), "{failure}");
+        limits.memory.swap = None;
+        let failure = update(&world.h, &world.path, &limits).unwrap_err();
+        assert!(failure.to_string().contains("rejecting memory limit 8388608 <= usage "), "{failure}");
     }
     assert_eq!(world.group.usage().memory_limit, Some(Amount::Of(200 << 20)));
 }

@@ -10,28 +10,38 @@
 
 mod check;
 pub mod devices;
+mod entry;
 mod group;
 mod hierarchies;
 mod kernfs;
 pub mod limits;
 pub mod oom;
 mod plan;
+mod rdt;
+pub mod stats;
 mod step;
 mod update;
+mod usable;
 mod usage;
 mod v1;
 mod v2;
+mod watch;
 mod write;
 
 #[cfg(test)]
 mod kernel_tests;
 
 pub use check::{Check, Expect};
+pub use entry::entry;
 pub use group::Group;
 pub use hierarchies::{Controller, Hierarchies, Mount, Version};
 pub use limits::Limits;
-pub use plan::{Plan, View, plan};
+pub use plan::{Plan, View, plan, plan_over};
+pub use rdt::check_rdt;
+pub use stats::Stats;
 pub use step::Step;
 pub use update::update;
+pub use usable::check_usable;
 pub use usage::{BlockUse, Usage};
+pub use watch::{OomWatch, Woken};
 pub use write::{Missing, Now, Purpose, Write};

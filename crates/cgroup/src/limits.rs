@@ -1,12 +1,16 @@
 //! What a container may use, typed: from the OCI's resources (`limits/interpret.rs`) or from literals of our own.
-//! This file and that one are the only places where 0, -1, shares and swap are interpreted.
+//! This file, that one and `limits/change.rs`, for a container that runs, are the only places where 0, -1, shares and
+//! swap are interpreted.
 
+mod change;
 mod interpret;
 
 use ::step::Failure;
 
 use crate::devices::{self, Rule};
 use crate::hierarchies::Controller;
+
+pub use change::merge;
 
 /// A limit, or the word that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

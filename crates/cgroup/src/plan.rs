@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use ::step::{Failure, Steps};
 
 use crate::check::{Check, Expect};
+use crate::group::Group;
 use crate::hierarchies::{Controller, Hierarchies, Mount, Version};
 use crate::limits::{Limits, file_name};
 use crate::step::Step;
@@ -73,7 +74,27 @@ const COUNTING: [&str; 4] = ["cpu", "io", "memory", "pids"];
 /// Errors: a path that is none, a limit whose controller is absent, a limit that the version has no word for.
 pub fn plan(h: &Hierarchies, path: &str, limits: &Limits) -> Result<Plan, Failure> {
     check_path(path)?;
-    let writes = writes(h, limits, &Purpose::Create)?;
+    planned(h, path, limits, &Purpose::Create, |mount, dir, cpuset| Step::Make { mount, dir, cpuset })
+}
+
+/// The same for a group that may be there already, as the OCI runtimes take it where it is empty
+/// ([`crate::check_usable`]). What it has of limits that `limits` do not speak of stays. Reads what the order of the
+/// writes depends on.
+pub fn plan_over(h: &Hierarchies, path: &str, limits: &Limits) -> Result<Plan, Failure> {
+    let group = Group::open(h, path)?;
+    let purpose =
+        if group.exists() { Purpose::Update(crate::update::now(&group, limits)) } else { Purpose::Create };
+    planned(h, path, limits, &purpose, |mount, dir, cpuset| Step::MakeOrTake { mount, dir, cpuset })
+}
+
+fn planned(
+    h: &Hierarchies,
+    path: &str,
+    limits: &Limits,
+    purpose: &Purpose,
+    make: fn(PathBuf, PathBuf, bool) -> Step,
+) -> Result<Plan, Failure> {
+    let writes = writes(h, limits, purpose)?;
     let program = device_program(h, limits)?;
     let mut plan = Plan::default();
     let joined = h.mounts.iter().filter(|mount| is_joined(h, mount, &writes, program.is_some()));
@@ -85,7 +106,7 @@ pub fn plan(h: &Hierarchies, path: &str, limits: &Limits) -> Result<Plan, Failur
             plan.create.extend(hand_on(mount, &dir, limits, &own).map(boxed));
         }
         let cpuset = mount.version == Version::V1 && mount.has("cpuset");
-        plan.create.push(boxed(Step::Make { mount: mount.dir.clone(), dir: dir.clone(), cpuset }));
+        plan.create.push(boxed(make(mount.dir.clone(), dir.clone(), cpuset)));
         if cpuset {
             let files = ["cpuset.cpus", "cpuset.mems"];
             let files: Vec<_> =
@@ -181,13 +202,16 @@ pub(crate) fn writes<'h>(
     for (file, value) in &limits.unified {
         let controller = file_name("unified", file)?;
         let Some(mount) = h.v2() else {
-            let failure =
-                Failure::because("cgroup.plan", format!("unified: {file}"), "this host has no cgroup v2");
+            let reason = "invalid configuration: this host has no cgroup v2";
+            let failure = Failure::because("cgroup.plan", format!("unified: {file}"), reason);
             return Err(failure.hint("leave it out, or give v1's files as raw limits"));
         };
         if controller != "cgroup" && !mount.has(controller) {
             return Err(no_controller(h, mount, "unified", file, controller));
         }
+        // Written last, it stands above the limit of the same file, which then is not read back.
+        let same = all.iter_mut().filter(|(on, write)| *on == mount && write.is_to(file));
+        same.for_each(|(_, write)| write.expect = None);
         all.push((mount, raw(file, value)));
     }
     for (file, value) in &limits.raw {
@@ -211,7 +235,7 @@ pub(crate) fn writes<'h>(
 
 fn no_controller(h: &Hierarchies, mount: &Mount, kind: &str, file: &str, controller: &str) -> Failure {
     let listed = mount.dir.join("cgroup.controllers");
-    let reason = format!("{} does not list {controller}", listed.display());
+    let reason = format!("invalid configuration: {} does not list {controller}", listed.display());
     let failure = Failure::because("cgroup.plan", format!("{kind}: {file}"), reason);
     if h.is_hybrid() {
         failure.hint(
@@ -484,12 +508,39 @@ mod tests {
         assert_eq!(place(&hybrid(), &raw("cgroup.max.depth")).unwrap(), at("unified/m/x/cgroup.max.depth"));
         assert_eq!(place(&unified(), &raw("memory.high")).unwrap(), at("m/x/memory.high"));
         assert_eq!(place(&unified(), &v2("memory.high")).unwrap(), at("m/x/memory.high"));
-        assert!(place(&hybrid(), &v2("memory.high")).unwrap_err().hint.unwrap().contains("hybrid"));
+        let refused = place(&hybrid(), &v2("memory.high")).unwrap_err();
+        // runc's own tests look for these two words.
+        assert!(refused.to_string().contains("invalid configuration"), "{refused}");
+        assert!(refused.hint.unwrap().contains("hybrid"));
         assert!(place(&hybrid(), &raw("io.max")).is_err());
         assert!(place(&unified(), &raw("cpu/../x.y")).is_err());
         // What a raw file needs is handed on like any other.
         let misc = plan(&unified(), "/m/x", &v2("misc.max")).unwrap();
         assert!(misc.create[0].call().contains("+misc"));
+    }
+
+    #[test]
+    fn a_unified_file_stands_above_the_limit_of_the_same_file() {
+        let io = Io { weight: Some(500), ..Io::default() };
+        let file = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let unified_files =
+            vec![file("cpu.weight", "42"), file("io.weight", "7"), file("memory.min", "131072")];
+        let limits = Limits { io, unified: unified_files, ..usual() };
+        let plan = plan(&unified(), "/m/x", &limits).unwrap();
+        let calls = calls(&plan.create);
+        let at = |text: &str| calls.iter().position(|call| call.contains(text)).unwrap();
+        assert!(at(r#"cpu.weight", O_WRONLY), "59")"#) < at(r#"cpu.weight", O_WRONLY), "42")"#));
+        let read_back = |name: &str| plan.checks.iter().any(|check| check.file.ends_with(name));
+        assert!(!read_back("cpu.weight") && !read_back("io.bfq.weight"), "{:?}", plan.checks);
+        assert!(read_back("cpu.max") && read_back("memory.max"));
+    }
+
+    #[test]
+    fn a_group_that_may_be_there_is_taken() {
+        let plan = plan_over(&unified(), "/minidocker-test-none/x", &usual()).unwrap();
+        let made = calls(&plan.create).into_iter().find(|call| call.starts_with("cgroup.make")).unwrap();
+        assert_eq!(made, r#"cgroup.make unless it is there: mkdir("minidocker-test-none/x", 0755)"#);
+        assert!(plan_over(&unified(), "/a/../b", &usual()).is_err());
     }
 
     #[test]

@@ -38,6 +38,16 @@ pub enum Step {
         /// v1's cpuset: directories above, if made, pass their processors on of themselves.
         cpuset: bool,
     },
+    /// The same where the group may be there already, made by whoever prepares it for a container.
+    /// [`crate::check_usable`] says whether it can be taken.
+    MakeOrTake {
+        /// Where the hierarchy is mounted.
+        mount: PathBuf,
+        /// The group's directory.
+        dir: PathBuf,
+        /// As for [`Step::Make`].
+        cpuset: bool,
+    },
     /// v1's cpuset: a group without processors and memory nodes takes no process; take the parent's, unless the
     /// parent has passed them on already.
     Inherit {
@@ -92,7 +102,7 @@ impl ::step::Step for Step {
     fn id(&self) -> &'static str {
         match self {
             Self::EnsureParent { .. } => "cgroup.parent",
-            Self::Make { .. } => "cgroup.make",
+            Self::Make { .. } | Self::MakeOrTake { .. } => "cgroup.make",
             Self::Inherit { .. } => "cgroup.inherit",
             Self::Write { .. } => "cgroup.limit",
             Self::Join { .. } => "cgroup.join",
@@ -109,6 +119,7 @@ impl ::step::Step for Step {
                 write(&parent.join(SUBTREE), &enabling(needed.iter().chain(welcome)))
             }
             Self::Make { dir, .. } => format!("mkdir({:?}, 0755)", dir.display()),
+            Self::MakeOrTake { dir, .. } => format!("unless it is there: mkdir({:?}, 0755)", dir.display()),
             Self::Inherit { dir, files, .. } => {
                 let calls: Vec<String> =
                     files.iter().map(|file| write(&dir.join(file), "what the parent's reads")).collect();
@@ -132,7 +143,9 @@ impl ::step::Step for Step {
     fn why(&self) -> Cow<'static, str> {
         match self {
             Self::EnsureParent { .. } => "in v2 a group has the controllers that its parent hands on".into(),
-            Self::Make { .. } => "a group of the container's own, to limit and count what it uses".into(),
+            Self::Make { .. } | Self::MakeOrTake { .. } => {
+                "a group of the container's own, to limit and count what it uses".into()
+            }
             Self::Inherit { .. } => "a cpuset without processors and memory nodes takes no process".into(),
             Self::Write { write, .. } => write.why.clone(),
             Self::Open { .. } => {
@@ -155,7 +168,9 @@ impl ::step::Step for Step {
                 );
                 Shell::Lines(lines)
             }
-            Self::Make { dir, .. } => Shell::line(format!("mkdir -p {}", file(dir.clone()))),
+            Self::Make { dir, .. } | Self::MakeOrTake { dir, .. } => {
+                Shell::line(format!("mkdir -p {}", file(dir.clone())))
+            }
             Self::Inherit { mount, dir, files } => {
                 let copies = chain(mount, dir).skip(1).flat_map(|dir| {
                     let above = dir.parent().unwrap_or(mount).to_owned();
@@ -185,6 +200,10 @@ impl ::step::Step for Step {
         match self {
             Self::EnsureParent { mount, parent, needed, welcome } => self.hand_on(mount, parent, needed, welcome),
             Self::Make { mount, dir, cpuset } => self.make(mount, dir, *cpuset),
+            Self::MakeOrTake { mount, dir, cpuset } => match self.make(mount, dir, *cpuset) {
+                Err(failure) if failure.errno == Errno::EXIST.raw_os_error() => Ok(()),
+                made => made,
+            },
             Self::Inherit { mount, dir, files } => self.inherit_all(mount, dir, files),
             Self::Write { dir, write } => perform_write(dir, write),
             Self::Open { file } => {

@@ -48,7 +48,7 @@ fn memory(limits: &Limits, purpose: &Purpose) -> Vec<Write> {
         let expect = Expect::bytes(swap.with_memory);
         let why = "hard limit of memory and swap together";
         let write = Write::new("memory.memsw.limit_in_bytes", amount(swap.with_memory), why, expect);
-        if swap.implied {
+        if swap.implied || swap.with_memory == Amount::Max {
             // A kernel that does not count swap has no limit to lift.
             write.or_skip()
         } else {
@@ -133,15 +133,23 @@ fn cpu(limits: &Limits, purpose: &Purpose) -> Vec<Write> {
         writes.push(write.or_fail("a burst needs Linux 5.14 or newer"));
     }
     const REALTIME: &str = "this kernel has no real-time groups (CONFIG_RT_GROUP_SCHED): leave the limit out";
-    if let Some(period) = asked.realtime_period {
-        writes
-            .push(number("cpu.rt_period_us", period, "the period of real-time processes").or_fail(REALTIME));
-    }
+    let period = asked.realtime_period.map(|period| {
+        number("cpu.rt_period_us", period, "the period of real-time processes").or_fail(REALTIME)
+    });
+    // The kernel refuses (EINVAL) a runtime above the period and a share above the parent's, at any moment: whatever
+    // lowers the share comes first.
+    let longer = match (purpose, asked.realtime_period) {
+        (Purpose::Update(now), Some(period)) => now.realtime_period.is_none_or(|now| period >= now),
+        _ => true,
+    };
+    let (first, last) = if longer { (period, None) } else { (None, period) };
+    writes.extend(first);
     if let Some(runtime) = asked.realtime_runtime {
         let expect = Expect::Words(vec![u64::try_from(runtime).map_or(Amount::Max, Amount::Of)]);
         let why = "time a period for real-time processes";
         writes.push(Write::new("cpu.rt_runtime_us", runtime.to_string(), why, expect).or_fail(REALTIME));
     }
+    writes.extend(last);
     writes
 }
 
@@ -296,7 +304,7 @@ mod tests {
         let memory_first = ["memory.limit_in_bytes 200", "memory.memsw.limit_in_bytes 300"];
         let sum_first = ["memory.memsw.limit_in_bytes 300", "memory.limit_in_bytes 200"];
         assert_eq!(of(Controller::Memory, &limits, &Purpose::Create), memory_first);
-        let now = |memsw| Purpose::Update(Now { memsw: Some(memsw), quota: None });
+        let now = |memsw| Purpose::Update(Now { memsw: Some(memsw), ..Now::default() });
         assert_eq!(of(Controller::Memory, &limits, &now(150)), sum_first, "raising");
         assert_eq!(of(Controller::Memory, &limits, &now(400)), memory_first, "lowering");
         let endless = memory_of(Amount::Max, Amount::Max);
@@ -358,6 +366,17 @@ mod tests {
         let mut update = of(Controller::Cpu, &limits, &Purpose::Update(Now::default()));
         assert_eq!(update.drain(2..4).collect::<Vec<_>>(), ["cpu.cfs_burst_us 0", "cpu.cfs_quota_us -1"]);
         assert_eq!(update, plain);
+    }
+
+    #[test]
+    fn the_share_of_real_time_is_lowered_first() {
+        let cpu = Cpu { realtime_period: Some(10_000), realtime_runtime: Some(3_000), ..Cpu::default() };
+        let limits = Limits { cpu, ..Limits::default() };
+        let (period, runtime) = ("cpu.rt_period_us 10000", "cpu.rt_runtime_us 3000");
+        let now = |period| Purpose::Update(Now { realtime_period: period, ..Now::default() });
+        assert_eq!(of(Controller::Cpu, &limits, &Purpose::Create), [period, runtime]);
+        assert_eq!(of(Controller::Cpu, &limits, &now(Some(5_000))), [period, runtime]);
+        assert_eq!(of(Controller::Cpu, &limits, &now(Some(900_001))), [runtime, period]);
     }
 
     #[test]

@@ -58,7 +58,9 @@ fn memory(limits: &Limits) -> Result<Vec<Write>, Failure> {
     if let Some(swap) = asked.swap {
         let why = "hard limit of swap alone";
         let write = Write::new("memory.swap.max", amount(swap.alone), why, Expect::bytes(swap.alone));
-        writes.push(if swap.implied {
+        // A kernel that does not count swap lets nobody use any that would count: no limit and none at all hold.
+        let holds_anyway = matches!(swap.alone, Amount::Max | Amount::Of(0));
+        writes.push(if swap.implied || holds_anyway {
             write.or_skip()
         } else {
             write.or_fail("this kernel does not count swap (CONFIG_SWAP): leave memory.swap out")
@@ -297,7 +299,7 @@ mod tests {
             ..Cpu::default()
         };
         let limits = Limits { cpu, ..Limits::default() };
-        let update = Purpose::Update(Now { memsw: None, quota: Some("30000".into()) });
+        let update = Purpose::Update(Now { quota: Some("30000".into()), ..Now::default() });
         let plain = ["cpu.idle 0", "cpu.weight 170", "cpu.max 50000 100000", "cpu.max.burst 1000"];
         assert_eq!(of(Controller::Cpu, &limits, &Purpose::Create), plain);
         assert_eq!(of(Controller::Cpu, &limits, &update)[2], "cpu.max.burst 0");

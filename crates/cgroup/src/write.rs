@@ -47,6 +47,8 @@ pub struct Now {
     pub memsw: Option<u64>,
     /// v2: the first word of `cpu.max`, a number of microseconds or `max`.
     pub quota: Option<String>,
+    /// v1: `cpu.rt_period_us`.
+    pub realtime_period: Option<u64>,
 }
 
 impl Write {
@@ -66,6 +68,12 @@ impl Write {
             ),
             expect: Some(expect),
         }
+    }
+
+    /// Whether it is made to that file, or to it where another is missing.
+    pub(crate) fn is_to(&self, file: &str) -> bool {
+        let instead = if let Missing::Instead(other) = &self.missing { other.is_to(file) } else { false };
+        self.file == file || instead
     }
 
     /// The same, with the way out where the kernel has no such file.

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use cgroup::{Check, Hierarchies, Limits};
-use runtime::{Container, GroupSteps, GroupView, NetworkSteps, RootSteps};
+use runtime::{Container, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps};
 use seccomp::Arch;
 use step::{Failure, Step, Steps};
 
@@ -183,6 +183,8 @@ pub(crate) fn finish(
         },
         filter: filter.map(|program| (program.instructions().to_vec(), program.flags())),
         init: request.process.init,
+        hooks: Hooks::default(),
+        manner: Manner::default(),
     };
     Ok(Prepared { prepare, plan: runtime::plan(container)?, checks: groups.checks, place, group })
 }

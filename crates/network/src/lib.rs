@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod attachment;
+mod devices;
 mod error;
 mod facts;
 mod links;
@@ -29,6 +30,7 @@ mod small;
 mod subnet;
 
 pub use attachment::{Attachment, host_link};
+pub use devices::{Namespace, move_devices};
 pub use error::Error;
 pub use plan::{Plan, plan};
 pub use release::{Leftover, leftovers, release, remove, remove_link, unplug};

@@ -59,6 +59,11 @@ pub fn capability_named(name: &str) -> Option<Capability> {
     CAPABILITIES.iter().find(|(_, known)| *known == name).map(|(capability, _)| *capability)
 }
 
+/// Whether this is the name of a capability, as configurations write it: `CAP_CHOWN`, or `CHOWN`.
+pub fn is_capability(name: &str) -> bool {
+    capability_named(name.strip_prefix("CAP_").unwrap_or(name)).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

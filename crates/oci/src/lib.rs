@@ -6,5 +6,5 @@
 mod capability;
 pub mod defaults;
 
-pub use capability::{CAPABILITIES, capability_named, capability_number};
+pub use capability::{CAPABILITIES, capability_named, capability_number, is_capability};
 pub use oci_spec::runtime as spec;

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
-use oci::spec::Spec;
+use oci::spec::{Hook, Spec, State};
 use step::Steps;
 use sys::seccomp::{Flags, Instruction};
+
+use crate::steps::mounts::Mounts;
 
 /// A container to be planned.
 #[derive(Debug)]
@@ -23,6 +25,40 @@ pub struct Container {
     pub filter: Option<(Vec<Instruction>, Flags)>,
     /// A small init as PID 1.
     pub init: bool,
+    /// Programs of the host to be run on the way.
+    pub hooks: Hooks,
+    /// How it is started.
+    pub manner: Manner,
+}
+
+/// The hooks that are run before the program, OCI runtime specification, "POSIX-platform Hooks".
+#[derive(Debug, Default)]
+pub struct Hooks {
+    /// What each is told on its standard input; the pid is filled in.
+    pub state: State,
+    /// In the host's namespaces, when the container's are there (deprecated; before the next).
+    pub prestart: Vec<Hook>,
+    /// The same.
+    pub create_runtime: Vec<Hook>,
+    /// In the container's namespaces, before pivot_root(2).
+    pub create_container: Vec<Hook>,
+    /// In the container, right before the program.
+    pub start_container: Vec<Hook>,
+}
+
+/// How a container is started.
+#[derive(Debug, Default)]
+pub struct Manner {
+    /// Created first and started later: the directory for the two named pipes of its gate.
+    pub gate: Option<PathBuf>,
+    /// By moving the root over `/` and chroot(2): for a host whose root is an initial ramdisk (`--no-pivot`).
+    pub no_pivot: bool,
+    /// In the caller's session keyring (`--no-new-keyring`).
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on the program inherits (`--preserve-fds`).
+    pub preserved: u32,
+    /// Without an own setting of the root's propagation the host's mounts still arrive, as with other OCI runtimes.
+    pub follows_host: bool,
 }
 
 /// The root file system, as the storage room planned it.
@@ -34,6 +70,14 @@ pub struct RootSteps {
     pub below: Steps,
     /// An existing directory of the host to attach it to, in the container's own mount namespace.
     pub at: PathBuf,
+}
+
+impl RootSteps {
+    /// A directory as it is; a clone of its mount wherever the container has a mount namespace.
+    pub fn directory(path: PathBuf, own_mounts: bool) -> Self {
+        let step = Mounts::Directory { path: path.clone(), cloned: own_mounts };
+        Self { mount: vec![Box::new(step)], below: Steps::new(), at: path }
+    }
 }
 
 /// The control groups, as the cgroup room planned them.

@@ -14,9 +14,14 @@
 //!                     ◀─ Terminal + pty ──   opens its terminal                     (-t only)
 //!                                     └──▶   address, route, up
 //!                     ◀─────── Addressed ──
+//!                     ◀───────── Mounted ──                                         (hooks only)
+//!  hooks              ── Hooked ──────────▶  hooks in its namespaces
 //!  waits for the port ── Settled ─────────▶  limits, masks, pivot; user, capabilities, filter
+//!                     ◀── Filtered + fd ──   has a filter that notifies             (notify only)
+//!  hands it on        ── Heard ───────────▶
 //!                     ◀─────────── Ready ──
-//!                     ◀─── end of file ───   execve: the sealed stub, then the program
+//!  is done                                   waits at its gate                      (create only)
+//!                     ◀─── end of file ───   hooks, filter; execve: the sealed stub, then the program
 //! ```
 //!
 //! Each meeting is one `Tell` on one side and one `Await` with the same name on the other; `plan` has a test that both
@@ -24,18 +29,20 @@
 //! the socket of whoever dies.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions};
+use rustix::process::{PidfdGetfdFlags, WaitId, WaitIdOptions};
 use step::{Actor, Context, Failure, Record, Trace};
 use sys::process::Fork;
 
 use crate::message::{Line, Message};
 use crate::plan::{Entry, Plan, Point};
 use crate::program;
+use crate::steps::gate;
 
 /// The container's ends of its standard streams; a container with a terminal has none.
 #[derive(Debug)]
@@ -59,15 +66,33 @@ pub struct Running {
     pub terminal: Option<OwnedFd>,
 }
 
+/// What the caller does at two moments of a launch. A closure that takes the pid is one.
+pub trait Parent {
+    /// There is a first process: who finds what is left of us must know whom to look for.
+    fn cloned(&mut self, pid: i32) -> Result<(), Failure>;
+
+    /// The listener of a filter that notifies, to be handed to whoever answers for the kernel.
+    fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), Failure> {
+        drop(listener);
+        Err(Failure::because("seccomp.notify", format!("process {pid}"), "nobody here listens to a filter"))
+    }
+}
+
+impl<F: FnMut(i32) -> Result<(), Failure>> Parent for F {
+    fn cloned(&mut self, pid: i32) -> Result<(), Failure> {
+        self(pid)
+    }
+}
+
 /// Performs a plan. The caller has one thread, and is the parent of the container's first process afterwards.
 ///
-/// `cloned` is told the pid as soon as there is one: who finds what is left of us must know whom to look for.
+/// A plan with a gate returns when the container waits at it, any other when its program runs.
 /// On failure init is dead and reaped; what the steps made is found by the container's id.
 pub fn launch(
     plan: &Plan,
     stdio: Option<Stdio>,
     trace: &mut Trace,
-    cloned: &mut dyn FnMut(i32) -> Result<(), Failure>,
+    parent: &mut dyn Parent,
 ) -> Result<Running, Failure> {
     let mut context = Context::default();
     trace.perform_all(&plan.before, &mut context)?;
@@ -78,14 +103,28 @@ pub fn launch(
         drop(ours);
         // Opened in the host's network namespace.
         context.netlink = None;
-        init(plan, &theirs, stdio, context, trace.is_on());
+        init(plan, theirs, stdio, context, trace.is_on());
     };
-    drop((theirs, stdio));
+    drop((theirs, stdio, context.gate.take()));
     trace.push(Record { took: Some(start.elapsed()), ..Record::planned(Actor::Monitor, &plan.clone) });
     context.init = Some(pid);
-    let mut side = Monitor { plan, line: ours, trace, context, terminal: None, last: None, suspicion: None };
-    match cloned(pid).and_then(|()| side.run()) {
-        Ok(()) => Ok(Running { pid, pidfd, terminal: side.terminal }),
+    let told = parent.cloned(pid);
+    let mut side = Monitor {
+        plan,
+        line: ours,
+        trace,
+        context,
+        terminal: None,
+        last: None,
+        suspicion: None,
+        pidfd: pidfd.as_fd(),
+        parent,
+    };
+    match told.and_then(|()| side.run()) {
+        Ok(()) => {
+            let terminal = side.terminal.take();
+            Ok(Running { pid, pidfd, terminal })
+        }
         Err(failure) => {
             let _ = sys::signal::send(&pidfd, 9);
             let ended = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -111,6 +150,8 @@ struct Monitor<'a> {
     /// The last sign of life of init.
     last: Option<String>,
     suspicion: Option<Failure>,
+    pidfd: BorrowedFd<'a>,
+    parent: &'a mut dyn Parent,
 }
 
 impl Monitor<'_> {
@@ -122,16 +163,23 @@ impl Monitor<'_> {
                 Entry::Await(point) => self.wait_for(*point)?,
             }
         }
-        self.wait_for_exec()
+        if self.plan.gated { Ok(()) } else { self.wait_for_exec() }
     }
 
     fn tell(&mut self, point: Point) -> Result<(), Failure> {
         let message = Message::Reached(point);
-        let sent = match (&self.context.root, point) {
-            (Some(root), Point::Rooted) => self.line.send_with(&message, root.as_fd()),
-            _ => self.line.send(&message),
+        let sent = if point == Point::Rooted {
+            let taken = self.context.taken.iter().map(|(_, mount)| mount.as_fd());
+            let fds: Vec<_> = self.context.root.iter().map(AsFd::as_fd).chain(taken).collect();
+            self.line.send_with(&message, &fds)
+        } else {
+            self.line.send(&message)
         };
         match sent {
+            Err(Errno::TOOBIG) => {
+                Err(Failure::because("launch.tell", point.name(), "more than 252 mounts must be handed over")
+                    .hint("with a user namespace, or with idmapped mounts, that many binds are too many"))
+            }
             Err(Errno::PIPE | Errno::CONNRESET) => Err(Failure::because(GONE, point.name(), "is gone")),
             result => result.map_err(|errno| Failure::new("launch.tell", point.name(), errno)),
         }
@@ -140,12 +188,16 @@ impl Monitor<'_> {
     fn wait_for(&mut self, point: Point) -> Result<(), Failure> {
         loop {
             match self.next(point.name())? {
-                Some((Message::Reached(reached), fd)) if reached == point => {
+                Some((Message::Reached(reached), fds)) if reached == point => {
                     self.last = Some(format!("meeting point {}", point.name()));
                     if point == Point::Terminal {
-                        self.terminal = fd;
+                        self.terminal = fds.into_iter().next();
                     }
                     return Ok(());
+                }
+                Some((Message::Listener(number), _)) if point == Point::Filtered => {
+                    self.last = Some(format!("meeting point {}", point.name()));
+                    return self.fetch_listener(number);
                 }
                 Some((Message::Suspects(failure), _)) => self.suspicion = Some(failure),
                 Some((message, _)) => {
@@ -160,8 +212,14 @@ impl Monitor<'_> {
         }
     }
 
+    fn fetch_listener(&mut self, number: i32) -> Result<(), Failure> {
+        let listener = rustix::process::pidfd_getfd(self.pidfd, number, PidfdGetfdFlags::empty())
+            .map_err(|errno| Failure::new("seccomp.notify", "pidfd_getfd", errno))?;
+        self.parent.listener(self.context.init.unwrap_or_default(), listener)
+    }
+
     /// The next message that is not of the trace.
-    fn next(&mut self, target: &str) -> Result<Option<(Message, Option<OwnedFd>)>, Failure> {
+    fn next(&mut self, target: &str) -> Result<Option<(Message, Vec<OwnedFd>)>, Failure> {
         loop {
             match self.line.receive().map_err(|errno| Failure::new("launch.wait", target, errno))? {
                 Some((Message::Took { index, nanos }, _)) => self.record(index, nanos),
@@ -172,7 +230,14 @@ impl Monitor<'_> {
     }
 
     fn record(&mut self, index: u16, nanos: u64) {
-        if let Some(Entry::Do(step)) = self.plan.init.get(usize::from(index)) {
+        let index = usize::from(index);
+        let late = || self.plan.late.get(index.checked_sub(self.plan.init.len())?);
+        let step = match self.plan.init.get(index) {
+            Some(Entry::Do(step)) => Some(step),
+            Some(_) => None,
+            None => late(),
+        };
+        if let Some(step) = step {
             self.last = Some(format!("step {}", step.id()));
             let took = Some(Duration::from_nanos(nanos));
             self.trace.push(Record { took, ..Record::planned(Actor::Init, step.as_ref()) });
@@ -231,24 +296,24 @@ impl Monitor<'_> {
 }
 
 /// The container's first process, from the clone to execve(2).
-fn init(plan: &Plan, line: &Line, stdio: Option<Stdio>, context: Context, traced: bool) -> ! {
+fn init(plan: &Plan, line: Line, stdio: Option<Stdio>, context: Context, traced: bool) -> ! {
     let mut side = Init { line, context, traced };
     let failure = match side.run(plan, stdio) {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
     // If the monitor is gone there is nobody left to tell.
-    let _ = line.send(&Message::Failed(failure));
+    side.send(&Message::Failed(failure));
     sys::process::exit_now(1)
 }
 
-struct Init<'a> {
-    line: &'a Line,
+struct Init {
+    line: Line,
     context: Context,
     traced: bool,
 }
 
-impl Init<'_> {
+impl Init {
     fn run(&mut self, plan: &Plan, stdio: Option<Stdio>) -> Result<std::convert::Infallible, Failure> {
         if let Some(stdio) = stdio {
             take_streams(&stdio, plan.program.owner)
@@ -260,18 +325,48 @@ impl Init<'_> {
             .map_err(|error| Failure::new("process.signals", "sigprocmask", error))?;
         for (index, entry) in plan.init.iter().enumerate() {
             match entry {
-                Entry::Do(step) if self.traced => {
-                    let start = Instant::now();
-                    step.perform(&mut self.context)?;
-                    let nanos = start.elapsed().as_nanos() as u64;
-                    self.send(&Message::Took { index: index as u16, nanos });
-                }
-                Entry::Do(step) => step.perform(&mut self.context)?,
+                Entry::Do(step) => self.perform(index, step.as_ref())?,
                 Entry::Tell(point) => self.tell(*point),
-                Entry::Await(point) => self.wait_for(*point)?,
+                Entry::Await(point) => self.wait_for(*point, plan)?,
             }
         }
-        self.execute(&plan.program)
+        let found = plan.program.find()?;
+        if let Some(suspicion) = &found.suspicion {
+            self.send(&Message::Suspects(suspicion.clone()));
+        }
+        self.send(&Message::Reached(Point::Ready));
+        self.pass_gate()?;
+        for (index, step) in plan.late.iter().enumerate() {
+            self.perform(plan.init.len() + index, step.as_ref())?;
+        }
+        self.execute(plan, found)
+    }
+
+    fn perform(&mut self, index: usize, step: &dyn step::Step) -> Result<(), Failure> {
+        let start = self.traced.then(Instant::now);
+        step.perform(&mut self.context)?;
+        if let Some(start) = start {
+            self.send(&Message::Took { index: index as u16, nanos: start.elapsed().as_nanos() as u64 });
+        }
+        Ok(())
+    }
+
+    /// Waits until somebody opens the gate; from then on he is the one who is told.
+    fn pass_gate(&mut self) -> Result<(), Failure> {
+        let Some(gate) = self.context.gate.take() else { return Ok(()) };
+        self.traced = false;
+        self.line = Line::over(gate.told);
+        let mut byte = [0];
+        loop {
+            match rustix::io::read(&gate.go, &mut byte) {
+                Ok(1) => return Ok(()),
+                Err(Errno::INTR) => {}
+                other => {
+                    let errno = other.err().unwrap_or(Errno::PIPE);
+                    return Err(Failure::new("launch.gate", "read", errno));
+                }
+            }
+        }
     }
 
     /// A monitor that is gone does not read; init ends at its next wait.
@@ -282,17 +377,27 @@ impl Init<'_> {
     fn tell(&self, point: Point) {
         match (&self.context.terminal, point) {
             (Some(terminal), Point::Terminal) => {
-                let _ = self.line.send_with(&Message::Reached(point), terminal.master.as_fd());
+                let _ = self.line.send_with(&Message::Reached(point), &[terminal.master.as_fd()]);
+            }
+            (_, Point::Filtered) => {
+                let listener = self.context.listener.as_ref().map_or(-1, |fd| fd.as_fd().as_raw_fd());
+                self.send(&Message::Listener(listener));
             }
             _ => self.send(&Message::Reached(point)),
         }
     }
 
-    fn wait_for(&mut self, point: Point) -> Result<(), Failure> {
-        match self.line.receive().map_err(|errno| Failure::new("launch.wait", point.name(), errno))? {
-            Some((Message::Reached(reached), fd)) if reached == point => {
+    fn wait_for(&mut self, point: Point, plan: &Plan) -> Result<(), Failure> {
+        // A filter may already be on: a plain read(2), but for the one message that brings descriptors.
+        let message = if point == Point::Rooted { self.line.receive() } else { self.line.read() };
+        match message.map_err(|errno| Failure::new("launch.wait", point.name(), errno))? {
+            Some((Message::Reached(reached), fds)) if reached == point => {
+                let mut fds = fds.into_iter();
                 if point == Point::Rooted {
-                    self.context.root = fd;
+                    if plan.root_handed {
+                        self.context.root = fds.next();
+                    }
+                    self.context.taken.extend(plan.handed.iter().copied().zip(fds));
                 }
                 Ok(())
             }
@@ -305,21 +410,46 @@ impl Init<'_> {
 
     /// The stub keeps the host's binary out of reach (see `stub`); of the descriptors only 0, 1, 2 and for a moment
     /// the socket go with it.
-    fn execute(&mut self, program: &program::Program) -> Result<std::convert::Infallible, Failure> {
-        let found = program.find()?;
-        if let Some(suspicion) = &found.suspicion {
-            self.send(&Message::Suspects(suspicion.clone()));
-        }
-        self.send(&Message::Reached(Point::Ready));
+    fn execute(&mut self, plan: &Plan, found: program::Found) -> Result<std::convert::Infallible, Failure> {
+        let program = &plan.program;
         let failed = |error: std::io::Error| Failure::new("exec.stub", found.path.to_string_lossy(), error);
         let stub = crate::stub::sealed().map_err(failed)?;
-        sys::process::close_on_exec_from(3).map_err(failed)?;
-        rustix::io::fcntl_setfd(self.line, rustix::io::FdFlags::empty())
+        sys::process::close_on_exec_from(3 + plan.preserved.cast_signed()).map_err(failed)?;
+        rustix::io::fcntl_setfd(&self.line, rustix::io::FdFlags::empty())
             .map_err(|errno| failed(errno.into()))?;
         let args: Vec<CString> =
             crate::stub::arguments(self.line.as_fd().as_raw_fd(), program.init, &found.path, &program.args);
-        let error = sys::process::execve_fd(&stub, &args, &program.env);
+        let error = sys::process::execve_fd(&stub, &args, &program.environment());
         Err(program.refused(error.raw_os_error().unwrap_or_default(), found.suspicion))
+    }
+}
+
+/// Opens the gate in `dir` for the container whose program is called `name`, and waits until that runs.
+///
+/// # Errors
+/// `ENXIO` on `go` where no container waits; else what failed on the container's last steps.
+pub fn open_gate(dir: &Path, name: &str) -> Result<(), Failure> {
+    let failed =
+        |what: &str, errno: Errno| Failure::new("launch.gate", dir.join(what).display().to_string(), errno);
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let told =
+        rustix::fs::open(dir.join(gate::NAMES[1]), flags, Mode::empty()).map_err(|e| failed("told", e))?;
+    let go = gate::open_go(dir).map_err(|errno| failed("go", errno))?;
+    rustix::fs::fcntl_setfl(&told, OFlags::empty()).map_err(|errno| failed("told", errno))?;
+    rustix::io::write(&go, b"g").map_err(|errno| failed("go", errno))?;
+    drop(go);
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::fs::File::from(told), &mut bytes)
+        .map_err(|error| Failure::new("launch.gate", dir.join("told").display().to_string(), error))?;
+    match Message::decode(&bytes) {
+        None if bytes.is_empty() => Ok(()),
+        Some(Message::Failed(failure)) => Err(failure),
+        Some(Message::ExecFailed(errno)) => Err(Failure::new("exec", name, Errno::from_raw_os_error(errno))),
+        _ => Err(Failure::because(
+            "launch.gate",
+            "told",
+            "the container said something that is not understood",
+        )),
     }
 }
 

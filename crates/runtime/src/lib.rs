@@ -21,7 +21,9 @@ mod script;
 mod steps;
 mod stub;
 
-pub use container::{Container, GroupSteps, GroupView, NetworkSteps, RootSteps};
-pub use launch::{Running, Stdio, launch};
-pub use plan::{Entry, Plan, Point, plan};
+pub use container::{Container, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps};
+pub use launch::{Parent, Running, Stdio, launch, open_gate};
+pub use plan::{Entry, Exec, Plan, Point, plan, plan_exec};
 pub use script::script;
+pub use steps::gate::is_waiting;
+pub use steps::hooks::{run as run_hooks, state_at};

@@ -1,4 +1,4 @@
-//! The one protocol between the monitor and init: a packet socket, a tag and a few bytes, sometimes a descriptor.
+//! The one protocol between the monitor and init: a packet socket, a tag and a few bytes, sometimes descriptors.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -26,6 +26,8 @@ pub(crate) enum Message {
     Suspects(Failure),
     /// The stub could not execute the program: an error number.
     ExecFailed(i32),
+    /// Init's descriptor of the system call filter's listener, by its number: told by a plain write(2), and fetched.
+    Listener(i32),
 }
 
 impl Message {
@@ -34,6 +36,11 @@ impl Message {
             let mut bytes = vec![tag];
             // A Failure is strings and a number: writing it as JSON cannot fail.
             bytes.extend(serde_json::to_vec(failure).unwrap_or_default());
+            bytes
+        };
+        let number = |tag: u8, number: i32| {
+            let mut bytes = vec![tag];
+            bytes.extend(number.to_ne_bytes());
             bytes
         };
         match self {
@@ -46,15 +53,13 @@ impl Message {
             }
             Self::Failed(failure) => json(b'F', failure),
             Self::Suspects(failure) => json(b'D', failure),
-            Self::ExecFailed(errno) => {
-                let mut bytes = vec![crate::stub::FAILED];
-                bytes.extend(errno.to_ne_bytes());
-                bytes
-            }
+            Self::ExecFailed(errno) => number(crate::stub::FAILED, *errno),
+            Self::Listener(fd) => number(b'L', *fd),
         }
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let number = |rest: &[u8]| Some(i32::from_ne_bytes(rest.get(..4)?.try_into().ok()?));
         let (tag, rest) = bytes.split_first()?;
         Some(match tag {
             b'P' => Self::Reached(Point::from_byte(*rest.first()?)?),
@@ -64,7 +69,8 @@ impl Message {
             },
             b'F' => Self::Failed(serde_json::from_slice(rest).ok()?),
             b'D' => Self::Suspects(serde_json::from_slice(rest).ok()?),
-            &crate::stub::FAILED => Self::ExecFailed(i32::from_ne_bytes(rest.get(..4)?.try_into().ok()?)),
+            &crate::stub::FAILED => Self::ExecFailed(number(rest)?),
+            b'L' => Self::Listener(number(rest)?),
             _ => return None,
         })
     }
@@ -76,6 +82,9 @@ pub(crate) struct Line(OwnedFd);
 
 /// The largest message: a failure with its texts.
 const LARGEST: usize = 16 * 1024;
+
+/// How many descriptors go with a message: as many as the kernel takes (SCM_MAX_FD, unix(7)).
+pub(crate) const MOST_FDS: usize = 253;
 
 impl Line {
     /// Both ends, close-on-exec.
@@ -92,20 +101,42 @@ impl Line {
         rustix::io::write(&self.0, &bytes).map(drop)
     }
 
-    /// Sends a message with a descriptor, unix(7) SCM_RIGHTS.
-    pub(crate) fn send_with(&self, message: &Message, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    /// The socket, or whatever else takes messages: the pipe of a gate.
+    pub(crate) fn over(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Sends a message with descriptors, unix(7) SCM_RIGHTS; at most [`MOST_FDS`].
+    pub(crate) fn send_with(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let fds = [fd];
-        control.push(SendAncillaryMessage::ScmRights(&fds));
+        if fds.len() > MOST_FDS || !control.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(Errno::TOOBIG);
+        }
         let bytes = message.encode();
         rustix::net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL).map(drop)
     }
 
-    /// The next message, with its descriptor if it has one; none when the other side is gone.
-    pub(crate) fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>, Errno> {
+    /// The next message by read(2): its descriptors, if it had any, are lost.
+    pub(crate) fn read(&self) -> Result<Option<(Message, Vec<OwnedFd>)>, Errno> {
         let mut bytes = vec![0; LARGEST];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let read = loop {
+            match rustix::io::read(&self.0, &mut bytes) {
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                result => break result?,
+            }
+        };
+        if read == 0 {
+            return Ok(None);
+        }
+        let message = Message::decode(&bytes[..read]).ok_or(Errno::BADMSG)?;
+        Ok(Some((message, Vec::new())))
+    }
+
+    /// The next message with its descriptors; none when the other side is gone.
+    pub(crate) fn receive(&self) -> Result<Option<(Message, Vec<OwnedFd>)>, Errno> {
+        let mut bytes = vec![0; LARGEST];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let read = loop {
             let mut parts = [IoSliceMut::new(&mut bytes)];
@@ -119,12 +150,14 @@ impl Line {
         if read == 0 {
             return Ok(None);
         }
-        let fd = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-            _ => None,
-        });
+        let mut all = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(fds) = message {
+                all.extend(fds);
+            }
+        }
         let message = Message::decode(&bytes[..read]).ok_or(Errno::BADMSG)?;
-        Ok(Some((message, fd)))
+        Ok(Some((message, all)))
     }
 }
 
@@ -148,13 +181,15 @@ mod tests {
             Message::Failed(failure.clone()),
             Message::Suspects(failure),
             Message::ExecFailed(8),
+            Message::Listener(9),
         ] {
             a.send(&message).unwrap();
             assert_eq!(b.receive().unwrap().unwrap().0, message);
         }
         let (read, _write) = rustix::pipe::pipe().unwrap();
-        a.send_with(&Message::Reached(Point::Terminal), read.as_fd()).unwrap();
-        assert!(b.receive().unwrap().unwrap().1.is_some());
+        a.send_with(&Message::Reached(Point::Terminal), &[read.as_fd(); 3]).unwrap();
+        assert_eq!(b.receive().unwrap().unwrap().1.len(), 3);
+        assert_eq!(a.send_with(&Message::Reached(Point::Terminal), &[read.as_fd(); 254]), Err(Errno::TOOBIG));
         // The last words of a side that dies with messages unread are not lost.
         a.send(&Message::ExecFailed(2)).unwrap();
         b.send(&Message::Reached(Point::Settled)).unwrap();

@@ -24,8 +24,21 @@ pub struct Options {
     pub recursive: bool,
     /// `tmpcopyup`: a tmpfs starts with what it hides.
     pub copy_up: bool,
+    /// `idmap` or `ridmap`.
+    pub idmap: Option<IdMap>,
+    /// `remount`: what is mounted there already gets these options.
+    pub remount: bool,
     /// The file system's own options, in order.
     pub data: Vec<(String, Option<String>)>,
+}
+
+/// Which mounts of a bind are idmapped, OCI runtime specification, "idmap" and "ridmap".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdMap {
+    /// The mount itself.
+    Single,
+    /// And all below.
+    Recursive,
 }
 
 /// The words of mount(8) that set (or clear) a bit, and those that the kernel ignores today.
@@ -81,10 +94,14 @@ impl Options {
 
     fn read(&mut self, word: &str) {
         match word {
-            "" | "defaults" | "async" | "nomand" | "noiversion" | "loud" => return,
+            "" | "defaults" | "async" | "nomand" | "noiversion" | "loud" | "silent" | "noauto" | "auto"
+            | "_netdev" | "nofail" | "user" | "nouser" | "users" | "owner" | "group" => return,
             "bind" => return self.bind = true,
             "rbind" => return (self.bind, self.recursive) = (true, true),
             "tmpcopyup" => return self.copy_up = true,
+            "idmap" => return self.idmap = Some(IdMap::Single),
+            "ridmap" => return self.idmap = Some(IdMap::Recursive),
+            "remount" => return self.remount = true,
             _ => {}
         }
         if self.read_attribute(word) || self.read_propagation(word) {

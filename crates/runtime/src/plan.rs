@@ -2,9 +2,11 @@
 //! the same container gives the same plan on any host, and nothing is touched.
 
 mod clone;
+mod exec;
 mod facts;
 mod lane;
 mod lists;
+mod sources;
 
 use std::path::PathBuf;
 
@@ -12,11 +14,14 @@ use step::{Actor, Failure, Record, Step, Steps};
 use sys::process::CloneFlags;
 
 use clone::Clone;
+pub use exec::{Exec, plan_exec};
 use facts::Facts;
 use lane::Lane;
+use sources::Sources;
 
 use crate::container::{Container, GroupSteps, RootSteps};
 use crate::program::Program;
+use crate::steps::gate::Make;
 use crate::steps::namespaces::{IdRange, Kind};
 
 /// Where the two processes meet; `launch` draws it.
@@ -37,14 +42,22 @@ pub enum Point {
     Terminal,
     /// Init: my interface is up and has its address.
     Addressed,
+    /// Init: my mounts are there.
+    Mounted,
+    /// Monitor: the hooks were run.
+    Hooked,
     /// Monitor: the network forwards for it.
     Settled,
+    /// Init: here is my filter's listener.
+    Filtered,
+    /// Monitor: it was handed on.
+    Heard,
     /// Init: the program comes next.
     Ready,
 }
 
 impl Point {
-    const ALL: [(Self, &str); 9] = [
+    const ALL: [(Self, &str); 13] = [
         (Self::Mapped, "mapped"),
         (Self::Rooted, "rooted"),
         (Self::Isolated, "isolated"),
@@ -52,7 +65,11 @@ impl Point {
         (Self::Grouped, "grouped"),
         (Self::Terminal, "terminal"),
         (Self::Addressed, "addressed"),
+        (Self::Mounted, "mounted"),
+        (Self::Hooked, "hooked"),
         (Self::Settled, "settled"),
+        (Self::Filtered, "filtered"),
+        (Self::Heard, "heard"),
         (Self::Ready, "ready"),
     ];
 
@@ -90,8 +107,18 @@ pub struct Plan {
     pub monitor: Vec<Entry>,
     /// Init.
     pub init: Vec<Entry>,
+    /// Init, when all else is done and nobody waits for it any more but at its gate.
+    pub late: Steps,
     /// What init becomes.
     pub program: Program,
+    /// It waits at a gate before the late steps.
+    pub(crate) gated: bool,
+    /// The monitor hands over the root.
+    pub(crate) root_handed: bool,
+    /// The numbers of the mounts that the monitor hands over, in this order.
+    pub(crate) handed: Vec<usize>,
+    /// Descriptors from 3 on that the program inherits.
+    pub(crate) preserved: u32,
     pub(crate) script: ScriptFacts,
 }
 
@@ -123,6 +150,7 @@ impl Plan {
                 break;
             }
         }
+        records.extend(self.late.iter().map(|step| planned(Actor::Init, step.as_ref())));
         records.push(planned(Actor::Init, &self.program));
         records
     }
@@ -143,24 +171,44 @@ pub(crate) struct ScriptFacts {
 /// Makes the plan.
 pub fn plan(container: Container) -> Result<Plan, Failure> {
     let facts = Facts::of(&container)?;
-    let Container { id, spec, root, groups, mut network, filter, init } = container;
-    let GroupSteps { before, beside, into, join, view } = groups;
+    let Container { id, spec, root, groups, mut network, filter, init, hooks, manner } = container;
+    let GroupSteps { mut before, beside, into, join, view } = groups;
     let RootSteps { mount, below, at } = root;
-    let program = facts::program(&facts.process, init)?;
+    if let Some(dir) = &manner.gate {
+        before.push(Box::new(Make { dir: dir.clone() }));
+    }
+    let program = facts::program(&facts.process, init, manner.follows_host)?;
     let script = ScriptFacts::of(&facts, &network.script_name);
+    let group = into.clone();
     let clone = clone_of(&facts, into);
     // In a user namespace init may not mount what only the host's root may: the monitor does.
-    let (outside, inside) = if facts.own_user { (mount, Steps::new()) } else { (Steps::new(), mount) };
+    let (outside, inside) = if facts.confined { (mount, Steps::new()) } else { (Steps::new(), mount) };
+    let (outer_hooks, inner_hooks, late_hooks) = lists::hooks(hooks);
+    let sources = Sources::of(&facts, &spec, &manner)?;
 
-    let monitor = lists::monitor(&facts, outside, beside, &mut network);
+    let monitor = lists::monitor(&facts, &sources, outside, beside, &mut network, outer_hooks);
     let mut lane = Lane::default();
-    lists::namespaces(&mut lane, &facts, &spec);
-    lists::root(&mut lane, &facts, &spec, inside, at, below);
-    lists::mounts(&mut lane, &facts, &spec, join, &view)?;
+    lists::namespaces(&mut lane, &facts, &spec, &manner);
+    lists::root(&mut lane, &facts, &sources, &manner, RootSteps { mount: inside, below, at });
+    lists::mounts(&mut lane, &facts, &spec, &sources, &manner, join, (&view, group.as_deref()))?;
     lists::network(&mut lane, &facts, network);
-    lists::locks(&mut lane, &facts, &spec)?;
-    lists::identity(&mut lane, &facts, filter);
-    Ok(Plan { id, before, clone, monitor: monitor.0, init: lane.0, program, script })
+    lists::inner_hooks(&mut lane, &facts, inner_hooks);
+    lists::locks(&mut lane, &facts, &spec, &manner)?;
+    let late = lists::identity(&mut lane, &facts, filter, late_hooks);
+    Ok(Plan {
+        id,
+        before,
+        clone,
+        monitor: monitor.0,
+        init: lane.0,
+        late,
+        program,
+        gated: manner.gate.is_some(),
+        root_handed: facts.confined,
+        handed: sources.by_monitor(),
+        preserved: manner.preserved,
+        script,
+    })
 }
 
 /// The pid and the user namespace exist from the clone on; the rest is for init to leave.
@@ -168,8 +216,16 @@ fn clone_of(facts: &Facts, into: Option<PathBuf>) -> Clone {
     let own = |kind: &Kind| facts.names.owns(*kind);
     let flags =
         [Kind::User, Kind::Pid].iter().filter(|kind| own(kind)).fold(0, |flags, kind| flags | kind.flag());
-    let joined = facts.names.joins.iter().find(|(kind, _)| *kind == Kind::Pid);
-    Clone { flags: CloneFlags(flags), into, join_pid: joined.map(|(_, path)| path.clone()) }
+    let joined = |wanted| {
+        let found = facts.names.joins.iter().find(|(kind, _)| *kind == wanted);
+        found.map(|(_, path)| path.clone())
+    };
+    Clone {
+        flags: CloneFlags(flags),
+        into,
+        join_pid: joined(Kind::Pid),
+        join_user: joined(Kind::User).filter(|_| own(&Kind::Pid)),
+    }
 }
 
 impl ScriptFacts {

@@ -21,6 +21,8 @@ pub struct Program {
     pub owner: u32,
     /// Below a small init as PID 1.
     pub init: bool,
+    /// Where the environment has no HOME, the user's directory in the container's /etc/passwd.
+    pub home: bool,
 }
 
 /// Where the program is, and what may be wrong with it.
@@ -40,6 +42,16 @@ const FIND: &str = "exec.find";
 impl Program {
     fn name(&self) -> &CStr {
         self.args.first().map_or(c"", CString::as_c_str)
+    }
+
+    /// The environment, with a HOME. The image's file is not trusted: only a regular one is read, and not for ever.
+    pub(crate) fn environment(&self) -> Vec<CString> {
+        let mut env = self.env.clone();
+        if self.home && !env.iter().any(|variable| variable.to_bytes().starts_with(b"HOME=")) {
+            let home = home_of(self.owner).unwrap_or_else(|| b"/".to_vec());
+            env.extend(CString::new([b"HOME=", home.as_slice()].concat()));
+        }
+        env
     }
 
     /// Looks for the program with the rights and in the root that it will run with.
@@ -102,6 +114,25 @@ impl Program {
             _ => Failure::new("exec", name, errno),
         }
     }
+}
+
+/// The sixth field of the user's line in /etc/passwd, passwd(5).
+fn home_of(uid: u32) -> Option<Vec<u8>> {
+    const MOST: usize = 1 << 20;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open("/etc/passwd", flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&file).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let mut text = vec![0; usize::try_from(stat.st_size).ok()?.min(MOST)];
+    let read = rustix::io::read(&file, &mut text).ok()?;
+    let wanted = uid.to_string();
+    text[..read].split(|byte| *byte == b'\n').find_map(|line| {
+        let fields: Vec<_> = line.split(|byte| *byte == b':').collect();
+        let is_wanted = fields.get(2).is_some_and(|field| *field == wanted.as_bytes());
+        is_wanted.then(|| fields.get(5).map(|home| home.to_vec())).flatten()
+    })
 }
 
 fn absent(name: &str, reason: &str) -> Failure {
@@ -340,6 +371,7 @@ mod tests {
             env: vec![c(&format!("PATH={path}"))],
             owner: 0,
             init: false,
+            home: false,
         }
     }
 

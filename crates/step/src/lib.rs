@@ -65,11 +65,25 @@ pub struct Context {
     /// Control group files that were opened with the monitor's rights, for an init that has none on them: the kernel
     /// checks the rights of who opened the file (CVE-2021-4197).
     pub groups: Vec<OwnedFd>,
-    /// Detached clones of the host's mounts, taken while events still pass between them and the host's.
-    pub taken: Vec<OwnedFd>,
+    /// Detached clones of the host's mounts by their number in the plan: taken while events still pass between them
+    /// and the host's, or by the monitor because init has no rights to.
+    pub taken: Vec<(usize, OwnedFd)>,
+    /// Where a container that is created first and started later waits, and where it tells how that went.
+    pub gate: Option<Gate>,
+    /// The listener of a system call filter that notifies, seccomp_unotify(2).
+    pub listener: Option<OwnedFd>,
     /// A route netlink socket of the network namespace that this process is in, opened by the first step that
     /// needs one.
     pub netlink: Option<OwnedFd>,
+}
+
+/// What a created container waits at: two named pipes, so that any later process can open the gate, whoever made it.
+#[derive(Debug)]
+pub struct Gate {
+    /// Read by init; the first byte lets it go.
+    pub go: OwnedFd,
+    /// Written by init: a failure on the last steps. Its end, without a word, says that the program runs.
+    pub told: OwnedFd,
 }
 
 /// Both ends of a container's terminal.

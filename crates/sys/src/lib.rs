@@ -3,7 +3,10 @@
 //! Everything else is safe Rust over rustix. Descriptors are owned and close-on-exec; each `unsafe` block names the
 //! precondition and who keeps it.
 
+pub mod attributes;
 pub mod bpf;
+pub mod command;
+pub mod inherited;
 pub mod mount;
 pub mod process;
 pub mod seccomp;

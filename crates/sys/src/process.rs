@@ -42,6 +42,8 @@ impl CloneFlags {
     pub const NEWPID: u64 = libc::CLONE_NEWPID as u64;
     /// CLONE_NEWNET.
     pub const NEWNET: u64 = libc::CLONE_NEWNET as u64;
+    /// CLONE_PARENT: a sibling instead of a child. Its end is told to the common parent.
+    pub const PARENT: u64 = libc::CLONE_PARENT as u64;
 
     const NAMES: [(u64, &str); 8] = [
         (Self::NEWUSER, "CLONE_NEWUSER"),
@@ -75,7 +77,8 @@ pub fn clone3(flags: CloneFlags, cgroup: Option<&OwnedFd>) -> io::Result<Fork> {
     let mut args: libc::clone_args = unsafe_zeroed_clone_args();
     args.flags = flags.0 | libc::CLONE_PIDFD as u64;
     args.pidfd = ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    // A sibling has its parent's: the kernel takes no other.
+    args.exit_signal = if flags.has(CloneFlags::PARENT) { 0 } else { libc::SIGCHLD as u64 };
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
@@ -99,6 +102,13 @@ pub fn unshare(flags: CloneFlags) -> io::Result<()> {
     assert_eq!(flags.0 & !known, 0, "namespaces only: CLONE_FILES would break the ownership of descriptors");
     // SAFETY: namespace flags touch neither memory nor descriptors.
     let result = unsafe { libc::unshare(flags.0 as libc::c_int) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// setns(2) with a pidfd: this process moves into those of its namespaces that `kinds` names, all or none (Linux 5.8).
+pub fn setns_all(pidfd: &OwnedFd, kinds: CloneFlags) -> io::Result<()> {
+    // SAFETY: namespace flags touch neither memory nor descriptors, and the descriptor is open.
+    let result = unsafe { libc::setns(pidfd.as_raw_fd(), kinds.0 as libc::c_int) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

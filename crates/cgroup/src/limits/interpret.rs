@@ -176,14 +176,25 @@ fn io(io: &LinuxBlockIo) -> Result<Io, Failure> {
             let reason = format!("no weight is given for the device {}:{}", device.0, device.1);
             return Err(invalid("blockIO.weightDevice", reason));
         }
-        devices.push(DeviceWeight { device, weight, leaf_weight });
+        match devices.iter_mut().find(|known: &&mut DeviceWeight| known.device == device) {
+            // Named twice: the last word counts.
+            Some(known) => {
+                known.weight = weight.or(known.weight);
+                known.leaf_weight = leaf_weight.or(known.leaf_weight);
+            }
+            None => devices.push(DeviceWeight { device, weight, leaf_weight }),
+        }
     }
-    let mut rates = Vec::new();
+    let mut rates: Vec<Rate> = Vec::new();
     let mut add = |of, name, list: &Option<Vec<LinuxThrottleDevice>>| -> Result<(), Failure> {
         for device in list.iter().flatten() {
             // The kernel's word for "no limit" in v1 is 0.
             let rate = if device.rate() == 0 { Amount::Max } else { Amount::Of(device.rate()) };
-            rates.push(Rate { device: number(name, device.major(), device.minor())?, of, rate });
+            let device = number(name, device.major(), device.minor())?;
+            match rates.iter_mut().find(|known| known.device == device && known.of == of) {
+                Some(known) => known.rate = rate,
+                None => rates.push(Rate { device, of, rate }),
+            }
         }
         Ok(())
     };
@@ -331,6 +342,24 @@ mod tests {
             assert!(self::cpu(&bad).is_err() || list("cpu.cpus", bad.cpus().as_deref()).is_err(), "{bad:?}");
         }
         assert_eq!(with_cpu(LinuxCpuBuilder::default().cpus("")).unwrap().cpus, None);
+    }
+
+    #[test]
+    fn of_a_device_named_twice_the_last_word_counts() {
+        use oci::spec::{LinuxBlockIoBuilder, LinuxThrottleDeviceBuilder, LinuxWeightDeviceBuilder};
+        let rate =
+            |rate: u64| LinuxThrottleDeviceBuilder::default().major(8).minor(0).rate(rate).build().unwrap();
+        let weight = |weight: u16| LinuxWeightDeviceBuilder::default().major(8).minor(0).weight(weight);
+        let io = LinuxBlockIoBuilder::default()
+            .throttle_read_bps_device(vec![rate(5), rate(6)])
+            .throttle_write_bps_device(vec![rate(7)])
+            .weight_device(vec![weight(20).leaf_weight(30u16).build().unwrap(), weight(40).build().unwrap()])
+            .build()
+            .unwrap();
+        let io = self::io(&io).unwrap();
+        let rate = |of, rate| Rate { device: (8, 0), of, rate: Amount::Of(rate) };
+        assert_eq!(io.rates, [rate(Throttle::ReadBytes, 6), rate(Throttle::WriteBytes, 7)]);
+        assert_eq!(io.devices, [DeviceWeight { device: (8, 0), weight: Some(40), leaf_weight: Some(30) }]);
     }
 
     #[test]

@@ -5,4 +5,5 @@ use minidocker_network as network;
 
 mod attaching;
 mod deciding;
+mod devices;
 mod world;

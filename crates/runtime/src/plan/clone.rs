@@ -14,6 +14,8 @@ pub struct Clone {
     pub(super) flags: CloneFlags,
     pub(crate) into: Option<PathBuf>,
     pub(super) join_pid: Option<PathBuf>,
+    /// The user namespace that the new pid namespace is to belong to: a process in between enters it.
+    pub(super) join_user: Option<PathBuf>,
 }
 
 impl Clone {
@@ -33,7 +35,10 @@ impl Clone {
             None => None,
         };
         let group = self.into.as_deref().map(open).transpose()?;
-        let fork = sys::process::clone3(self.flags, group.as_ref());
+        let fork = match &self.join_user {
+            Some(path) => clone_within(self.flags, group.as_ref(), &open(path)?),
+            None => sys::process::clone3(self.flags, group.as_ref()),
+        };
         // The child is where it belongs.
         if let (Some(own), false) = (own, matches!(fork, Ok(Fork::Child))) {
             enter_pid(&own)?;
@@ -47,6 +52,41 @@ impl Clone {
                 _ => failure,
             }
         })
+    }
+}
+
+/// Clones from within another user namespace, so that the new pid namespace belongs to that one: a process in between
+/// enters it and clones a sibling of its own (CLONE_PARENT).
+fn clone_within(flags: CloneFlags, group: Option<&OwnedFd>, user: &OwnedFd) -> std::io::Result<Fork> {
+    use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let between = match sys::process::fork()? {
+        Fork::Parent(_, pidfd) => pidfd,
+        Fork::Child => {
+            let enter = || -> std::io::Result<Fork> {
+                let kind = rustix::thread::LinkNameSpaceType::User;
+                rustix::thread::move_into_link_name_space(user.as_fd(), Some(kind))?;
+                sys::process::clone3(CloneFlags(flags.0 | CloneFlags::PARENT), group)
+            };
+            let answer = match enter() {
+                Ok(Fork::Child) => return Ok(Fork::Child),
+                Ok(Fork::Parent(pid, _)) => pid,
+                Err(error) => -error.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error()),
+            };
+            let _ = rustix::io::write(&write, &answer.to_ne_bytes());
+            sys::process::exit_now(0)
+        }
+    };
+    drop(write);
+    rustix::process::waitid(WaitId::PidFd(between.as_fd()), WaitIdOptions::EXITED)?;
+    let mut answer = [0; 4];
+    rustix::io::read(&read, &mut answer)?;
+    match i32::from_ne_bytes(answer) {
+        pid if pid > 0 => {
+            let known = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?;
+            Ok(Fork::Parent(pid, rustix::process::pidfd_open(known, PidfdFlags::empty())?))
+        }
+        errno => Err(std::io::Error::from_raw_os_error(-errno)),
     }
 }
 

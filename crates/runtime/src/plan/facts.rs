@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use oci::spec::{Linux, LinuxNamespaceType, PosixRlimit, Process, Spec};
 use step::Failure;
 
+use sys::seccomp::{Flags, Instruction};
+
+use super::sources::Sources;
 use crate::container::Container;
 use crate::program::Program;
 use crate::steps::identity::{Capabilities, Identity};
@@ -28,17 +31,32 @@ pub(super) struct Facts {
     pub(super) grouped: bool,
     /// It has a user namespace of its own.
     pub(super) own_user: bool,
+    /// It is in a user namespace, its own or another's: init has no rights on the host's things.
+    pub(super) confined: bool,
+    /// It has a mount namespace, its own or another's.
+    pub(super) mounts: bool,
+    /// Its system call filter notifies a listener.
+    pub(super) notifies: bool,
+    /// The monitor runs hooks, or init does before it leaves the host's files.
+    pub(super) hooked: bool,
     pub(super) no_new_privileges: bool,
 }
 
 impl Facts {
     pub(super) fn of(container: &Container) -> Result<Self, Failure> {
-        let Container { id, spec, groups, network, .. } = container;
+        let Container { id, spec, groups, network, hooks, filter, .. } = container;
         let Some(process) = spec.process().clone() else {
             return Err(Failure::because("plan", id, "the specification has no process"));
         };
         let names = Namespacing::of(spec);
+        let joins = |wanted| names.joins.iter().any(|(kind, _)| *kind == wanted);
         Ok(Self {
+            confined: names.owns(Kind::User) || joins(Kind::User),
+            mounts: names.owns(Kind::Mount) || joins(Kind::Mount),
+            notifies: filter.as_ref().is_some_and(|(_, flags)| flags.contains(Flags::NEW_LISTENER)),
+            hooked: !(hooks.prestart.is_empty()
+                && hooks.create_runtime.is_empty()
+                && hooks.create_container.is_empty()),
             id: id.clone(),
             linux: spec.linux().clone().unwrap_or_default(),
             caps: capabilities(&process),
@@ -51,6 +69,38 @@ impl Facts {
             names,
             process,
         })
+    }
+
+    /// Of a further program in a container that runs.
+    pub(super) fn of_process(
+        id: &str,
+        process: Process,
+        linux: Linux,
+        confined: bool,
+        filter: Option<&(Vec<Instruction>, Flags)>,
+    ) -> Self {
+        Self {
+            id: id.to_owned(),
+            linux,
+            names: Namespacing::of(&Spec::default()),
+            caps: capabilities(&process),
+            groups: process.user().additional_gids().clone().unwrap_or_default(),
+            terminal: process.terminal().unwrap_or(false),
+            linked: false,
+            grouped: false,
+            own_user: false,
+            confined,
+            mounts: false,
+            notifies: filter.is_some_and(|(_, flags)| flags.contains(Flags::NEW_LISTENER)),
+            hooked: false,
+            no_new_privileges: process.no_new_privileges().unwrap_or(false),
+            process,
+        }
+    }
+
+    /// Whether the monitor hands mounts over.
+    pub(super) fn is_handed(&self, sources: &Sources) -> bool {
+        self.confined || !sources.by_monitor().is_empty()
     }
 
     /// User and group of the program.
@@ -71,14 +121,6 @@ pub(super) struct Namespacing {
 impl Namespacing {
     pub(super) fn of(spec: &Spec) -> Self {
         let linux = spec.linux().clone().unwrap_or_default();
-        let ranges = |maps: &Option<Vec<oci::spec::LinuxIdMapping>>| -> Vec<IdRange> {
-            let range = |m: &oci::spec::LinuxIdMapping| IdRange {
-                inside: m.container_id(),
-                outside: m.host_id(),
-                size: m.size(),
-            };
-            maps.iter().flatten().map(range).collect()
-        };
         let mut names = Self {
             own: Vec::new(),
             joins: Vec::new(),
@@ -108,6 +150,16 @@ impl Namespacing {
     }
 }
 
+/// Id mappings in the words of user_namespaces(7).
+pub(super) fn ranges(maps: &Option<Vec<oci::spec::LinuxIdMapping>>) -> Vec<IdRange> {
+    let range = |m: &oci::spec::LinuxIdMapping| IdRange {
+        inside: m.container_id(),
+        outside: m.host_id(),
+        size: m.size(),
+    };
+    maps.iter().flatten().map(range).collect()
+}
+
 fn kind(kind: LinuxNamespaceType) -> Kind {
     match kind {
         LinuxNamespaceType::Mount => Kind::Mount,
@@ -121,7 +173,7 @@ fn kind(kind: LinuxNamespaceType) -> Kind {
     }
 }
 
-pub(super) fn program(process: &Process, init: bool) -> Result<Program, Failure> {
+pub(super) fn program(process: &Process, init: bool, home: bool) -> Result<Program, Failure> {
     let c = |text: &String| {
         CString::new(text.as_str())
             .map_err(|_| Failure::because("plan", text.escape_debug().to_string(), "contains a NUL byte"))
@@ -131,6 +183,7 @@ pub(super) fn program(process: &Process, init: bool) -> Result<Program, Failure>
         env: process.env().iter().flatten().map(c).collect::<Result<_, _>>()?,
         owner: process.user().uid(),
         init,
+        home,
     })
 }
 

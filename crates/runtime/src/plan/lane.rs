@@ -1,15 +1,18 @@
 //! One list under construction, and what a specification's mounts and devices become in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use oci::spec::{Mount, Spec};
+use oci::spec::Spec;
 use step::{Failure, Step, Steps};
 
+use super::facts::Facts;
+use super::sources::Source;
 use super::{Entry, Point};
-use crate::container::GroupView;
+use crate::container::{GroupView, Manner};
 use crate::options::Options;
 use crate::steps::devices::{Devices, Node};
 use crate::steps::mounts::Mounts;
+use crate::steps::namespaces::Kind;
 
 /// One list under construction.
 #[derive(Debug, Default)]
@@ -32,27 +35,44 @@ impl Lane {
         self.0.push(Entry::Await(point));
     }
 
-    pub(super) fn mount(&mut self, mount: &Mount, view: &[GroupView]) -> Result<(), Failure> {
-        let options = Options::parse(mount.options().as_deref().unwrap_or_default());
-        let target = mount.destination().clone();
-        if !target.is_absolute() {
-            return Err(Failure::because(
-                "plan",
-                target.display().to_string(),
-                "a mount's destination must be absolute",
-            ));
+    pub(super) fn mount(
+        &mut self,
+        facts: &Facts,
+        slot: usize,
+        from: &Source,
+        manner: &Manner,
+        (view, group): (&[GroupView], Option<&Path>),
+    ) -> Result<(), Failure> {
+        let target = destination(from.mount.destination(), manner)?;
+        let (source, mut options) = (from.path.clone(), from.options.clone());
+        let slot = from.is_taken().then_some(slot);
+        if options.remount {
+            self.step(Mounts::Remount { target, options });
+            return Ok(());
         }
-        let source = mount.source().clone().unwrap_or_default();
-        match mount.typ().as_deref().unwrap_or("none") {
-            "bind" | "none" => self.step(Mounts::Bind { source, target, options }),
-            _ if options.bind => self.step(Mounts::Bind { source, target, options }),
-            "cgroup" if view.is_empty() => {
+        match from.mount.typ().as_deref().unwrap_or("none") {
+            "bind" | "none" | "" => self.step(Mounts::Bind { slot, source, target, options }),
+            _ if options.bind => self.step(Mounts::Bind { slot, source, target, options }),
+            "cgroup" | "cgroup2" if view.is_empty() => match group {
+                // Without a cgroup namespace the top of a new mount would be the host's.
+                Some(group) if !facts.names.owns(Kind::Cgroup) => {
+                    options.data.clear();
+                    let source = group.to_owned();
+                    self.step(Mounts::Bind { slot: None, source, target, options });
+                }
                 // Version 2: one file system, whose top is the container's group in its cgroup namespace.
-                let (kind, source) = ("cgroup2".to_owned(), "cgroup".to_owned());
-                self.step(Mounts::New { kind, source, target, options });
-            }
+                _ => {
+                    let (kind, source) = ("cgroup2".to_owned(), "cgroup".to_owned());
+                    options.data.clear();
+                    self.step(Mounts::New { kind, source, target, options });
+                }
+            },
             "cgroup" => self.step(Mounts::Groups { target, view: view.to_vec(), options }),
             kind => {
+                // It is filled first: `seals` makes it read-only.
+                if manner.follows_host && kind == "tmpfs" {
+                    options.set &= !sys::mount::RDONLY;
+                }
                 let source = source.to_string_lossy().into_owned();
                 self.step(Mounts::New { kind: kind.to_owned(), source, target, options });
             }
@@ -60,8 +80,23 @@ impl Lane {
         Ok(())
     }
 
+    /// What is to be read-only and had to be filled before.
+    pub(super) fn seals(&mut self, spec: &Spec) {
+        for mount in spec.mounts().iter().flatten() {
+            let options = Options::parse(mount.options().as_deref().unwrap_or_default());
+            if mount.typ().as_deref() == Some("tmpfs")
+                && !options.bind
+                && options.set & sys::mount::RDONLY != 0
+            {
+                let options = Options::parse(&["ro"]);
+                let target = Path::new("/").join(mount.destination());
+                self.step(Mounts::Remount { target, options });
+            }
+        }
+    }
+
     /// The OCI runtime specification's default devices and those that were asked for.
-    pub(super) fn devices(&mut self, spec: &Spec, own_user: bool) {
+    pub(super) fn devices(&mut self, spec: &Spec, confined: bool) {
         let standard = |name: &str, minor: u32| Node {
             path: PathBuf::from(format!("/dev/{name}")),
             kind: 'c',
@@ -81,8 +116,21 @@ impl Lane {
             mode: device.file_mode().unwrap_or(0o666) & 0o7777,
             owner: (device.uid().unwrap_or(0), device.gid().unwrap_or(0)),
         }));
-        self.step(if own_user { Devices::BindNodes(nodes) } else { Devices::Nodes(nodes) });
+        self.step(if confined { Devices::BindNodes(nodes) } else { Devices::Nodes(nodes) });
         let ptmx = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("devpts"));
         self.step(Devices::Links { ptmx });
+    }
+}
+
+/// Where a mount goes. Other OCI runtimes take a relative destination as one below the root.
+fn destination(path: &Path, manner: &Manner) -> Result<PathBuf, Failure> {
+    match path.is_absolute() {
+        true => Ok(path.to_owned()),
+        false if manner.follows_host && path != Path::new("") => Ok(Path::new("/").join(path)),
+        false => Err(Failure::because(
+            "plan",
+            path.display().to_string(),
+            "a mount's destination must be absolute",
+        )),
     }
 }

@@ -2,28 +2,55 @@
 
 use std::path::{Path, PathBuf};
 
-use oci::spec::Spec;
+use oci::spec::{ContainerState, Hook, Spec};
 use step::{Failure, Steps};
 use sys::seccomp::{Flags, Instruction};
 
 use super::Point;
 use super::facts::{Facts, limit_step};
 use super::lane::Lane;
-use crate::container::{GroupView, NetworkSteps};
+use super::sources::Sources;
+use crate::container::{GroupView, Hooks, Manner, NetworkSteps, RootSteps};
 use crate::options::Options;
+use crate::steps::attributes::Attributes;
+use crate::steps::hooks::{Run, state_at};
 use crate::steps::identity::Identity;
-use crate::steps::mounts::{Mounts, is_taken};
+use crate::steps::mounts::{Change, Mounts};
 use crate::steps::namespaces::{Kind, Namespaces};
 use crate::steps::terminal::Console;
 
+/// The hooks: the monitor's, init's before it leaves the host's files, init's right before the program.
+pub(super) fn hooks(hooks: Hooks) -> (Steps, Steps, Steps) {
+    let Hooks { state, prestart, create_runtime, create_container, start_container } = hooks;
+    let step = |kind, hooks: Vec<Hook>, status| -> Steps {
+        let state = state_at(&state, status, None);
+        let run = Run { kind, hooks, state };
+        if run.hooks.is_empty() { Steps::new() } else { vec![Box::new(run)] }
+    };
+    let mut outer = step("prestart", prestart, ContainerState::Creating);
+    outer.append(&mut step("createRuntime", create_runtime, ContainerState::Creating));
+    let inner = step("createContainer", create_container, ContainerState::Creating);
+    (outer, inner, step("startContainer", start_container, ContainerState::Created))
+}
+
 /// The monitor's, after the clone. `root` builds the root file system where init has no rights to.
-pub(super) fn monitor(facts: &Facts, root: Steps, groups: Steps, network: &mut NetworkSteps) -> Lane {
+pub(super) fn monitor(
+    facts: &Facts,
+    sources: &Sources,
+    root: Steps,
+    groups: Steps,
+    network: &mut NetworkSteps,
+    hooks: Steps,
+) -> Lane {
     let mut lane = Lane::default();
     if facts.own_user {
         let (uids, gids) = (facts.names.uids.clone(), facts.names.gids.clone());
         lane.step(Namespaces::Maps { uids, gids });
         lane.tell(Point::Mapped);
+    }
+    if facts.is_handed(sources) {
         lane.steps(root);
+        sources.outside(facts).for_each(|take| lane.step(take));
         lane.tell(Point::Rooted);
     }
     lane.steps(groups);
@@ -44,23 +71,44 @@ pub(super) fn monitor(facts: &Facts, root: Steps, groups: Steps, network: &mut N
         lane.steps(std::mem::take(&mut network.settled));
         lane.tell(Point::Settled);
     }
+    if facts.hooked {
+        lane.wait(Point::Mounted);
+        lane.steps(hooks);
+        lane.tell(Point::Hooked);
+    }
+    if facts.notifies {
+        lane.wait(Point::Filtered);
+        lane.tell(Point::Heard);
+    }
     lane.wait(Point::Ready);
     lane
 }
 
 /// Init: out of the host's namespaces.
-pub(super) fn namespaces(lane: &mut Lane, facts: &Facts, spec: &Spec) {
+pub(super) fn namespaces(lane: &mut Lane, facts: &Facts, spec: &Spec, manner: &Manner) {
     let names = &facts.names;
     lane.step(Namespaces::DieWithMonitor);
     if facts.own_user {
         lane.wait(Point::Mapped);
-        lane.step(Namespaces::BecomeRoot);
+        lane.step(Namespaces::BecomeRoot { hidden: false });
     }
-    if names.joins.iter().any(|(kind, _)| *kind == Kind::Pid) {
+    let shared_pids = !names.owns(Kind::Pid);
+    if names.joins.iter().any(|(kind, _)| *kind == Kind::Pid) || manner.gate.is_some() && !facts.confined {
         lane.step(Namespaces::Undumpable);
     }
-    for (kind, path) in names.joins.iter().filter(|(kind, _)| *kind != Kind::Pid) {
+    // The user namespace last: what belongs to the host can be joined with the host's rights only.
+    let joins = |user: bool| {
+        let wanted = move |kind: Kind| kind != Kind::Pid && (kind == Kind::User) == user;
+        names.joins.iter().filter(move |(kind, _)| wanted(*kind))
+    };
+    for (kind, path) in joins(false) {
         lane.step(Namespaces::Join(*kind, path.clone()));
+    }
+    for (kind, path) in joins(true).filter(|_| !names.owns(Kind::Pid)) {
+        lane.step(Namespaces::Join(*kind, path.clone()));
+    }
+    if joins(true).next().is_some() {
+        lane.step(Namespaces::BecomeRoot { hidden: shared_pids });
     }
     // The network first: the monitor can work on it while init goes on.
     if names.owns(Kind::Network) {
@@ -78,7 +126,9 @@ pub(super) fn namespaces(lane: &mut Lane, facts: &Facts, spec: &Spec) {
         lane.step(Namespaces::Offsets(names.offsets.clone()));
     }
     lane.step(Namespaces::Session);
-    lane.step(Namespaces::Keyring(format!("_ses.{}", facts.id)));
+    if !manner.no_new_keyring {
+        lane.step(Namespaces::Keyring(format!("_ses.{}", facts.id)));
+    }
     if let Some(name) = spec.hostname() {
         lane.step(Namespaces::Hostname(name.clone()));
     }
@@ -87,23 +137,29 @@ pub(super) fn namespaces(lane: &mut Lane, facts: &Facts, spec: &Spec) {
     }
 }
 
-/// Init: the root file system. `build` is empty where the monitor builds it.
-pub(super) fn root(lane: &mut Lane, facts: &Facts, spec: &Spec, build: Steps, at: PathBuf, below: Steps) {
-    for mount in spec.mounts().iter().flatten() {
-        let options = Options::parse(mount.options().as_deref().unwrap_or_default());
-        let source = mount.source().clone().unwrap_or_default();
-        if options.bind && is_taken(&source, &options) {
-            lane.step(Mounts::Take { source, options });
-        }
-    }
-    let propagation = facts.linux.rootfs_propagation().clone().unwrap_or_else(|| "rprivate".to_owned());
-    lane.step(Mounts::Propagation(Options::parse(&[propagation])));
-    if facts.own_user {
+/// Init: the root file system. Its `mount` is empty where the monitor builds it.
+pub(super) fn root(lane: &mut Lane, facts: &Facts, sources: &Sources, manner: &Manner, root: RootSteps) {
+    let RootSteps { mount: build, below, at } = root;
+    sources.early().for_each(|take| lane.step(take));
+    let asked = facts.linux.rootfs_propagation().clone().filter(|word| !word.is_empty());
+    let usual = if manner.follows_host { "rslave" } else { "rprivate" };
+    let propagation = Mounts::Propagation(Options::parse(&[asked.unwrap_or_else(|| usual.to_owned())]));
+    if facts.is_handed(sources) {
         lane.wait(Point::Rooted);
+    }
+    // A directory is cloned while it may be: an unbindable mount may not.
+    if manner.follows_host {
+        lane.steps(build);
+        if facts.mounts {
+            lane.step(propagation);
+        }
     } else {
+        lane.step(propagation);
         lane.steps(build);
     }
-    lane.step(Mounts::AttachRoot { at });
+    if facts.mounts {
+        lane.step(Mounts::AttachRoot { at });
+    }
     lane.steps(below);
 }
 
@@ -112,24 +168,35 @@ pub(super) fn mounts(
     lane: &mut Lane,
     facts: &Facts,
     spec: &Spec,
+    sources: &Sources,
+    manner: &Manner,
     join: Steps,
-    view: &[GroupView],
+    groups: (&[GroupView], Option<&Path>),
 ) -> Result<(), Failure> {
     let mut join = Some(join);
-    for mount in spec.mounts().iter().flatten() {
-        if mount.typ().as_deref() == Some("cgroup") {
+    // Devices go onto the container's own /dev; where there is none, into the root's, after everything else.
+    let mut devices = manner.follows_host;
+    for (slot, source) in sources.0.iter().enumerate() {
+        let kind = source.mount.typ().as_deref();
+        if matches!(kind, Some("cgroup" | "cgroup2")) {
             enter_groups(lane, facts, &mut join);
         }
-        lane.mount(mount, view)?;
-        if mount.destination() == Path::new("/dev") && mount.typ().as_deref() == Some("tmpfs") {
-            lane.devices(spec, facts.own_user);
+        lane.mount(facts, slot, source, manner, groups)?;
+        if source.mount.destination() == Path::new("/dev") {
+            if kind == Some("tmpfs") {
+                lane.devices(spec, facts.confined);
+            }
+            devices = false;
         }
     }
     enter_groups(lane, facts, &mut join);
+    if devices {
+        lane.devices(spec, facts.confined);
+    }
     if facts.terminal {
         let size = facts.process.console_size();
         let (rows, columns) = size.map_or((0, 0), |size| (size.height() as u16, size.width() as u16));
-        lane.step(Console::Open { owner: facts.owner().0, rows, columns });
+        lane.step(Console::Open { owner: facts.owner().0, rows, columns, on_console: true });
         lane.tell(Point::Terminal);
     }
     Ok(())
@@ -159,8 +226,17 @@ pub(super) fn network(lane: &mut Lane, facts: &Facts, network: NetworkSteps) {
     }
 }
 
+/// Init: the hooks of both sides, while the host's files and the container's are there.
+pub(super) fn inner_hooks(lane: &mut Lane, facts: &Facts, hooks: Steps) {
+    if facts.hooked {
+        lane.tell(Point::Mounted);
+        lane.wait(Point::Hooked);
+        lane.steps(hooks);
+    }
+}
+
 /// Init: what may no longer be changed, and the end of the host's files.
-pub(super) fn locks(lane: &mut Lane, facts: &Facts, spec: &Spec) -> Result<(), Failure> {
+pub(super) fn locks(lane: &mut Lane, facts: &Facts, spec: &Spec, manner: &Manner) -> Result<(), Failure> {
     let process = &facts.process;
     let mut sysctls: Vec<_> = facts.linux.sysctl().clone().unwrap_or_default().into_iter().collect();
     sysctls.sort();
@@ -177,6 +253,9 @@ pub(super) fn locks(lane: &mut Lane, facts: &Facts, spec: &Spec) -> Result<(), F
     if !masked.is_empty() {
         lane.step(Mounts::Mask(masked));
     }
+    if manner.follows_host {
+        lane.seals(spec);
+    }
     if process.cwd() != Path::new("/") {
         lane.step(Identity::MakeWorkDirectory { path: process.cwd().clone(), owner: facts.owner() });
     }
@@ -186,21 +265,67 @@ pub(super) fn locks(lane: &mut Lane, facts: &Facts, spec: &Spec) -> Result<(), F
     if let Some(score) = process.oom_score_adj() {
         lane.step(Identity::OomScore(score));
     }
-    if let Some(profile) = process.apparmor_profile().as_ref().filter(|profile| !profile.is_empty()) {
-        lane.step(Identity::Label { file: "attr/apparmor/exec", value: format!("exec {profile}") });
-    }
-    if let Some(label) = process.selinux_label().as_ref().filter(|label| !label.is_empty()) {
-        lane.step(Identity::Label { file: "attr/exec", value: label.clone() });
-    }
+    attributes(lane, facts)?;
+    labels(lane, facts);
     for limit in process.rlimits().iter().flatten() {
         lane.step(limit_step(limit)?);
     }
-    lane.step(Mounts::Pivot);
+    lane.step(Mounts::Change(match (facts.mounts, manner.no_pivot) {
+        (false, _) => Change::Chroot,
+        (true, true) => Change::Move,
+        (true, false) => Change::Pivot,
+    }));
+    let asked = facts.linux.rootfs_propagation().clone().filter(|word| !word.is_empty());
+    if let Some(word) = asked.filter(|_| manner.follows_host && facts.mounts) {
+        lane.step(Mounts::RootPropagation(Options::parse(&[word])));
+    }
     Ok(())
 }
 
-/// Init: who the program is.
-pub(super) fn identity(lane: &mut Lane, facts: &Facts, filter: Option<(Vec<Instruction>, Flags)>) {
+/// A further program's processors: first those it starts on, then, in its groups, those it goes on with.
+pub(super) fn affinity(lane: &mut Lane, facts: &Facts, join: Steps) -> Result<(), Failure> {
+    let asked = facts.process.exec_cpu_affinity().as_ref().map(Attributes::affinity).transpose()?;
+    let (initial, last) = asked.unwrap_or_default();
+    initial.into_iter().for_each(|step| lane.step(step));
+    lane.steps(join);
+    last.into_iter().for_each(|step| lane.step(step));
+    Ok(())
+}
+
+/// How the kernel schedules the program, gives it memory and looks to it. With the host's rights.
+pub(super) fn attributes(lane: &mut Lane, facts: &Facts) -> Result<(), Failure> {
+    if let Some(asked) = facts.process.scheduler() {
+        lane.step(Attributes::scheduler(asked)?);
+    }
+    if let Some(asked) = facts.process.io_priority() {
+        lane.step(Attributes::io_priority(asked)?);
+    }
+    if let Some(asked) = facts.linux.memory_policy() {
+        lane.step(Attributes::memory_policy(asked)?);
+    }
+    if let Some(asked) = facts.linux.personality() {
+        lane.step(Attributes::personality(asked)?);
+    }
+    Ok(())
+}
+
+/// What the host's security module, if it has one, is told.
+pub(super) fn labels(lane: &mut Lane, facts: &Facts) {
+    if let Some(profile) = facts.process.apparmor_profile().as_ref().filter(|profile| !profile.is_empty()) {
+        lane.step(Identity::Label { file: "attr/apparmor/exec", value: format!("exec {profile}") });
+    }
+    if let Some(label) = facts.process.selinux_label().as_ref().filter(|label| !label.is_empty()) {
+        lane.step(Identity::Label { file: "attr/exec", value: label.clone() });
+    }
+}
+
+/// Init: who the program is. What comes last of all is given back.
+pub(super) fn identity(
+    lane: &mut Lane,
+    facts: &Facts,
+    filter: Option<(Vec<Instruction>, Flags)>,
+    hooks: Steps,
+) -> Steps {
     // Its first packet must not be lost.
     if facts.linked {
         lane.wait(Point::Settled);
@@ -220,13 +345,29 @@ pub(super) fn identity(lane: &mut Lane, facts: &Facts, filter: Option<(Vec<Instr
         && let Some(filter) = filter.take()
     {
         lane.step(filter);
+        heard(lane, facts);
     }
     lane.step(Identity::User { uid, gid, groups: facts.groups.clone() });
     lane.step(Identity::Capabilities(facts.caps));
     if facts.no_new_privileges {
         lane.step(Identity::NoNewPrivileges);
     }
+    let mut late = hooks;
     if let Some(filter) = filter {
-        lane.step(filter);
+        if facts.notifies {
+            lane.step(filter);
+            heard(lane, facts);
+        } else {
+            late.push(Box::new(filter));
+        }
+    }
+    late
+}
+
+/// Whoever answers for the kernel has the listener before the program runs.
+fn heard(lane: &mut Lane, facts: &Facts) {
+    if facts.notifies {
+        lane.tell(Point::Filtered);
+        lane.wait(Point::Heard);
     }
 }

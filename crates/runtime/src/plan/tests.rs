@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use step::{Context, Shell};
 
 use super::*;
-use crate::container::{GroupView, NetworkSteps};
+use crate::container::{GroupView, Hooks, Manner, NetworkSteps};
 
 /// A step of another room.
 #[derive(Debug)]
@@ -107,7 +107,18 @@ impl Case {
         };
         let root = RootSteps { mount: other("root"), below: Steps::new(), at: "/run/x".into() };
         let filter = Some((Vec::new(), sys::seccomp::Flags::NONE));
-        plan(Container { id: "x".into(), spec, root, groups, network, filter, init: false }).unwrap()
+        plan(Container {
+            id: "x".into(),
+            spec,
+            root,
+            groups,
+            network,
+            filter,
+            init: false,
+            hooks: Hooks::default(),
+            manner: Manner::default(),
+        })
+        .unwrap()
     }
 }
 
@@ -202,8 +213,9 @@ fn what_takes_rights_away_comes_last() {
 
 #[test]
 fn with_no_new_privileges_the_filter_comes_last_of_all() {
-    let ids = ids(&Case { no_new_privileges: true, ..case() }.plan().init);
-    assert_eq!(ids[ids.len() - 2..], ["process.no-new-privileges", "seccomp.filter"]);
+    let plan = Case { no_new_privileges: true, ..case() }.plan();
+    assert_eq!(ids(&plan.init).last(), Some(&"process.no-new-privileges"));
+    assert_eq!(plan.late.iter().map(|step| step.id()).collect::<Vec<_>>(), ["seccomp.filter"]);
 }
 
 #[test]
@@ -245,6 +257,8 @@ fn a_relative_destination_and_a_missing_process_are_refused() {
         network: NetworkSteps::default(),
         filter: None,
         init: false,
+        hooks: Hooks::default(),
+        manner: Manner::default(),
     };
     let mut spec = Spec::default();
     spec.set_mounts(Some(vec![mount("tmpfs", "tmp")]));

@@ -1,6 +1,7 @@
 //! What the program may do: limits, capabilities, user, no_new_privs, the system call filter.
 
 use std::borrow::Cow;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -176,7 +177,10 @@ impl Step for Identity {
             Self::NoNewPrivileges => {
                 rustix::thread::set_no_new_privs(true).map_err(|errno| self.failed("the program", errno))
             }
-            Self::Filter { program, flags } => self.filter(program, *flags),
+            Self::Filter { program, flags } => {
+                context.listener = self.filter(program, *flags)?;
+                Ok(())
+            }
             Self::Umask(mask) => {
                 rustix::process::umask(Mode::from_raw_mode(*mask));
                 Ok(())
@@ -327,8 +331,8 @@ impl Identity {
         Ok(())
     }
 
-    fn filter(&self, program: &[Instruction], flags: Flags) -> Result<(), Failure> {
-        sys::seccomp::install(program, flags).map(drop).map_err(|error| {
+    fn filter(&self, program: &[Instruction], flags: Flags) -> Result<Option<OwnedFd>, Failure> {
+        sys::seccomp::install(program, flags).map_err(|error| {
             self.failed("the program", error)
                 .hint("the kernel has no system call filters, or refused this one; --security-opt seccomp=unconfined runs without")
         })

@@ -1,6 +1,9 @@
 //! The runtime's own steps, one file per kernel domain.
 
+pub(crate) mod attributes;
 pub(crate) mod devices;
+pub(crate) mod gate;
+pub(crate) mod hooks;
 pub(crate) mod identity;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;

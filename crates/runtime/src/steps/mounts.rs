@@ -8,7 +8,7 @@ mod make;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-pub(crate) use clones::is_taken;
+pub(crate) use clones::{Map, is_elsewhere};
 pub(super) use clones::{attach, clone};
 use step::{Context, Failure, Shell, Step, quote};
 
@@ -20,15 +20,20 @@ use crate::options::Options;
 pub(crate) enum Mounts {
     /// How mounts made on either side show on the other.
     Propagation(Options),
+    /// A directory as the root file system, its mounts included; without a mount namespace the directory itself.
+    Directory { path: PathBuf, cloned: bool },
     /// The finished root file system, put where init builds on it.
     AttachRoot { at: PathBuf },
     /// A new file system.
     New { kind: String, source: String, target: PathBuf, options: Options },
-    /// The source of a bind that events are to pass through, before [`Self::Propagation`] ends that for all others; or
-    /// one of another container's.
-    Take { source: PathBuf, options: Options },
-    /// A directory or file of the host.
-    Bind { source: PathBuf, target: PathBuf, options: Options },
+    /// The source of a bind, cloned before its turn and kept under its number: where events are to pass through
+    /// (`shared`: the host must let them), from another container, where init has no rights (`slave`: what init mounts
+    /// stays with it), or idmapped.
+    Take { slot: usize, source: PathBuf, options: Options, map: Option<Map>, shared: bool, slave: bool },
+    /// A directory or file of the host; with a number it was taken before.
+    Bind { slot: Option<usize>, source: PathBuf, target: PathBuf, options: Options },
+    /// Other options for what is mounted there.
+    Remount { target: PathBuf, options: Options },
     /// The container's own control groups, each hierarchy below one tmpfs (version 1).
     Groups { target: PathBuf, view: Vec<GroupView>, options: Options },
     /// Nothing to see here.
@@ -40,14 +45,29 @@ pub(crate) enum Mounts {
     /// Kernel settings of the container's namespaces.
     Sysctl { key: String, value: String },
     /// The new root becomes `/`, the old one goes.
+    Change(Change),
+    /// How mounts made below the new root show elsewhere.
+    RootPropagation(Options),
+}
+
+/// The ways to a new root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// pivot_root(2): the old root is gone from this namespace.
     Pivot,
+    /// The new root is moved over the old one and entered by chroot(2).
+    Move,
+    /// chroot(2) alone: without a mount namespace of its own.
+    Chroot,
 }
 
 impl Step for Mounts {
     fn id(&self) -> &'static str {
         match self {
-            Self::Propagation(_) => "mount.propagation",
+            Self::Propagation(_) | Self::RootPropagation(_) => "mount.propagation",
             Self::AttachRoot { .. } => "mount.root",
+            Self::Directory { .. } => "mount.directory",
+            Self::Remount { .. } => "mount.remount",
             Self::New { kind, .. } => match kind.as_str() {
                 "proc" => "mount.proc",
                 "sysfs" => "mount.sys",
@@ -63,7 +83,8 @@ impl Step for Mounts {
             Self::Mask(_) => "mount.mask",
             Self::ReadOnly(_) | Self::ReadOnlyRoot => "mount.read-only",
             Self::Sysctl { .. } => "sysctl.set",
-            Self::Pivot => "mount.pivot",
+            Self::Change(Change::Pivot) => "mount.pivot",
+            Self::Change(_) => "mount.chroot",
         }
     }
 
@@ -83,17 +104,25 @@ impl Step for Mounts {
                 options.words().join(","),
                 target.display()
             ),
-            Self::Take { source, options } if clones::elsewhere(source).is_some() => format!(
+            Self::Directory { path, cloned: true } => {
+                format!("open_tree(\"{}\", OPEN_TREE_CLONE|AT_RECURSIVE)", path.display())
+            }
+            Self::Directory { path, cloned: false } => format!("openat(\"{}\", O_PATH)", path.display()),
+            Self::Take { source, options, .. } if is_elsewhere(source) => format!(
                 "setns(<its mount namespace>), open_tree(\"{}\", OPEN_TREE_CLONE{}), setns(<the own one>)",
                 source.display(),
                 if options.recursive { "|AT_RECURSIVE" } else { "" }
             ),
-            Self::Take { source, options } => format!(
-                "open_tree(\"{}\", OPEN_TREE_CLONE{})",
+            Self::Take { source, options, map, .. } => format!(
+                "open_tree(\"{}\", OPEN_TREE_CLONE{}){}",
                 source.display(),
-                if options.recursive { "|AT_RECURSIVE" } else { "" }
+                if options.recursive { "|AT_RECURSIVE" } else { "" },
+                if map.is_some() { ", mount_setattr(MOUNT_ATTR_IDMAP)" } else { "" }
             ),
-            Self::Bind { source, target, options } => format!(
+            Self::Remount { target, options } => {
+                format!("mount_setattr(\"{}\", {})", target.display(), options.words().join(","))
+            }
+            Self::Bind { source, target, options, .. } => format!(
                 "open_tree(\"{}\", OPEN_TREE_CLONE{}), mount_setattr({}), move_mount(\"{}\")",
                 source.display(),
                 if options.recursive { "|AT_RECURSIVE" } else { "" },
@@ -116,8 +145,18 @@ impl Step for Mounts {
             Self::Sysctl { key, value } => {
                 format!("write(\"/proc/sys/{}\", {value:?})", key.replace('.', "/"))
             }
-            Self::Pivot => {
+            Self::Change(Change::Pivot) => {
                 "fchdir(<root>), pivot_root(\".\", \".\"), umount2(\".\", MNT_DETACH), chdir(\"/\")".into()
+            }
+            Self::Change(Change::Move) => {
+                "fchdir(<root>), move_mount(\".\", \"/\"), chroot(\".\"), chdir(\"/\")".into()
+            }
+            Self::Change(Change::Chroot) => "fchdir(<root>), chroot(\".\"), chdir(\"/\")".into(),
+            Self::RootPropagation(options) => {
+                format!(
+                    "mount_setattr(\"/\", {{propagation={}}})",
+                    options.propagation_word().unwrap_or_default()
+                )
             }
         }
     }
@@ -125,6 +164,7 @@ impl Step for Mounts {
     fn why(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Propagation(_) => "nothing that the container mounts reaches the host",
+            Self::Directory { .. } => "the root file system that config.json names",
             Self::AttachRoot { .. } => "init builds on it; the mount exists in this namespace only",
             Self::New { kind, target, .. } => match (kind.as_str(), target.to_str().unwrap_or_default()) {
                 ("proc", _) => "ps and friends see the container's own processes",
@@ -136,9 +176,12 @@ impl Step for Mounts {
                 (_, "/dev/shm") => "shared memory of its own, with a size limit",
                 _ => "asked for",
             },
+            Self::Take { map: Some(_), .. } => "the files' owners are to be other ids inside than outside",
+            Self::Take { shared: false, .. } => "init has no rights on the host's files: it is handed over",
             Self::Take { .. } => {
                 "mounts made on one side are to show on the other: it must stay the host's peer"
             }
+            Self::Remount { .. } => "it was filled, and may no longer be changed",
             Self::Bind { target, .. } => match target.to_str().unwrap_or_default() {
                 "/etc/hosts" | "/etc/hostname" | "/etc/resolv.conf" => {
                     "names as the container should see them"
@@ -150,7 +193,11 @@ impl Step for Mounts {
             Self::ReadOnly(_) => "these change the host's kernel",
             Self::ReadOnlyRoot => "asked for: --read-only",
             Self::Sysctl { .. } => "asked for: --sysctl, in the container's own namespaces",
-            Self::Pivot => "the host's files are out of reach: not hidden, gone from this namespace",
+            Self::Change(Change::Pivot) => {
+                "the host's files are out of reach: not hidden, gone from this namespace"
+            }
+            Self::Change(_) => "the host's files are out of reach as far as chroot(2) can do that",
+            Self::RootPropagation(_) => "asked for: rootfsPropagation",
         })
     }
 
@@ -175,8 +222,16 @@ impl Step for Mounts {
                     format!("mount -t {kind}{flags} {} {at}", quote(source)),
                 ])
             }
+            Self::Directory { path, .. } => {
+                Shell::line(format!("mount --rbind {} \"$ROOT\"", quote(&path.to_string_lossy())))
+            }
             Self::Take { .. } => Shell::Nothing("a script's bind mounts are private"),
-            Self::Bind { source, target, options } => bind_lines(source, target, options),
+            Self::Remount { target, options } => Shell::line(format!(
+                "mount -o remount,bind,{} {}",
+                options.words().join(","),
+                below_root(target)
+            )),
+            Self::Bind { source, target, options, .. } => bind_lines(source, target, options),
             Self::Groups { target, view, .. } => {
                 let at = below_root(target);
                 let mut lines = vec![format!("mount -t tmpfs -o nosuid,nodev,noexec,mode=755 tmpfs {at}")];
@@ -197,7 +252,13 @@ impl Step for Mounts {
             Self::Sysctl { key, value } => {
                 Shell::line(format!("echo {} > /proc/sys/{}", quote(value), quote(&key.replace('.', "/"))))
             }
-            Self::Pivot => Shell::Lines(vec![
+            Self::Change(Change::Move | Change::Chroot) => {
+                Shell::line("cd \"$ROOT\"; mount --move . /; exec chroot .")
+            }
+            Self::RootPropagation(options) => {
+                Shell::line(format!("mount --make-{} /", options.propagation_word().unwrap_or_default()))
+            }
+            Self::Change(Change::Pivot) => Shell::Lines(vec![
                 "cd \"$ROOT\"".into(),
                 "pivot_root . .".into(),
                 "hash -r; umount -l . 2>/dev/null || echo 'no umount in this root: the host stays mounted behind it' >&2".into(),
@@ -209,18 +270,27 @@ impl Step for Mounts {
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
             Self::Propagation(options) => self.propagation(options),
+            Self::Directory { path, cloned } => self.directory(path, *cloned, context),
             Self::AttachRoot { at } => self.attach_root(at, context),
             Self::New { kind, source, target, options } => {
                 self.mount_new(kind, source, target, options, context)
             }
-            Self::Take { source, options } => self.take(source, options, context),
-            Self::Bind { source, target, options } => self.bind(source, target, options, context),
+            Self::Take { slot, source, options, map, shared, slave } => {
+                let mount = self.take(source, options, map.as_ref(), (*shared, *slave), context)?;
+                context.taken.push((*slot, mount));
+                Ok(())
+            }
+            Self::Bind { slot, source, target, options } => {
+                self.bind(*slot, source, target, options, context)
+            }
+            Self::Remount { target, options } => self.remount(target, options, context),
             Self::Groups { target, view, options } => self.groups(target, view, options, context),
             Self::Mask(paths) => self.mask(paths, context),
             Self::ReadOnly(paths) => paths.iter().try_for_each(|path| self.read_only(path, context)),
             Self::ReadOnlyRoot => self.read_only_root(context),
             Self::Sysctl { key, value } => self.sysctl(key, value, context),
-            Self::Pivot => self.pivot(context),
+            Self::Change(change) => self.change(*change, context),
+            Self::RootPropagation(options) => self.propagation(options),
         }
     }
 }

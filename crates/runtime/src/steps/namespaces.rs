@@ -1,6 +1,7 @@
 //! Namespaces: unshare(2) for its own, setns(2) for another's; names, offsets and id maps that belong to them.
 
 use std::borrow::Cow;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -33,6 +34,18 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Every kind, with its file below /proc/<pid>/ns.
+    pub(crate) const FILES: [(Self, &str); 8] = [
+        (Self::User, "user"),
+        (Self::Pid, "pid"),
+        (Self::Mount, "mnt"),
+        (Self::Network, "net"),
+        (Self::Uts, "uts"),
+        (Self::Ipc, "ipc"),
+        (Self::Cgroup, "cgroup"),
+        (Self::Time, "time"),
+    ];
+
     /// CLONE_NEW*.
     pub(crate) fn flag(self) -> u64 {
         match self {
@@ -106,8 +119,12 @@ pub(crate) enum Namespaces {
     Offsets(Vec<(&'static str, i64, u32)>),
     /// /proc/<init>/uid_map and gid_map, by the monitor.
     Maps { uids: Vec<IdRange>, gids: Vec<IdRange> },
-    /// Becomes root of an own user namespace.
-    BecomeRoot,
+    /// Becomes root of a user namespace; `hidden` from whoever is in the pid namespace already.
+    BecomeRoot { hidden: bool },
+    /// All of another process's namespaces at once.
+    Enter { pid: i32, pidfd: OwnedFd, kinds: Vec<Kind> },
+    /// The root of the mount namespace that was entered.
+    FindRoot,
     /// The host name.
     Hostname(String),
     /// The NIS domain name.
@@ -129,7 +146,8 @@ pub(crate) struct IdRange {
     pub size: u32,
 }
 
-fn map_text(ranges: &[IdRange]) -> String {
+/// The text of a uid_map or gid_map.
+pub(super) fn map_text(ranges: &[IdRange]) -> String {
     ranges.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.size)).collect()
 }
 
@@ -153,7 +171,9 @@ impl Step for Namespaces {
             Self::Join(..) => "namespace.join",
             Self::Offsets(_) => "namespace.time-offsets",
             Self::Maps { .. } => "namespace.user-maps",
-            Self::BecomeRoot => "namespace.user-root",
+            Self::BecomeRoot { .. } => "namespace.user-root",
+            Self::Enter { .. } => "namespace.enter",
+            Self::FindRoot => "namespace.root",
             Self::Hostname(_) => "hostname.set",
             Self::Domainname(_) => "domainname.set",
             Self::Session => "process.session",
@@ -179,7 +199,15 @@ impl Step for Namespaces {
                 map_text(uids),
                 map_text(gids)
             ),
-            Self::BecomeRoot => "setresgid(0, 0, 0), setresuid(0, 0, 0), prctl(PR_SET_DUMPABLE, 1)".into(),
+            Self::BecomeRoot { hidden } => format!(
+                "setresgid(0, 0, 0), setresuid(0, 0, 0), prctl(PR_SET_DUMPABLE, {})",
+                u8::from(!hidden)
+            ),
+            Self::Enter { pid, kinds, .. } => {
+                let names: Vec<_> = kinds.iter().map(|kind| kind.constant()).collect();
+                format!("setns(<pidfd of {pid}>, {})", names.join("|"))
+            }
+            Self::FindRoot => "openat(\"/\", O_PATH)".into(),
             Self::Hostname(name) => format!("sethostname(\"{name}\")"),
             Self::Domainname(name) => format!("setdomainname(\"{name}\")"),
             Self::Session => "setsid()".into(),
@@ -198,7 +226,9 @@ impl Step for Namespaces {
             Self::Join(..) => "shares this namespace with whoever made it",
             Self::Offsets(_) => "what the container's clocks are ahead of the host's",
             Self::Maps { .. } => "which ids outside the container's ids stand for",
-            Self::BecomeRoot => "an unmapped id may do nothing in its own namespace",
+            Self::BecomeRoot { .. } => "an unmapped id may do nothing in its own namespace",
+            Self::Enter { .. } => "where the container's processes are",
+            Self::FindRoot => "the container's files are found from here",
             Self::Hostname(_) => "the name that the container calls itself by",
             Self::Domainname(_) => "the NIS domain that the container belongs to",
             Self::Session => "signals of the caller's terminal do not reach the container",
@@ -215,7 +245,8 @@ impl Step for Namespaces {
             Self::Join(..) => Shell::Within("nsenter"),
             Self::Offsets(_) => Shell::Within("unshare --boottime --monotonic"),
             Self::Maps { .. } => Shell::Within("unshare --map-users --map-groups"),
-            Self::BecomeRoot => Shell::Within("unshare --map-root-user"),
+            Self::BecomeRoot { .. } => Shell::Within("unshare --map-root-user"),
+            Self::Enter { .. } | Self::FindRoot => Shell::Within("nsenter"),
             Self::Hostname(name) => Shell::line(format!("hostname {}", quote(name))),
             Self::Domainname(name) => Shell::line(format!("domainname {}", quote(name))),
             Self::Session => Shell::Nothing("setsid would take the terminal away from an interactive script"),
@@ -232,7 +263,12 @@ impl Step for Namespaces {
             Self::Join(kind, path) => return self.join(*kind, path),
             Self::Offsets(offsets) => return self.offsets(offsets),
             Self::Maps { uids, gids } => return self.map(context, uids, gids),
-            Self::BecomeRoot => become_root(),
+            Self::BecomeRoot { hidden } => become_root(*hidden),
+            Self::Enter { pid, pidfd, kinds } => return self.enter(*pid, pidfd, kinds),
+            Self::FindRoot => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                rustix::fs::open("/", flags, Mode::empty()).map(|root| context.root = Some(root))
+            }
             Self::Hostname(name) => rustix::system::sethostname(name.as_bytes()),
             Self::Domainname(name) => rustix::system::setdomainname(name.as_bytes()),
             Self::Session => rustix::process::setsid().map(drop),
@@ -277,6 +313,14 @@ impl Namespaces {
         rustix::thread::move_into_link_name_space(namespace, Some(kind)).map_err(failed)
     }
 
+    fn enter(&self, pid: i32, pidfd: &OwnedFd, kinds: &[Kind]) -> Result<(), Failure> {
+        let flags = kinds.iter().fold(0, |flags, kind| flags | kind.flag());
+        sys::process::setns_all(pidfd, CloneFlags(flags)).map_err(|error| {
+            let failure = self.failed(format!("process {pid}"), error);
+            if failure.errno == 3 { failure.hint("the container has ended") } else { failure }
+        })
+    }
+
     /// The offsets can be written only until the first process enters the namespace, and unshare(2) moves children
     /// alone: so write first, then enter by setns(2).
     fn offsets(&self, offsets: &[(&'static str, i64, u32)]) -> Result<(), Failure> {
@@ -316,12 +360,15 @@ impl Namespaces {
     }
 }
 
-fn become_root() -> rustix::io::Result<()> {
+fn become_root(hidden: bool) -> rustix::io::Result<()> {
     use rustix::process::{Gid, Uid};
     use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
     set_thread_groups(&[])?;
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
     // A change of user makes a process undumpable, and the files of /proc/self then belong to the host's root.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+    rustix::process::set_dumpable_behavior(match hidden {
+        true => DumpableBehavior::NotDumpable,
+        false => DumpableBehavior::Dumpable,
+    })
 }

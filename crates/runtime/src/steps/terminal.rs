@@ -15,8 +15,8 @@ use crate::path::{self, Kind};
 /// Terminal steps.
 #[derive(Debug)]
 pub(crate) enum Console {
-    /// Opens a pair, and puts its inner end on /dev/console.
-    Open { owner: u32, rows: u16, columns: u16 },
+    /// Opens a pair; and puts its inner end on /dev/console where it is the container's first process's.
+    Open { owner: u32, rows: u16, columns: u16, on_console: bool },
     /// The inner end becomes the controlling terminal and descriptors 0, 1, 2.
     Take,
 }
@@ -31,8 +31,9 @@ impl Step for Console {
 
     fn call(&self) -> String {
         match self {
-            Self::Open { rows, columns, .. } => format!(
-                "open(\"/dev/pts/ptmx\"), ioctl(TIOCSPTLCK, 0), ioctl(TIOCGPTPEER), ioctl(TIOCSWINSZ, {rows}x{columns}), move_mount(\"/dev/console\")"
+            Self::Open { rows, columns, on_console, .. } => format!(
+                "open(\"/dev/pts/ptmx\"), ioctl(TIOCSPTLCK, 0), ioctl(TIOCGPTPEER), ioctl(TIOCSWINSZ, {rows}x{columns}){}",
+                if *on_console { ", move_mount(\"/dev/console\")" } else { "" }
             ),
             Self::Take => "ioctl(TIOCSCTTY), dup2 to 0, 1, 2".into(),
         }
@@ -51,14 +52,22 @@ impl Step for Console {
 
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
-            Self::Open { owner, rows, columns } => self.open(*owner, *rows, *columns, context),
+            Self::Open { owner, rows, columns, on_console } => {
+                self.open(*owner, (*rows, *columns), *on_console, context)
+            }
             Self::Take => self.take(context),
         }
     }
 }
 
 impl Console {
-    fn open(&self, owner: u32, rows: u16, columns: u16, context: &mut Context) -> Result<(), Failure> {
+    fn open(
+        &self,
+        owner: u32,
+        (rows, columns): (u16, u16),
+        on_console: bool,
+        context: &mut Context,
+    ) -> Result<(), Failure> {
         let failed = |errno| self.failed("/dev/pts/ptmx", errno);
         let root = root(context, self.id())?;
         let flags = OFlags::RDWR | OFlags::NOCTTY;
@@ -72,6 +81,10 @@ impl Console {
         }
         rustix::fs::fchown(&slave, Some(Uid::from_raw(owner)), None::<Gid>).map_err(failed)?;
         rustix::fs::fchmod(&slave, Mode::from_raw_mode(0o620)).map_err(failed)?;
+        if !on_console {
+            context.terminal = Some(Terminal { master, slave });
+            return Ok(());
+        }
         let console = path::ensure(root, Path::new("/dev/console"), Kind::File).map_err(failed)?;
         // By its name in the container's devpts: the descriptor itself came from an ioctl and has the same mount.
         let mount = clone(&slave, Path::new(""), false)

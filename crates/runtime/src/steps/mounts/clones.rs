@@ -8,15 +8,71 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use sys::mount::MountAttr;
+use sys::process::{CloneFlags, Fork};
 
 use crate::options::Options;
+use crate::steps::namespaces::{IdRange, map_text};
 
 /// The path that means the descriptor itself.
 pub(super) const EMPTY: &CStr = c"";
 
-/// Whether the source of a bind must be taken before init's own mounts begin ([`Mounts::Take`]).
-pub(crate) fn is_taken(source: &Path, options: &Options) -> bool {
-    options.passes_events() || elsewhere(source).is_some()
+/// Whether a path means a mount of another process's namespace: see [`elsewhere`].
+pub(crate) fn is_elsewhere(source: &Path) -> bool {
+    elsewhere(source).is_some()
+}
+
+/// How the ids of an idmapped mount are mapped, mount_setattr(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Map {
+    /// Users and groups; none: as in the container's own user namespace.
+    pub(crate) maps: Option<(Vec<IdRange>, Vec<IdRange>)>,
+    /// And every mount below.
+    pub(crate) recursive: bool,
+}
+
+impl Map {
+    pub(super) fn apply(&self, mount: &OwnedFd, own: Option<&OwnedFd>) -> std::io::Result<()> {
+        let made = match &self.maps {
+            Some((uids, gids)) => Some(user_namespace(uids, gids)?),
+            None => None,
+        };
+        let userns = made.as_ref().or(own).ok_or_else(|| {
+            std::io::Error::other(
+                "idmap needs uidMappings and gidMappings, or a user namespace of the container's own",
+            )
+        })?;
+        let attr = MountAttr { set: sys::mount::IDMAP, userns: Some(userns.as_fd()), ..MountAttr::default() };
+        sys::mount::set_attr(mount, EMPTY, self.recursive, attr)
+    }
+}
+
+/// A user namespace with these maps, held by its descriptor alone: a child makes it and waits to be ended.
+fn user_namespace(uids: &[IdRange], gids: &[IdRange]) -> std::io::Result<OwnedFd> {
+    use rustix::process::{WaitId, WaitIdOptions};
+    let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    match sys::process::clone3(CloneFlags(CloneFlags::NEWUSER), None)? {
+        Fork::Child => {
+            drop(theirs);
+            // Until the parent ends us, or is gone itself.
+            let _ = rustix::io::read(&ours, &mut [0]);
+            sys::process::exit_now(0)
+        }
+        Fork::Parent(pid, pidfd) => {
+            let write = |name: &str, ranges: &[IdRange]| {
+                std::fs::write(format!("/proc/{pid}/{name}"), map_text(ranges))
+            };
+            let open = || -> std::io::Result<OwnedFd> {
+                write("uid_map", uids)?;
+                write("gid_map", gids)?;
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                Ok(rustix::fs::open(format!("/proc/{pid}/ns/user"), flags, Mode::empty())?)
+            };
+            let opened = open();
+            sys::signal::send(&pidfd, 9)?;
+            rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)?;
+            opened
+        }
+    }
 }
 
 /// `/proc/<pid>/root/…` means a mount of another process's namespace, which can only be cloned from within: that

@@ -3,14 +3,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{CWD, FileType};
 use rustix::io::Errno;
-use rustix::mount::UnmountFlags;
+use rustix::mount::{MoveMountFlags, UnmountFlags};
 use step::{Context, Failure, Step};
 use sys::mount::MountAttr;
 
-use super::Mounts;
 use super::clones::{EMPTY, attach, clone, file_type};
+use super::{Change, Mounts};
 use crate::options::Options;
 use crate::path;
 use crate::steps::{root, write_file};
@@ -100,10 +100,18 @@ impl Mounts {
         write_file(proc.as_fd(), Path::new(&format!("sys/{file}")), value.as_bytes()).map_err(failed)
     }
 
-    pub(super) fn pivot(&self, context: &mut Context) -> Result<(), Failure> {
+    pub(super) fn change(&self, change: Change, context: &mut Context) -> Result<(), Failure> {
         let failed = |call: &'static str| move |errno: Errno| self.failed(call, errno);
         let root = root(context, self.id())?;
         rustix::process::fchdir(root).map_err(failed("fchdir"))?;
+        if change == Change::Move {
+            let (from, to) = (MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH, CWD);
+            rustix::mount::move_mount(root, "", to, "/", from).map_err(failed("move_mount"))?;
+        }
+        if change != Change::Pivot {
+            rustix::process::chroot(".").map_err(failed("chroot"))?;
+            return rustix::process::chdir("/").map_err(failed("chdir"));
+        }
         rustix::process::pivot_root(".", ".").map_err(|errno| {
             self.failed("pivot_root", errno)
                 .hint("the host's root is an initial ramdisk, which cannot be pivoted from")

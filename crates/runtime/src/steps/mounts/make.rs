@@ -10,9 +10,7 @@ use step::{Context, Failure, Step};
 use sys::mount::MountAttr;
 
 use super::Mounts;
-use super::clones::{
-    EMPTY, attach, attributes, clone, elsewhere, file_type, is_shared, is_taken, take_elsewhere,
-};
+use super::clones::{EMPTY, Map, attach, attributes, clone, elsewhere, file_type, is_shared, take_elsewhere};
 use super::locks::ensure_proc;
 use crate::container::GroupView;
 use crate::options::Options;
@@ -22,13 +20,44 @@ use crate::steps::root;
 impl Mounts {
     pub(super) fn propagation(&self, options: &Options) -> Result<(), Failure> {
         let attr = MountAttr { propagation: options.propagation, ..MountAttr::default() };
-        sys::mount::set_attr(CWD, c"/", true, attr).map_err(|error| self.failed("/", error))
+        let recursive = options.propagation_recursive;
+        sys::mount::set_attr(CWD, c"/", recursive, attr).map_err(|error| self.failed("/", error))
+    }
+
+    /// Its own mount is private, and what lies below follows the host: as other OCI runtimes have it.
+    pub(super) fn directory(&self, path: &Path, cloned: bool, context: &mut Context) -> Result<(), Failure> {
+        let failed = |errno| self.failed(path.display().to_string(), errno);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let place = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::NOENT => failed(errno).hint("config.json's root.path names the directory; make it first"),
+            _ => failed(errno),
+        })?;
+        if !cloned {
+            context.root = Some(place);
+            return Ok(());
+        }
+        let mount = clone(&place, Path::new(""), true).map_err(failed)?;
+        for (recursive, propagation) in
+            [(true, Options::parse(&["rslave"])), (false, Options::parse(&["private"]))]
+        {
+            let attr = MountAttr { propagation: propagation.propagation, ..MountAttr::default() };
+            sys::mount::set_attr(&mount, EMPTY, recursive, attr)
+                .map_err(|error| self.failed(path.display().to_string(), error))?;
+        }
+        context.root = Some(mount);
+        Ok(())
     }
 
     pub(super) fn attach_root(&self, at: &Path, context: &mut Context) -> Result<(), Failure> {
         let failed = |errno| self.failed(at.display().to_string(), errno);
         let mount = root(context, self.id())?;
-        rustix::mount::move_mount(mount, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(failed)
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        match rustix::mount::move_mount(mount, "", CWD, at, flags) {
+            // In a user namespace the way to the directory may be barred. Any place will do: paths still begin below
+            // what is mounted over the root.
+            Err(Errno::ACCESS) => rustix::mount::move_mount(mount, "", CWD, "/", flags).map_err(failed),
+            moved => moved.map_err(failed),
+        }
     }
 
     pub(super) fn target(&self, target: &Path, kind: Kind, context: &Context) -> Result<OwnedFd, Failure> {
@@ -141,13 +170,41 @@ impl Mounts {
         &self,
         source: &Path,
         options: &Options,
-        context: &mut Context,
-    ) -> Result<(), Failure> {
+        map: Option<&Map>,
+        (shared, slave): (bool, bool),
+        context: &Context,
+    ) -> Result<OwnedFd, Failure> {
         let failed = |errno| self.failed(source.display().to_string(), errno);
-        if let Some((namespace, inside)) = elsewhere(source) {
-            context.taken.push(take_elsewhere(&namespace, &inside, options.recursive).map_err(failed)?);
-            return Ok(());
+        let mount = match elsewhere(source) {
+            Some((namespace, inside)) => {
+                take_elsewhere(&namespace, &inside, options.recursive).map_err(failed)?
+            }
+            None => {
+                if shared {
+                    self.must_be_shared(source)?;
+                }
+                self.source(source, options, &failed)?
+            }
+        };
+        if slave {
+            let attr =
+                MountAttr { propagation: Options::parse(&["rslave"]).propagation, ..MountAttr::default() };
+            sys::mount::set_attr(&mount, EMPTY, true, attr)
+                .map_err(|error| self.failed(source.display().to_string(), error))?;
         }
+        if let Some(map) = map {
+            map.apply(&mount, context.userns.as_ref())
+                .map_err(|error| self.failed(source.display().to_string(), error))
+                .map_err(|failure| match failure.errno {
+                    22 => failure.hint("its file system has no idmapped mounts, or it is idmapped already"),
+                    _ => failure,
+                })?;
+        }
+        Ok(mount)
+    }
+
+    fn must_be_shared(&self, source: &Path) -> Result<(), Failure> {
+        let failed = |errno| self.failed(source.display().to_string(), errno);
         if !is_shared(source).map_err(failed)? {
             return Err(Failure::because(
                 self.id(),
@@ -156,22 +213,22 @@ impl Mounts {
             )
             .hint("share the mount that it is on: mount --make-shared MOUNTPOINT"));
         }
-        context.taken.push(clone(CWD, source, options.recursive).map_err(failed)?);
         Ok(())
     }
 
     pub(super) fn bind(
         &self,
+        slot: Option<usize>,
         source: &Path,
         target: &Path,
         options: &Options,
         context: &mut Context,
     ) -> Result<(), Failure> {
         let failed = |errno| self.failed(format!("{} for {}", source.display(), target.display()), errno);
-        let mount = if is_taken(source, options) && !context.taken.is_empty() {
-            context.taken.remove(0)
-        } else {
-            self.source(source, options, &failed)?
+        let taken = slot.and_then(|slot| context.taken.iter().position(|(number, _)| *number == slot));
+        let mount = match taken {
+            Some(at) => context.taken.swap_remove(at).1,
+            None => self.source(source, options, &failed)?,
         };
         let kind = match file_type(&mount).map_err(failed)? {
             FileType::Directory => Kind::Directory,
@@ -186,6 +243,14 @@ impl Mounts {
             }
             _ => failed(errno),
         })
+    }
+
+    /// The mount at `target` with other attributes; a descriptor leads there, so no link can.
+    pub(super) fn remount(&self, target: &Path, options: &Options, context: &Context) -> Result<(), Failure> {
+        let failed = |errno| self.failed(target.display().to_string(), errno);
+        let place = path::open(root(context, self.id())?, target).map_err(failed)?;
+        attributes(&place, options).map_err(|error| self.failed(target.display().to_string(), error))?;
+        self.propagate(target, options, &place)
     }
 
     pub(super) fn source(

@@ -1,0 +1,45 @@
+//! What an OCI runtime does: containers made from bundles, for engines that start one command per operation (Docker,
+//! containerd, CRI-O, Podman). The operations, their order and their words are those of the OCI runtime
+//! specification and, where that is silent, of runc, whose command line these engines were written against.
+//!
+//! - `ops`: one file per operation.
+//! - `store`: what is on disk between two commands; whether a container runs is asked of the kernel.
+//! - `config`: config.json, read and checked.
+//! - `prepare`: config.json becomes a container that the runtime room can plan.
+//! - `status`: created, running, paused, stopped.
+//! - `foreground`: a program whose end is waited for.
+//! - `console`, `notify`: descriptors handed to the engine over its sockets.
+
+#![forbid(unsafe_code)]
+
+mod clock;
+mod config;
+mod console;
+mod error;
+mod foreground;
+mod notify;
+pub mod ops;
+mod prepare;
+mod status;
+mod store;
+
+use std::path::PathBuf;
+
+pub use error::Error;
+pub use status::Status;
+
+/// What holds for every operation: runc's global options.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `--root`: where the containers' directories are.
+    pub root: PathBuf,
+    /// `--systemd-cgroup`: systemd makes the control groups.
+    pub systemd_cgroup: bool,
+    /// `--criu`: another name or place of the program.
+    pub criu: Option<PathBuf>,
+    /// Takes a warning: something was passed over, and the operation goes on.
+    pub warn: fn(&str),
+}
+
+/// Where containers are kept unless `--root` says otherwise: /run, which a reboot empties with them.
+pub const DEFAULT_ROOT: &str = "/run/minidocker-runtime";

@@ -1,0 +1,193 @@
+//! `create`: everything is made, and the program waits for `start`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use cgroup::Hierarchies;
+use oci::spec::{ContainerState, LinuxNamespaceType as Kind};
+use runtime::{Parent, Running, Stdio};
+use step::{Actor, Failure, Trace};
+
+use crate::config::{self, Bundle};
+use crate::error::Error;
+use crate::prepare::{self, Asked};
+use crate::store::{Init, Saved, Store, write_whole};
+use crate::{Settings, clock, console, notify};
+
+/// What `create` is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct CreateRequest {
+    /// The container's id.
+    pub id: String,
+    /// The directory with config.json.
+    pub bundle: PathBuf,
+    /// Where the terminal's outer end is sent.
+    pub console_socket: Option<PathBuf>,
+    /// Where the first process's number is written.
+    pub pid_file: Option<PathBuf>,
+    /// Where a pidfd of the first process is sent.
+    pub pidfd_socket: Option<PathBuf>,
+    /// chroot(2) instead of pivot_root(2).
+    pub no_pivot: bool,
+    /// The caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on the program inherits.
+    pub preserve_fds: u32,
+}
+
+/// Creates a container. On failure nothing of it is left.
+pub fn create(settings: &Settings, request: &CreateRequest) -> Result<(), Error> {
+    let bundle = config::load(&request.bundle)?;
+    make(settings, request, bundle, true).map(drop)
+}
+
+/// A container that was made by this process.
+pub(super) struct Made {
+    pub(super) saved: Saved,
+    pub(super) running: Running,
+}
+
+/// Creates a container; with a gate it waits there, without its program runs.
+pub(super) fn make(
+    settings: &Settings,
+    request: &CreateRequest,
+    bundle: Bundle,
+    gated: bool,
+) -> Result<Made, Error> {
+    bundle.warnings.iter().for_each(|warning| (settings.warn)(warning));
+    let terminal = bundle.spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+    match (&request.console_socket, terminal, gated) {
+        (None, true, true) => {
+            return Err(Error::new("cannot allocate tty if runc will detach without setting console socket")
+                .hint("--console-socket names the socket that takes the terminal"));
+        }
+        (Some(_), false, _) => {
+            return Err(Error::new("cannot use console socket if runc will not detach or allocate tty")
+                .hint("process.terminal in config.json asks for a terminal"));
+        }
+        _ => {}
+    }
+    let connect =
+        |what, path: &Option<PathBuf>| path.as_deref().map(|path| console::connect(what, path)).transpose();
+    let sockets = Sockets {
+        console: connect("console socket", &request.console_socket)?,
+        pidfd: connect("pidfd socket", &request.pidfd_socket)?,
+    };
+    let store = Store::new(&settings.root);
+    let dir = store.make(&request.id)?;
+    let made = build(request, bundle, (&store, &dir), gated, sockets);
+    if made.is_err() {
+        // What was made is found by the container's id, whatever it was.
+        let _ = super::delete::destroy(&store, &request.id, settings);
+    }
+    made
+}
+
+/// The engine's sockets, connected before anything was made.
+struct Sockets {
+    console: Option<UnixStream>,
+    pidfd: Option<UnixStream>,
+}
+
+fn build(
+    request: &CreateRequest,
+    bundle: Bundle,
+    (store, dir): (&Store, &Path),
+    gated: bool,
+    sockets: Sockets,
+) -> Result<Made, Error> {
+    let spec = &bundle.spec;
+    let hierarchies = Hierarchies::probe()?;
+    let group = prepare::group_path(spec, &request.id)?;
+    let limits = prepare::limits(spec)?;
+    cgroup::check_usable(&hierarchies, &group)?;
+    let confined = prepare::has(spec, Kind::User);
+    let groups = prepare::groups(&hierarchies, &group, &limits, confined)?;
+    let asked = Asked {
+        id: &request.id,
+        gate: gated.then(|| dir.to_owned()),
+        no_pivot: request.no_pivot,
+        no_new_keyring: request.no_new_keyring,
+        preserve_fds: request.preserve_fds,
+    };
+    let container = prepare::container(&bundle, asked, groups)?;
+    let plan = runtime::plan(container)?;
+    let saved = Saved {
+        format: crate::store::FORMAT,
+        id: request.id.clone(),
+        bundle: bundle.path.clone(),
+        rootfs: bundle.rootfs.clone(),
+        created: clock::now(),
+        owner: rustix::process::getuid().as_raw(),
+        creating: true,
+        init: None,
+        group,
+        unit: None,
+        no_new_keyring: request.no_new_keyring,
+        config: bundle.spec,
+    };
+    store.save(&saved)?;
+    let terminal = saved.config.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+    let stdio = if terminal { None } else { Some(own_streams()?) };
+    let mut creator = Creator { store, saved };
+    let launched = runtime::launch(&plan, stdio, &mut Trace::new(Actor::Monitor, false), &mut creator);
+    let mut running = launched.map_err(|failure| {
+        let place = match failure.step.split('.').next() {
+            Some("plan" | "clone") => "unable to start container process",
+            _ => "unable to start container process: error during container init",
+        };
+        Error::from(failure).during(place)
+    })?;
+    let mut saved = creator.saved;
+    if let (Some(socket), Some(master)) = (&sockets.console, running.terminal.take()) {
+        console::send_terminal(socket, master.as_fd())?;
+    }
+    if let Some(socket) = &sockets.pidfd {
+        console::send(socket, b"pidfd", running.pidfd.as_fd())
+            .map_err(|error| error.during("the pidfd socket"))?;
+    }
+    saved.creating = false;
+    store.save(&saved)?;
+    if let Some(path) = &request.pid_file {
+        write_whole(path, running.pid.to_string().as_bytes())?;
+    }
+    Ok(Made { saved, running })
+}
+
+/// Copies of this process's standard streams: the container's own.
+pub(super) fn own_streams() -> Result<Stdio, Error> {
+    let copy = |fd: rustix::fd::BorrowedFd<'_>| {
+        // Above the three, so that none is overwritten before it is used.
+        rustix::io::fcntl_dupfd_cloexec(fd, 3)
+            .map_err(|errno| Error::new(format!("the standard streams: {}", step::words(&errno.into()))))
+    };
+    Ok(Stdio {
+        stdin: copy(std::io::stdin().as_fd())?,
+        stdout: copy(std::io::stdout().as_fd())?,
+        stderr: copy(std::io::stderr().as_fd())?,
+    })
+}
+
+/// What is done while the container is being made.
+struct Creator<'a> {
+    store: &'a Store,
+    saved: Saved,
+}
+
+impl Parent for Creator<'_> {
+    fn cloned(&mut self, pid: i32) -> Result<(), Failure> {
+        self.saved.init = Init::of(pid);
+        self.store
+            .save(&self.saved)
+            .map_err(|error| Failure::because("state.write", self.saved.id.clone(), error.message))
+    }
+
+    fn listener(&mut self, pid: i32, listener: OwnedFd) -> Result<(), Failure> {
+        let Some(profile) = prepare::seccomp_of(&self.saved.config) else { return Ok(()) };
+        let state = prepare::state(&self.saved.config, &self.saved.id, &self.saved.bundle);
+        let state = runtime::state_at(&state, ContainerState::Creating, Some(pid));
+        notify::hand_over(profile, &state, pid, listener)
+            .map_err(|error| Failure::because("seccomp.notify", self.saved.id.clone(), error.message))
+    }
+}

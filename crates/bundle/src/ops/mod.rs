@@ -1,0 +1,27 @@
+//! The operations, one file each.
+
+mod create;
+mod delete;
+mod events;
+mod exec;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod run;
+mod start;
+mod state;
+mod update;
+
+pub use create::{CreateRequest, create};
+pub use delete::delete;
+pub use events::{EventsRequest, events};
+pub use exec::{ExecProcess, ExecRequest, exec};
+pub use kill::kill;
+pub use list::list;
+pub use pause::{pause, resume};
+pub use ps::ps;
+pub use run::{RunRequest, run};
+pub use start::start;
+pub use state::{StateReport, state};
+pub use update::{UpdateRequest, update};

@@ -1,0 +1,250 @@
+//! From config.json to a container that the runtime room can plan: control groups, network, filter, hooks.
+
+use std::path::{Path, PathBuf};
+
+use cgroup::{Hierarchies, Limits};
+use network::Namespace;
+use oci::spec::{Capabilities, Capability, Hook, LinuxNamespaceType as Kind, LinuxSeccomp, Process, Spec, State};
+use runtime::{Container, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps};
+use step::Steps;
+use sys::seccomp::{Flags, Instruction};
+
+use crate::config::{Bundle, VERSION};
+use crate::error::Error;
+
+/// The compiled filter, as the runtime room takes it.
+pub(crate) type Filter = (Vec<Instruction>, Flags);
+
+/// The control group of a container: cgroupsPath, below every hierarchy; without one a group named like the container.
+pub(crate) fn group_path(spec: &Spec, id: &str) -> Result<String, Error> {
+    let asked = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone()).unwrap_or_default();
+    let asked = asked.to_str().ok_or_else(|| Error::new("cgroupsPath is not UTF-8"))?;
+    // What leads up leads no higher than the top, as in a path below the root of a file system.
+    let mut parts: Vec<&str> = Vec::new();
+    for part in asked.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    Ok(match parts.is_empty() {
+        true => format!("/{id}"),
+        false => format!("/{}", parts.join("/")),
+    })
+}
+
+/// The limits of a specification. The devices that every container may use come after its own rules, as in runc.
+pub(crate) fn limits(spec: &Spec) -> Result<Limits, Error> {
+    let linux = spec.linux().clone().unwrap_or_default();
+    let mut resources = linux.resources().clone().unwrap_or_default();
+    let mut rules = resources.devices().clone().unwrap_or_default();
+    rules.extend(oci::defaults::device_rules().into_iter().filter(|rule| rule.allow()));
+    resources.set_devices(Some(rules));
+    Ok(Limits::from_oci(&resources)?)
+}
+
+/// The steps that make the group and those that join it.
+pub(crate) fn groups(
+    hierarchies: &Hierarchies,
+    path: &str,
+    limits: &Limits,
+    confined: bool,
+) -> Result<GroupSteps, Error> {
+    let plan = cgroup::plan_over(hierarchies, path, limits)?;
+    let mut plan = if confined { plan.opened_by_monitor() } else { plan };
+    let mut before = if confined { Steps::new() } else { plan.take_into() };
+    let beside = if confined { Steps::new() } else { std::mem::take(&mut plan.create) };
+    before.append(&mut plan.create);
+    let named = plan.view.iter().filter(|view| !view.name.is_empty());
+    let view = named.map(|view| GroupView {
+        name: view.name.clone(),
+        links: view.links.clone(),
+        dir: view.dir.clone(),
+    });
+    Ok(GroupSteps {
+        before,
+        beside,
+        into: plan.into.clone(),
+        join: std::mem::take(&mut plan.join),
+        view: view.collect(),
+    })
+}
+
+/// The filter of a specification, compiled.
+pub(crate) fn filter(spec: &Spec) -> Result<Option<Filter>, Error> {
+    let Some(profile) = seccomp_of(spec) else { return Ok(None) };
+    let program = seccomp::compile(profile).map_err(|error| Error::new(format!("seccomp: {error}")))?;
+    if program.notifies() && profile.listener_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+        return Err(Error::new("seccomp: SCMP_ACT_NOTIFY needs a listenerPath"));
+    }
+    Ok(Some((program.instructions().to_vec(), program.flags())))
+}
+
+/// The seccomp profile of a specification.
+pub(crate) fn seccomp_of(spec: &Spec) -> Option<&LinuxSeccomp> {
+    spec.linux().as_ref()?.seccomp().as_ref()
+}
+
+/// What hooks and agents are told of a container; status and pid are filled in.
+pub(crate) fn state(spec: &Spec, id: &str, bundle: &Path) -> State {
+    let mut state = State::default();
+    state.set_version(VERSION.to_owned());
+    state.set_id(id.to_owned());
+    state.set_bundle(bundle.to_owned());
+    state.set_annotations(spec.annotations().clone().filter(|all| !all.is_empty()));
+    state
+}
+
+/// What `create` and `run` say beyond config.json.
+pub(crate) struct Asked<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) gate: Option<PathBuf>,
+    pub(crate) no_pivot: bool,
+    pub(crate) no_new_keyring: bool,
+    pub(crate) preserve_fds: u32,
+}
+
+/// Whether the container has a namespace of this kind, its own or another's.
+pub(crate) fn has(spec: &Spec, kind: Kind) -> bool {
+    let linux = spec.linux().as_ref();
+    linux
+        .and_then(|linux| linux.namespaces().as_ref())
+        .is_some_and(|all| all.iter().any(|ns| ns.typ() == kind))
+}
+
+/// Whether it has one of its own.
+pub(crate) fn owns(spec: &Spec, kind: Kind) -> bool {
+    let linux = spec.linux().as_ref();
+    linux
+        .and_then(|linux| linux.namespaces().as_ref())
+        .is_some_and(|all| all.iter().any(|ns| ns.typ() == kind && ns.path().is_none()))
+}
+
+/// The network namespace that it joins.
+fn joined_network(spec: &Spec) -> Option<PathBuf> {
+    let namespaces = spec.linux().as_ref()?.namespaces().as_ref()?;
+    namespaces.iter().find(|ns| ns.typ() == Kind::Network)?.path().clone()
+}
+
+/// The container for the runtime room.
+pub(crate) fn container(bundle: &Bundle, asked: Asked<'_>, groups: GroupSteps) -> Result<Container, Error> {
+    let spec = with_home_and_defaults(&bundle.spec);
+    let own_network = owns(&spec, Kind::Network);
+    let network = match own_network {
+        true => network::plan(&network::Mode::None, None),
+        false => network::Plan::default(),
+    };
+    let mut network = NetworkSteps {
+        host: network.host,
+        beside: network.beside,
+        loopback: network.loopback,
+        inside: network.inside,
+        settled: network.settled,
+        script_name: String::new(),
+    };
+    if let Some(devices) = spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref()) {
+        match joined_network(&spec) {
+            Some(path) => network.host.extend(network::move_devices(devices, &Namespace::At(path))?),
+            None if own_network => {
+                let init = Namespace::Init { script_name: String::new() };
+                network.beside.extend(network::move_devices(devices, &init)?);
+            }
+            None if devices.is_empty() => {}
+            None => {
+                return Err(Error::new("unable to move network devices without a private NET namespace"));
+            }
+        }
+    }
+    let own_mounts = has(&spec, Kind::Mount);
+    Ok(Container {
+        id: asked.id.to_owned(),
+        root: RootSteps::directory(bundle.rootfs.clone(), own_mounts),
+        groups,
+        network,
+        filter: filter(&spec)?,
+        init: false,
+        hooks: hooks(&spec, asked.id, &bundle.path),
+        manner: Manner {
+            gate: asked.gate,
+            no_pivot: asked.no_pivot,
+            no_new_keyring: asked.no_new_keyring,
+            preserved: asked.preserve_fds,
+            follows_host: true,
+        },
+        spec,
+    })
+}
+
+fn hooks(spec: &Spec, id: &str, bundle: &Path) -> Hooks {
+    let Some(hooks) = spec.hooks() else { return Hooks::default() };
+    let list = |hooks: &Option<Vec<Hook>>| hooks.clone().unwrap_or_default();
+    Hooks {
+        state: state(spec, id, bundle),
+        prestart: list(hooks.prestart()),
+        create_runtime: list(hooks.create_runtime()),
+        create_container: list(hooks.create_container()),
+        start_container: list(hooks.start_container()),
+    }
+}
+
+/// An environment as programs expect it: the last of two variables of one name counts.
+fn with_home_and_defaults(spec: &Spec) -> Spec {
+    let mut spec = spec.clone();
+    if let Some(process) = spec.process_mut() {
+        tidy(process);
+    }
+    spec
+}
+
+/// A process as the kernel takes it. Of two variables with one name the last one stays, in the place of the first. An
+/// ambient capability that is not permitted and inheritable as well cannot be (capabilities(7)): it is left out.
+pub(crate) fn tidy(process: &mut Process) {
+    if let Some(mut capabilities) = process.capabilities().clone() {
+        let in_set = |set: &Option<Capabilities>, one: &Capability| set.as_ref().is_some_and(|set| set.contains(one));
+        let possible = |one: &Capability| {
+            in_set(capabilities.permitted(), one) && in_set(capabilities.inheritable(), one)
+        };
+        let ambient = capabilities.ambient().iter().flatten().copied().filter(possible).collect();
+        capabilities.set_ambient(Some(ambient));
+        process.set_capabilities(Some(capabilities));
+    }
+    let mut tidied: Vec<String> = Vec::new();
+    for variable in process.env().iter().flatten() {
+        let name = |text: &str| text.split('=').next().unwrap_or_default().to_owned();
+        match tidied.iter_mut().find(|known| name(known) == name(variable)) {
+            Some(known) => known.clone_from(variable),
+            None => tidied.push(variable.clone()),
+        }
+    }
+    process.set_env(Some(tidied));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_stay_below_the_top() {
+        let path = |asked: &str| {
+            let mut spec = Spec::default();
+            let mut linux = oci::spec::Linux::default();
+            linux.set_cgroups_path(Some(asked.into()));
+            spec.set_linux(Some(linux));
+            group_path(&spec, "id").unwrap()
+        };
+        assert_eq!(path(""), "/id");
+        assert_eq!(path("/a/b"), "/a/b");
+        assert_eq!(path("a/./b/"), "/a/b");
+        assert_eq!(path("/../../etc"), "/etc");
+        assert_eq!(path("/.."), "/id");
+    }
+
+    #[test]
+    fn the_last_variable_of_a_name_counts() {
+        let mut process = Process::default();
+        process.set_env(Some(["A=1", "B=2", "A=3"].map(str::to_owned).into()));
+        tidy(&mut process);
+        assert_eq!(process.env().as_deref().unwrap(), ["A=3", "B=2"]);
+    }
+}
