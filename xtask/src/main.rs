@@ -39,6 +39,7 @@ usage: cargo xtask COMMAND
   bench start [--runs 50] [--spacing-ms 250] [--no-spacing] [--peers] [-o FILE]
   bench memory [--count 20] [-o FILE]
   bench parallel [--count 100] [-o FILE]
+  bench runtime [--runs 40] [--spacing-ms 250] [--count 100] [--vm | --without-unified] [-o FILE]
                         with --minidocker FILE instead of this tree's release build;
                         docs/benchmarks.md says what they measure
   docs                  links, files and commands that the documents name exist

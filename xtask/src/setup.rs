@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: installs what the checks and the tests need. A second run finds it all and does nothing.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -19,6 +20,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("iputils-ping", "reach containers"),
     ("net-tools", "ifconfig inside containers"),
     ("procps", "ps inside containers"),
+    ("criu", "dumps and restores containers"),
+    ("iptables", "CRIU holds connections with it"),
     ("util-linux", "unshare, nsenter and setpriv, for --explain=shell"),
     ("attr", "setfattr, for --explain=shell"),
     ("hostname", "hostname, for --explain=shell"),
@@ -28,6 +31,29 @@ const PACKAGES: &[(&str, &str)] = &[
     ("e2fsprogs", "the QEMU machine's disk"),
     ("qemu-system-common", "the QEMU machine"),
 ];
+
+/// Engines that start our runtime in the tests (tests/tests/engines): the package, the file that says that it is there
+/// in whatever way it came, and what is wanted of it.
+const ENGINES: &[(&str, &str, &str)] = &[
+    ("docker.io", "/usr/bin/dockerd", "Docker, which brings runc, tini and iptables along"),
+    ("containerd", "/usr/bin/containerd", "containerd, its client ctr and its shim"),
+    ("podman", "/usr/bin/podman", "Podman"),
+    ("conmon", "/usr/bin/conmon", "what starts Podman's containers"),
+    ("netavark", "/usr/lib/podman/netavark", "Podman's networks"),
+];
+
+/// What of the engines would start with the machine. The tests start daemons of their own.
+const SERVICES: [&str; 6] = [
+    "docker.service",
+    "docker.socket",
+    "containerd.service",
+    "podman.service",
+    "podman.socket",
+    "podman-auto-update.timer",
+];
+
+/// Asked by packages before they start a service (invoke-rc.d(8), deb-systemd-invoke(1)); 101 is a no.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Pinned, so that a new release of the tool does not fail an old commit.
 const CARGO_DENY: &str = "0.20.2";
@@ -40,8 +66,49 @@ pub(crate) fn setup() -> Result<()> {
     } else {
         install(&missing)?;
     }
+    engines()?;
     other_architecture();
     cargo_deny()
+}
+
+/// The engines. None of their services is started, now or with the machine, unless it was there before.
+fn engines() -> Result<()> {
+    let places =
+        |path: &str| [path.to_owned(), path.replace("/bin/", "/sbin/"), path.replace("/usr/", "/usr/local/")];
+    let there = |path: &str| places(path).iter().any(|path| Path::new(path).exists());
+    let missing: Vec<&str> =
+        ENGINES.iter().filter(|(_, path, _)| !there(path)).map(|(package, ..)| *package).collect();
+    if missing.is_empty() {
+        eprintln!("engines: all there");
+        return Ok(());
+    }
+    let own = !Path::new(POLICY).exists();
+    if own {
+        let script = format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod 755 {POLICY}");
+        process::run(as_root("sh")?.args(["-c", &script]))?;
+    }
+    let installed = install(&missing);
+    if own {
+        process::run(as_root("rm")?.arg(POLICY))?;
+    }
+    installed?;
+    if process::find("systemctl").is_some() {
+        let enabled = |unit: &&str| {
+            let query = Command::new("systemctl").args(["is-enabled", unit]).output();
+            query.is_ok_and(|output| output.stdout == b"enabled\n")
+        };
+        let brought = |unit: &&str| missing.iter().any(|package| package.starts_with(stem(unit)));
+        let units: Vec<&str> = SERVICES.into_iter().filter(brought).filter(enabled).collect();
+        if !units.is_empty() {
+            process::run(as_root("systemctl")?.arg("disable").args(units))?;
+        }
+    }
+    Ok(())
+}
+
+/// The package's name in a unit's: `podman` of `podman-auto-update.timer`.
+fn stem(unit: &str) -> &str {
+    unit.split(['-', '.']).next().unwrap_or(unit)
 }
 
 /// The other architecture's standard library, so that `check` can compile for it. Not every machine can have it, and

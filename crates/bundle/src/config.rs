@@ -55,6 +55,9 @@ pub(crate) fn parse(text: &[u8]) -> Result<(Spec, Vec<String>), Error> {
             let mut value: Value =
                 serde_json::from_slice(text).map_err(|error| Error::new(error.to_string()))?;
             let warnings = value.get_mut("process").map(understood).unwrap_or_default();
+            if let Some(wrong) = wrong_memory_policy(&value) {
+                return Err(Error::new(wrong));
+            }
             // What is wrong besides has its place in the text told.
             let spec = serde_json::from_value(value).map_err(|_| Error::new(first.to_string()))?;
             Ok((spec, warnings))
@@ -89,6 +92,10 @@ fn understood(process: &mut Value) -> Vec<String> {
             *flag = Value::from(*ours);
         }
     }
+    // No user is the first of all.
+    if let Some(process) = process.as_object_mut() {
+        process.entry("user").or_insert_with(|| serde_json::json!({}));
+    }
     // An empty list of processors is none.
     if let Some(affinity) = process.get_mut("execCPUAffinity").and_then(Value::as_object_mut) {
         affinity.retain(|_, list| list.as_str() != Some(""));
@@ -99,6 +106,28 @@ fn understood(process: &mut Value) -> Vec<String> {
         }
     }
     without_unknown_capabilities(process)
+}
+
+/// What is wrong with a memory policy that its types do not take, in runc's words.
+fn wrong_memory_policy(spec: &Value) -> Option<String> {
+    const MODES: [&str; 7] = [
+        "MPOL_DEFAULT",
+        "MPOL_BIND",
+        "MPOL_INTERLEAVE",
+        "MPOL_WEIGHTED_INTERLEAVE",
+        "MPOL_PREFERRED",
+        "MPOL_PREFERRED_MANY",
+        "MPOL_LOCAL",
+    ];
+    const FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
+    let policy = spec.pointer("/linux/memoryPolicy")?;
+    let mode = policy.get("mode").and_then(Value::as_str).unwrap_or_default();
+    if !MODES.contains(&mode) {
+        return Some(format!("invalid memory policy mode {mode:?}: it is one of {}", MODES.join(", ")));
+    }
+    let flags = policy.get("flags").and_then(Value::as_array).into_iter().flatten();
+    let mut wrong = flags.filter(|flag| !flag.as_str().is_some_and(|flag| FLAGS.contains(&flag)));
+    wrong.next().map(|flag| format!("invalid memory policy flag {flag}: it is one of {}", FLAGS.join(", ")))
 }
 
 fn without_unknown_capabilities(process: &mut Value) -> Vec<String> {
@@ -141,7 +170,10 @@ fn check(spec: &Spec) -> Result<(), Error> {
         seen.push(namespace.typ());
     }
     let has = |kind: Kind| seen.contains(&kind);
-    let joined = |kind: Kind| namespaces.iter().any(|ns| ns.typ() == kind && ns.path().is_some());
+    let joined = |kind: Kind| {
+        let path = |path: &PathBuf| !path.as_os_str().is_empty();
+        namespaces.iter().any(|ns| ns.typ() == kind && ns.path().as_ref().is_some_and(path))
+    };
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     if given(spec.hostname()) && !has(Kind::Uts) {
         return refuse("unable to set hostname without a private UTS namespace");

@@ -6,7 +6,7 @@ use runtime::Running;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{OptionalActions, OutputModes, Termios};
 use sys::signal::{SignalFd, Signals};
 
 use crate::error::Error;
@@ -106,6 +106,9 @@ impl<'a> Terminal<'a> {
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
+            // The caller's terminal goes on to turn line feeds into new lines; the container's must not do it too, or
+            // what is written to a file would have carriage returns.
+            raw.output_modes |= OutputModes::OPOST;
             let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &raw);
         }
         Self { master, before, reads: true }

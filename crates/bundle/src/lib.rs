@@ -7,6 +7,7 @@
 //! - `config`: config.json, read and checked.
 //! - `prepare`: config.json becomes a container that the runtime room can plan.
 //! - `status`: created, running, paused, stopped.
+//! - `guard`: this program cannot be written to from inside of a container.
 //! - `foreground`: a program whose end is waited for.
 //! - `console`, `notify`: descriptors handed to the engine over its sockets.
 
@@ -15,8 +16,10 @@
 mod clock;
 mod config;
 mod console;
+mod debug;
 mod error;
 mod foreground;
+mod guard;
 mod notify;
 pub mod ops;
 mod prepare;
@@ -26,6 +29,7 @@ mod store;
 use std::path::PathBuf;
 
 pub use error::Error;
+pub use guard::read_only_self;
 pub use status::Status;
 
 /// What holds for every operation: runc's global options.
@@ -37,6 +41,10 @@ pub struct Settings {
     pub systemd_cgroup: bool,
     /// `--criu`: another name or place of the program.
     pub criu: Option<PathBuf>,
+    /// `--rootless`: whether control groups that may not be made are done without; none: where this is not root.
+    pub rootless: Option<bool>,
+    /// `--debug`: takes what is done, step by step.
+    pub debug: Option<fn(&str)>,
     /// Takes a warning: something was passed over, and the operation goes on.
     pub warn: fn(&str),
 }

@@ -43,6 +43,8 @@ pub(crate) fn hand_over(
     };
     let text =
         serde_json::to_vec(&told).map_err(|error| Error::new(format!("the container state: {error}")))?;
-    let socket = console::connect("seccomp listener", path)?;
+    let socket = console::connect("seccomp listener", path).map_err(|error| {
+        error.during("failed to connect with seccomp agent specified in the seccomp profile")
+    })?;
     console::send(&socket, &text, listener.as_fd())
 }

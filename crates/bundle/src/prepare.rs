@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use cgroup::{Hierarchies, Limits};
 use network::Namespace;
-use oci::spec::{Capabilities, Capability, Hook, LinuxNamespaceType as Kind, LinuxSeccomp, Process, Spec, State};
+use oci::spec::{
+    Capabilities, Capability, Hook, LinuxNamespaceType as Kind, LinuxSeccomp, LinuxSeccompAction, Process,
+    Spec, State,
+};
 use runtime::{Container, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps};
 use step::Steps;
 use sys::seccomp::{Flags, Instruction};
@@ -36,12 +39,10 @@ pub(crate) fn group_path(spec: &Spec, id: &str) -> Result<String, Error> {
 
 /// The limits of a specification. The devices that every container may use come after its own rules, as in runc.
 pub(crate) fn limits(spec: &Spec) -> Result<Limits, Error> {
-    let linux = spec.linux().clone().unwrap_or_default();
-    let mut resources = linux.resources().clone().unwrap_or_default();
-    let mut rules = resources.devices().clone().unwrap_or_default();
-    rules.extend(oci::defaults::device_rules().into_iter().filter(|rule| rule.allow()));
-    resources.set_devices(Some(rules));
-    Ok(Limits::from_oci(&resources)?)
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
+    let mut limits = Limits::from_oci(&resources)?;
+    limits.devices = cgroup::devices::with_runtime_defaults(limits.devices);
+    Ok(limits)
 }
 
 /// The steps that make the group and those that join it.
@@ -75,6 +76,14 @@ pub(crate) fn groups(
 pub(crate) fn filter(spec: &Spec) -> Result<Option<Filter>, Error> {
     let Some(profile) = seccomp_of(spec) else { return Ok(None) };
     let program = seccomp::compile(profile).map_err(|error| Error::new(format!("seccomp: {error}")))?;
+    let notified = profile.syscalls().iter().flatten();
+    let mut notified = notified.filter(|rule| rule.action() == LinuxSeccompAction::ScmpActNotify);
+    if notified.any(|rule| rule.names().iter().any(|name| name == "write"))
+        || profile.default_action() == LinuxSeccompAction::ScmpActNotify
+    {
+        // The program's own start writes when the filter is on, and nobody listens yet.
+        return Err(Error::new("SCMP_ACT_NOTIFY cannot be used for the write syscall"));
+    }
     if program.notifies() && profile.listener_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
         return Err(Error::new("seccomp: SCMP_ACT_NOTIFY needs a listenerPath"));
     }
@@ -103,6 +112,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) no_pivot: bool,
     pub(crate) no_new_keyring: bool,
     pub(crate) preserve_fds: u32,
+    /// This process copies the bytes of its terminal.
+    pub(crate) plain_newlines: bool,
+    /// How many of them are sockets to listen on.
+    pub(crate) listen_fds: u32,
 }
 
 /// Whether the container has a namespace of this kind, its own or another's.
@@ -118,18 +131,43 @@ pub(crate) fn owns(spec: &Spec, kind: Kind) -> bool {
     let linux = spec.linux().as_ref();
     linux
         .and_then(|linux| linux.namespaces().as_ref())
-        .is_some_and(|all| all.iter().any(|ns| ns.typ() == kind && ns.path().is_none()))
+        .is_some_and(|all| all.iter().any(|ns| ns.typ() == kind && is_own(ns)))
+}
+
+/// An empty path is none.
+fn is_own(namespace: &oci::spec::LinuxNamespace) -> bool {
+    namespace.path().as_ref().is_none_or(|path| path.as_os_str().is_empty())
 }
 
 /// The network namespace that it joins.
 fn joined_network(spec: &Spec) -> Option<PathBuf> {
     let namespaces = spec.linux().as_ref()?.namespaces().as_ref()?;
-    namespaces.iter().find(|ns| ns.typ() == Kind::Network)?.path().clone()
+    let path = namespaces.iter().find(|ns| ns.typ() == Kind::Network)?.path().clone();
+    path.filter(|path| !path.as_os_str().is_empty())
 }
 
 /// The container for the runtime room.
-pub(crate) fn container(bundle: &Bundle, asked: Asked<'_>, groups: GroupSteps) -> Result<Container, Error> {
-    let spec = with_home_and_defaults(&bundle.spec);
+pub(crate) fn container(
+    bundle: &Bundle,
+    asked: Asked<'_>,
+    mut groups: GroupSteps,
+    warn: fn(&str),
+) -> Result<Container, Error> {
+    let mut spec = bundle.spec.clone();
+    // Some engines name destinations from outside.
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        if let Ok(inside) = mount.destination().strip_prefix(&bundle.rootfs) {
+            let inside = Path::new("/").join(inside);
+            mount.set_destination(inside);
+        }
+    }
+    if let Some(process) = spec.process_mut() {
+        if asked.listen_fds > 0 {
+            let told = [format!("LISTEN_FDS={}", asked.listen_fds), "LISTEN_PID=1".to_owned()];
+            process.set_env(Some(process.env().iter().flatten().cloned().chain(told).collect()));
+        }
+        tidy(process, warn);
+    }
     let own_network = owns(&spec, Kind::Network);
     let network = match own_network {
         true => network::plan(&network::Mode::None, None),
@@ -145,7 +183,8 @@ pub(crate) fn container(bundle: &Bundle, asked: Asked<'_>, groups: GroupSteps) -
     };
     if let Some(devices) = spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref()) {
         match joined_network(&spec) {
-            Some(path) => network.host.extend(network::move_devices(devices, &Namespace::At(path))?),
+            // Nobody waits for init there: it is done before there is one.
+            Some(path) => groups.before.extend(network::move_devices(devices, &Namespace::At(path))?),
             None if own_network => {
                 let init = Namespace::Init { script_name: String::new() };
                 network.beside.extend(network::move_devices(devices, &init)?);
@@ -170,6 +209,8 @@ pub(crate) fn container(bundle: &Bundle, asked: Asked<'_>, groups: GroupSteps) -
             no_pivot: asked.no_pivot,
             no_new_keyring: asked.no_new_keyring,
             preserved: asked.preserve_fds,
+            plain_newlines: asked.plain_newlines,
+            sealed: crate::guard::is_read_only(),
             follows_host: true,
         },
         spec,
@@ -188,24 +229,23 @@ fn hooks(spec: &Spec, id: &str, bundle: &Path) -> Hooks {
     }
 }
 
-/// An environment as programs expect it: the last of two variables of one name counts.
-fn with_home_and_defaults(spec: &Spec) -> Spec {
-    let mut spec = spec.clone();
-    if let Some(process) = spec.process_mut() {
-        tidy(process);
-    }
-    spec
-}
-
 /// A process as the kernel takes it. Of two variables with one name the last one stays, in the place of the first. An
-/// ambient capability that is not permitted and inheritable as well cannot be (capabilities(7)): it is left out.
-pub(crate) fn tidy(process: &mut Process) {
+/// ambient capability that is not permitted and inheritable as well cannot be (capabilities(7)): it is left out, with a
+/// warning.
+pub(crate) fn tidy(process: &mut Process, warn: fn(&str)) {
     if let Some(mut capabilities) = process.capabilities().clone() {
-        let in_set = |set: &Option<Capabilities>, one: &Capability| set.as_ref().is_some_and(|set| set.contains(one));
+        let in_set =
+            |set: &Option<Capabilities>, one: &Capability| set.as_ref().is_some_and(|set| set.contains(one));
         let possible = |one: &Capability| {
             in_set(capabilities.permitted(), one) && in_set(capabilities.inheritable(), one)
         };
-        let ambient = capabilities.ambient().iter().flatten().copied().filter(possible).collect();
+        let (ambient, refused): (Capabilities, Capabilities) =
+            capabilities.ambient().iter().flatten().copied().partition(possible);
+        for one in refused {
+            warn(&format!(
+                "can't raise ambient capability CAP_{one}: it is not permitted and inheritable as well"
+            ));
+        }
         capabilities.set_ambient(Some(ambient));
         process.set_capabilities(Some(capabilities));
     }
@@ -244,7 +284,7 @@ mod tests {
     fn the_last_variable_of_a_name_counts() {
         let mut process = Process::default();
         process.set_env(Some(["A=1", "B=2", "A=3"].map(str::to_owned).into()));
-        tidy(&mut process);
+        tidy(&mut process, |_| ());
         assert_eq!(process.env().as_deref().unwrap(), ["A=3", "B=2"]);
     }
 }

@@ -180,6 +180,11 @@ impl Hierarchies {
         Ok(Self { mounts })
     }
 
+    /// Every hierarchy that is mounted.
+    pub fn mounts(&self) -> &[Mount] {
+        &self.mounts
+    }
+
     /// The v2 mount, if there is one.
     pub fn v2(&self) -> Option<&Mount> {
         self.mounts.iter().find(|mount| mount.version == Version::V2)

@@ -11,6 +11,8 @@
 mod check;
 pub mod devices;
 mod entry;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod hierarchies;
 mod kernfs;
@@ -20,6 +22,7 @@ mod plan;
 mod rdt;
 pub mod stats;
 mod step;
+pub mod systemd;
 mod update;
 mod usable;
 mod usage;

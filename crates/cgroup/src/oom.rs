@@ -40,7 +40,7 @@ pub fn victims(path: &str, count: u64) -> Vec<Victim> {
 /// `6,462,1687482340,-;oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,`
 /// `oom_memcg=/m,task_memcg=/m/x,task=tail,pid=17611,uid=0` (`dump_oom_summary` in mm/oom_kill.c). `oom_memcg` is
 /// the group whose limit was met and absent where the host had no memory left; the name may hold any character.
-fn victim(record: &str, path: &str) -> Option<Victim> {
+pub(crate) fn victim(record: &str, path: &str) -> Option<Victim> {
     let (_, text) = record.split_once(';')?;
     let text = text.lines().next()?.strip_prefix("oom-kill:")?;
     let (_, text) = text.split_once(",task_memcg=")?;

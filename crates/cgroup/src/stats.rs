@@ -4,8 +4,8 @@
 //! Names, units and what is left out when it is zero are those of runc's `types/events.go`, from where containerd,
 //! CRI-O, Podman and node agents have them. Zero stands for "not counted" too, as it does there.
 
-mod blkio;
-mod read;
+pub(crate) mod blkio;
+pub(crate) mod read;
 
 use std::collections::BTreeMap;
 

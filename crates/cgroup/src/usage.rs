@@ -196,7 +196,7 @@ fn entry(uses: &mut Vec<BlockUse>, device: (u32, u32)) -> &mut BlockUse {
 }
 
 /// Lines of `8:0 Read 4096`, once for bytes and once for operations.
-fn io_v1(bytes: &str, operations: &str) -> Vec<BlockUse> {
+pub(crate) fn io_v1(bytes: &str, operations: &str) -> Vec<BlockUse> {
     let mut uses = Vec::new();
     let mut add = |text: &str, field: fn(&mut BlockUse, bool) -> &mut u64| {
         for line in text.lines() {
@@ -216,7 +216,7 @@ fn io_v1(bytes: &str, operations: &str) -> Vec<BlockUse> {
 }
 
 /// Lines of `8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0`.
-fn io_v2(text: &str) -> Vec<BlockUse> {
+pub(crate) fn io_v2(text: &str) -> Vec<BlockUse> {
     let mut uses = Vec::new();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();

@@ -20,7 +20,8 @@ use crate::kernfs::{self, keyed};
 /// What [`OomWatch::next`] woke for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
-    /// The group, or (v1) a group above it, ran out of memory. v1 tells it before the kernel kills, v2 after.
+    /// The group ran out of memory. v2 tells a kill in it or below it, after it happened. v1 tells, before, that a
+    /// task of the group or of one above asked for memory in vain, and may tell that more than once for one kill.
     OutOfMemory,
     /// Nothing more will be told. v1: the group was removed. v2: its last process is gone, or the group is.
     Ended,

@@ -11,10 +11,12 @@ mod help;
 mod nearest;
 mod options;
 mod problem;
+mod runtime;
 mod template;
 mod terminal;
 mod values;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use commands::{COMMANDS, Command, NAMES_AND_HELP};
@@ -23,6 +25,10 @@ use nearest::nearest;
 use problem::Problem;
 
 fn main() -> ExitCode {
+    // Before anything is opened or closed: as a runtime we hand descriptors on.
+    if let Some(called) = runtime::Called::from(std::env::args_os()) {
+        return runtime::main(called);
+    }
     // Whatever the caller left open is not for the container, at no moment of its start (CVE-2024-21626).
     sys::process::close_inherited();
     std::panic::set_hook(Box::new(on_panic));
@@ -59,12 +65,13 @@ fn run() -> (u8, Result<u8, Problem>) {
 
 /// The command line as text; a container's command, its variables and names are text too.
 fn arguments() -> Result<Vec<String>, Problem> {
-    let read = |(number, argument): (usize, std::ffi::OsString)| {
-        argument.into_string().map_err(|bytes| {
-            Problem::new(format!("argument {number} is not UTF-8: {}", step::quote(&bytes.to_string_lossy())))
-        })
-    };
-    std::env::args_os().enumerate().skip(1).map(read).collect()
+    std::env::args_os().enumerate().skip(1).map(|(number, argument)| text(number, argument)).collect()
+}
+
+fn text(number: usize, argument: OsString) -> Result<String, Problem> {
+    argument.into_string().map_err(|bytes| {
+        Problem::new(format!("argument {number} is not UTF-8: {}", step::quote(&bytes.to_string_lossy())))
+    })
 }
 
 enum Found {
@@ -120,12 +127,16 @@ fn unknown(named: &str, long: bool) -> Problem {
 
 /// Our own mistake, told as such: one line and no stack.
 fn on_panic(info: &std::panic::PanicHookInfo<'_>) {
+    terminal::report(&told(info));
+    std::process::exit(problem::RUN_FAILED.into());
+}
+
+fn told(info: &std::panic::PanicHookInfo<'_>) -> Problem {
     let payload = info.payload();
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("unknown");
     let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
-    terminal::report(&internal(text, &place.unwrap_or_default()));
-    std::process::exit(problem::RUN_FAILED.into());
+    internal(text, &place.unwrap_or_default())
 }
 
 fn internal(text: &str, place: &str) -> Problem {

@@ -57,6 +57,11 @@ pub struct Manner {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the program inherits (`--preserve-fds`).
     pub preserved: u32,
+    /// Line feeds stay line feeds on the terminal: whoever copies its bytes has one that makes new lines of them.
+    pub plain_newlines: bool,
+    /// The running program lies on a mount that cannot be written through: no stub needs to stand between it and the
+    /// container's.
+    pub sealed: bool,
     /// Without an own setting of the root's propagation the host's mounts still arrive, as with other OCI runtimes.
     pub follows_host: bool,
 }

@@ -138,6 +138,9 @@ pub fn launch(
     }
 }
 
+/// The number of a mount that is handed over right before it is needed.
+pub(crate) const NEXT: usize = usize::MAX;
+
 /// The step of a failure that only says that init is gone; [`Monitor::explain`] finds better words.
 const GONE: &str = "launch.init";
 
@@ -168,9 +171,12 @@ impl Monitor<'_> {
 
     fn tell(&mut self, point: Point) -> Result<(), Failure> {
         let message = Message::Reached(point);
-        let sent = if point == Point::Rooted {
-            let taken = self.context.taken.iter().map(|(_, mount)| mount.as_fd());
-            let fds: Vec<_> = self.context.root.iter().map(AsFd::as_fd).chain(taken).collect();
+        let handed = matches!(point, Point::Rooted | Point::Handed);
+        let sent = if handed {
+            let taken = std::mem::take(&mut self.context.taken);
+            let root = if point == Point::Rooted { self.context.root.take() } else { None };
+            let taken = taken.iter().map(|(_, mount)| mount.as_fd());
+            let fds: Vec<_> = root.iter().map(AsFd::as_fd).chain(taken).collect();
             self.line.send_with(&message, &fds)
         } else {
             self.line.send(&message)
@@ -334,12 +340,17 @@ impl Init {
         if let Some(suspicion) = &found.suspicion {
             self.send(&Message::Suspects(suspicion.clone()));
         }
+        // What is needed for the end is there before a filter may forbid to get it.
+        let failed = |error: std::io::Error| Failure::new("exec.stub", found.path.to_string_lossy(), error);
+        let stub = if plan.sealed { None } else { Some(crate::stub::sealed().map_err(failed)?) };
+        let env = plan.program.environment();
+        sys::process::close_on_exec_from(3 + plan.preserved.cast_signed()).map_err(failed)?;
         self.send(&Message::Reached(Point::Ready));
         self.pass_gate()?;
         for (index, step) in plan.late.iter().enumerate() {
             self.perform(plan.init.len() + index, step.as_ref())?;
         }
-        self.execute(plan, found)
+        self.execute(plan, found, stub, &env)
     }
 
     fn perform(&mut self, index: usize, step: &dyn step::Step) -> Result<(), Failure> {
@@ -356,6 +367,9 @@ impl Init {
         let Some(gate) = self.context.gate.take() else { return Ok(()) };
         self.traced = false;
         self.line = Line::over(gate.told);
+        // PID 1 of a pid namespace ignores what it has no handler for: whoever ends a container that was not started
+        // yet means it.
+        sys::signal::end_on_signals();
         let mut byte = [0];
         loop {
             match rustix::io::read(&gate.go, &mut byte) {
@@ -389,7 +403,10 @@ impl Init {
 
     fn wait_for(&mut self, point: Point, plan: &Plan) -> Result<(), Failure> {
         // A filter may already be on: a plain read(2), but for the one message that brings descriptors.
-        let message = if point == Point::Rooted { self.line.receive() } else { self.line.read() };
+        let message = match point {
+            Point::Rooted | Point::Handed => self.line.receive(),
+            _ => self.line.read(),
+        };
         match message.map_err(|errno| Failure::new("launch.wait", point.name(), errno))? {
             Some((Message::Reached(reached), fds)) if reached == point => {
                 let mut fds = fds.into_iter();
@@ -398,6 +415,9 @@ impl Init {
                         self.context.root = fds.next();
                     }
                     self.context.taken.extend(plan.handed.iter().copied().zip(fds));
+                } else if point == Point::Handed {
+                    // The next mount is the one that it is for.
+                    self.context.taken.extend(fds.map(|fd| (NEXT, fd)));
                 }
                 Ok(())
             }
@@ -409,17 +429,25 @@ impl Init {
     }
 
     /// The stub keeps the host's binary out of reach (see `stub`); of the descriptors only 0, 1, 2 and for a moment
-    /// the socket go with it.
-    fn execute(&mut self, plan: &Plan, found: program::Found) -> Result<std::convert::Infallible, Failure> {
+    /// the socket go with it. Where this program cannot be written to anyway it becomes the container's directly.
+    fn execute(
+        &mut self,
+        plan: &Plan,
+        found: program::Found,
+        stub: Option<OwnedFd>,
+        env: &[CString],
+    ) -> Result<std::convert::Infallible, Failure> {
         let program = &plan.program;
-        let failed = |error: std::io::Error| Failure::new("exec.stub", found.path.to_string_lossy(), error);
-        let stub = crate::stub::sealed().map_err(failed)?;
-        sys::process::close_on_exec_from(3 + plan.preserved.cast_signed()).map_err(failed)?;
-        rustix::io::fcntl_setfd(&self.line, rustix::io::FdFlags::empty())
-            .map_err(|errno| failed(errno.into()))?;
-        let args: Vec<CString> =
-            crate::stub::arguments(self.line.as_fd().as_raw_fd(), program.init, &found.path, &program.args);
-        let error = sys::process::execve_fd(&stub, &args, &program.environment());
+        let error = match stub {
+            None => sys::process::execve(&found.path, &program.args, env),
+            Some(stub) => {
+                rustix::io::fcntl_setfd(&self.line, rustix::io::FdFlags::empty())
+                    .map_err(|errno| Failure::new("exec.stub", found.path.to_string_lossy(), errno))?;
+                let line = self.line.as_fd().as_raw_fd();
+                let args = crate::stub::arguments(line, program.init, &found.path, &program.args);
+                sys::process::execve_fd(&stub, &args, env)
+            }
+        };
         Err(program.refused(error.raw_os_error().unwrap_or_default(), found.suspicion))
     }
 }

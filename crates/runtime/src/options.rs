@@ -26,6 +26,8 @@ pub struct Options {
     pub copy_up: bool,
     /// `idmap` or `ridmap`.
     pub idmap: Option<IdMap>,
+    /// An access time setting was asked for, not only taken back.
+    pub access_time: bool,
     /// `remount`: what is mounted there already gets these options.
     pub remount: bool,
     /// The file system's own options, in order.
@@ -116,11 +118,13 @@ impl Options {
     fn read_attribute(&mut self, word: &str) -> bool {
         if let Some((_, bit, on)) = ATTRIBUTES.iter().find(|(name, ..)| *name == word) {
             put(&mut self.set, &mut self.clear, *bit, *on);
+            self.access_time |= word == "nodiratime";
             return true;
         }
         if let Some((_, value)) = ACCESS_TIMES.iter().find(|(name, _)| *name == word) {
             self.clear |= attr::ATIME;
             self.set = (self.set & !attr::ATIME) | value;
+            self.access_time |= matches!(word, "noatime" | "relatime" | "strictatime");
             return true;
         }
         // `rro`, `rnosuid`, …: the same for every mount below. `ro` and `rw` themselves never come here.
@@ -151,6 +155,24 @@ impl Options {
     /// Whether mounts made on one side are to show on the other.
     pub fn passes_events(&self) -> bool {
         self.propagation & (libc_ms::SHARED | libc_ms::SLAVE) != 0
+    }
+
+    /// The same as mount(2) remounts a bind: attributes that are not among them are off, unless none are. Access times
+    /// that were only taken back, or not spoken of, stay as they are.
+    pub fn exact(&self) -> Self {
+        const TIMES: u64 = attr::ATIME | attr::NODIRATIME;
+        let mut options = self.clone();
+        if options.set | options.clear != 0 {
+            let all = ATTRIBUTES.iter().fold(0, |all, (_, bit, _)| all | bit);
+            options.clear |= (all | attr::ATIME) & !options.set;
+            if self.access_time {
+                options.clear |= attr::ATIME;
+            } else {
+                options.clear &= !TIMES;
+                options.set &= !TIMES;
+            }
+        }
+        options
     }
 
     /// The attributes as mount(8) would print them: for the trace and the script.

@@ -40,6 +40,10 @@ pub enum Point {
     Grouped,
     /// Init: here is my terminal.
     Terminal,
+    /// Init: I need a mount that is beyond my rights, now.
+    Wanted,
+    /// Monitor: here it is.
+    Handed,
     /// Init: my interface is up and has its address.
     Addressed,
     /// Init: my mounts are there.
@@ -57,13 +61,15 @@ pub enum Point {
 }
 
 impl Point {
-    const ALL: [(Self, &str); 13] = [
+    const ALL: [(Self, &str); 15] = [
         (Self::Mapped, "mapped"),
         (Self::Rooted, "rooted"),
         (Self::Isolated, "isolated"),
         (Self::Linked, "linked"),
         (Self::Grouped, "grouped"),
         (Self::Terminal, "terminal"),
+        (Self::Wanted, "wanted"),
+        (Self::Handed, "handed"),
         (Self::Addressed, "addressed"),
         (Self::Mounted, "mounted"),
         (Self::Hooked, "hooked"),
@@ -119,10 +125,18 @@ pub struct Plan {
     pub(crate) handed: Vec<usize>,
     /// Descriptors from 3 on that the program inherits.
     pub(crate) preserved: u32,
+    /// No stub is needed.
+    pub(crate) sealed: bool,
+    pub(crate) filter_flags: Option<u32>,
     pub(crate) script: ScriptFacts,
 }
 
 impl Plan {
+    /// SECCOMP_FILTER_FLAG_* of the container's filter, if it has one.
+    pub fn filter_flags(&self) -> Option<u32> {
+        self.filter_flags
+    }
+
     /// The record of every step, not taken: the monitor's before the clone, the clone, then both lists from meeting
     /// to meeting.
     pub fn records(&self) -> Vec<Record> {
@@ -139,7 +153,12 @@ impl Plan {
                     match entry {
                         Entry::Await(point) if *point != Point::Ready && !reached.contains(point) => break,
                         Entry::Tell(point) => reached.push(*point),
-                        Entry::Await(_) => {}
+                        // Said once, heard once: some points are met again and again.
+                        Entry::Await(point) => {
+                            if let Some(said) = reached.iter().position(|said| said == point) {
+                                reached.swap_remove(said);
+                            }
+                        }
                         Entry::Do(step) => records.push(planned(*actor, step.as_ref())),
                     }
                     entries.next();
@@ -177,14 +196,15 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
     if let Some(dir) = &manner.gate {
         before.push(Box::new(Make { dir: dir.clone() }));
     }
+    let filter_flags = filter.as_ref().map(|(_, flags)| flags.bits());
     let program = facts::program(&facts.process, init, manner.follows_host)?;
     let script = ScriptFacts::of(&facts, &network.script_name);
     let group = into.clone();
     let clone = clone_of(&facts, into);
     // In a user namespace init may not mount what only the host's root may: the monitor does.
     let (outside, inside) = if facts.confined { (mount, Steps::new()) } else { (Steps::new(), mount) };
-    let (outer_hooks, inner_hooks, late_hooks) = lists::hooks(hooks);
-    let sources = Sources::of(&facts, &spec, &manner)?;
+    let (outer_hooks, inner_hooks, late_hooks) = lists::hooks(hooks, program.environment_words());
+    let sources = Sources::of(&facts, &spec, &manner, &at)?;
 
     let monitor = lists::monitor(&facts, &sources, outside, beside, &mut network, outer_hooks);
     let mut lane = Lane::default();
@@ -194,7 +214,7 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
     lists::network(&mut lane, &facts, network);
     lists::inner_hooks(&mut lane, &facts, inner_hooks);
     lists::locks(&mut lane, &facts, &spec, &manner)?;
-    let late = lists::identity(&mut lane, &facts, filter, late_hooks);
+    let late = lists::identity(&mut lane, &facts, &manner, filter, late_hooks);
     Ok(Plan {
         id,
         before,
@@ -207,6 +227,8 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
         root_handed: facts.confined,
         handed: sources.by_monitor(),
         preserved: manner.preserved,
+        sealed: manner.sealed && !init,
+        filter_flags,
         script,
     })
 }
@@ -225,6 +247,13 @@ fn clone_of(facts: &Facts, into: Option<PathBuf>) -> Clone {
         into,
         join_pid: joined(Kind::Pid),
         join_user: joined(Kind::User).filter(|_| own(&Kind::Pid)),
+        join_before: facts
+            .names
+            .joins
+            .iter()
+            .filter(|(kind, _)| !matches!(kind, Kind::User | Kind::Pid | Kind::Mount))
+            .map(|(_, path)| path.clone())
+            .collect(),
     }
 }
 

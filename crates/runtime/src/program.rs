@@ -54,6 +54,11 @@ impl Program {
         env
     }
 
+    /// The environment that was asked for, as text.
+    pub(crate) fn environment_words(&self) -> Vec<String> {
+        self.env.iter().map(|variable| variable.to_string_lossy().into_owned()).collect()
+    }
+
     /// Looks for the program with the rights and in the root that it will run with.
     pub(crate) fn find(&self) -> Result<Found, Failure> {
         let name = self.name().to_bytes();
@@ -117,7 +122,7 @@ impl Program {
 }
 
 /// The sixth field of the user's line in /etc/passwd, passwd(5).
-fn home_of(uid: u32) -> Option<Vec<u8>> {
+pub(crate) fn home_of(uid: u32) -> Option<Vec<u8>> {
     const MOST: usize = 1 << 20;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open("/etc/passwd", flags, Mode::empty()).ok()?;

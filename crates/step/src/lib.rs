@@ -72,6 +72,8 @@ pub struct Context {
     pub gate: Option<Gate>,
     /// The listener of a system call filter that notifies, seccomp_unotify(2).
     pub listener: Option<OwnedFd>,
+    /// The working directory was refused, and is to be tried again as the program's user.
+    pub directory_refused: bool,
     /// A route netlink socket of the network namespace that this process is in, opened by the first step that
     /// needs one.
     pub netlink: Option<OwnedFd>,

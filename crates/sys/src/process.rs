@@ -132,6 +132,16 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// execve(2). Returns only on failure.
+pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> io::Error {
+    let args = pointers(args);
+    let env = pointers(env);
+    // SAFETY: the path and every entry of both arrays are NUL-terminated strings that outlive the call, and both
+    // arrays end in NULL.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}
+
 /// execveat(2) of the file that `file` is. Returns only on failure.
 pub fn execve_fd(file: &impl AsFd, args: &[CString], env: &[CString]) -> io::Error {
     let args = pointers(args);

@@ -111,6 +111,21 @@ pub fn reset_dispositions() {
     }
 }
 
+/// Lets every signal that ends a process by default end this one, PID 1 of a pid namespace too, with 128 and its number
+/// as the exit code. Ends with execve(2), which knows no handlers.
+pub fn end_on_signals() {
+    extern "C" fn end(signal: libc::c_int) {
+        // SAFETY: _exit is safe in a signal handler (signal-safety(7)) and has no preconditions.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM]
+    {
+        let handler = end as extern "C" fn(libc::c_int);
+        // SAFETY: the handler is a function of the right type that touches no memory.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+}
+
 /// Sends `signal` to the process that `pidfd` is (pidfd_send_signal(2)), by number: real-time signals too.
 pub fn send(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
     // SAFETY: no siginfo is given.

@@ -31,6 +31,7 @@ usage: inside COMMAND
   spin SECONDS                 keep one CPU busy; JSON {wall, cpu} in seconds
   listen PORT [--once]         TCP on all addresses: answer each line with `HOSTNAME PID LINE`
   connect ADDRESS PORT [TEXT]  send a line, print the answer
+  connect-and-count ADDRESS PORT  the same, and how many segments had to be sent again
   fork-bomb N                  start N sleeping children; JSON {started, errno}; then ends them
   zombies N                    orphan N processes that end; JSON {orphans, zombies} counted a second later at most
   write FILE TEXT              replace FILE
@@ -70,6 +71,7 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["listen", port] => network::listen(number(port)?, false),
         ["listen", port, "--once"] => network::listen(number(port)?, true),
         ["connect", address, port] => network::connect(address, number(port)?, "hello"),
+        ["connect-and-count", address, port] => network::connect_and_count(address, number(port)?),
         ["connect", address, port, text] => network::connect(address, number(port)?, text),
         ["fork-bomb", count] => processes::fork_bomb(number(count)?),
         ["zombies", count] => processes::zombies(number(count)?),

@@ -42,6 +42,18 @@ pub(crate) fn connect(address: &str, port: u16, text: &str) -> Outcome {
     Ok(0)
 }
 
+/// The same, and then how many TCP segments this network namespace had to send again: RetransSegs of proc_pid_net(5).
+pub(crate) fn connect_and_count(address: &str, port: u16) -> Outcome {
+    connect(address, port, "hello")?;
+    let table = std::fs::read_to_string("/proc/net/snmp").map_err(|error| format!("/proc/net/snmp: {error}"))?;
+    let lines: Vec<Vec<&str>> =
+        table.lines().filter(|line| line.starts_with("Tcp:")).map(|line| line.split(' ').collect()).collect();
+    let [names, values] = lines.as_slice() else { return Err("/proc/net/snmp has no Tcp lines".into()) };
+    let at = names.iter().position(|name| *name == "RetransSegs").ok_or("no RetransSegs")?;
+    println!("sent again: {}", values.get(at).ok_or("no value of RetransSegs")?);
+    Ok(0)
+}
+
 fn ask(address: &str, port: u16, text: &str) -> std::io::Result<String> {
     let address = address.parse().map_err(|_| std::io::Error::other("not an IP address"))?;
     let mut stream = TcpStream::connect_timeout(&SocketAddr::new(address, port), PATIENCE)?;

@@ -1,9 +1,10 @@
-//! `cargo xtask bench`: minidocker against the bare floor, and what its containers cost. docs/benchmarks.md is the
-//! reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
+//! `cargo xtask bench`: minidocker against the bare floor, what its containers cost, and its runtime against other
+//! runtimes. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
 
 mod memory;
 mod parallel;
 mod peers;
+mod runtime;
 mod start;
 mod statistics;
 mod world;
@@ -22,12 +23,15 @@ use world::World;
 /// More busy processes than this before a benchmark, and its reader is warned.
 const LOUD: f64 = 0.3;
 
-/// A benchmark that has its options and waits for its world.
-type Benchmark = Box<dyn FnOnce(&World) -> Result<Value>>;
+/// A benchmark that has its options, and builds what it needs: with the program to measure, or without one ours.
+type Benchmark = Box<dyn FnOnce(Option<PathBuf>) -> Result<Ready>>;
 
-/// `cargo xtask bench start|memory|parallel`.
+/// A benchmark that has all that it needs.
+type Ready = Box<dyn FnOnce() -> Result<Value>>;
+
+/// `cargo xtask bench start|memory|parallel|runtime`.
 pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
-    let Some(name) = arguments.positional() else { bail!("bench takes start, memory or parallel") };
+    let Some(name) = arguments.positional() else { bail!("bench takes start, memory, parallel or runtime") };
     let file = arguments.value("-o")?;
     // Without it the release build of this tree.
     let program = arguments.value("--minidocker")?.map(PathBuf::from);
@@ -43,23 +47,27 @@ pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
             if plan.runs == 0 {
                 bail!("--runs 0 measures nothing");
             }
-            Box::new(move |world| start::start(&plan, world))
+            in_world(move |world| start::start(&plan, world))
         }
         "memory" => {
             let count = count(arguments.value_or("--count", 20)?)?;
-            Box::new(move |world| memory::memory(count, world))
+            in_world(move |world| memory::memory(count, world))
         }
         "parallel" => {
             let count = count(arguments.value_or("--count", 100)?)?;
-            Box::new(move |world| parallel::parallel(count, world))
+            in_world(move |world| parallel::parallel(count, world))
         }
-        _ => bail!("bench takes start, memory or parallel, not `{name}`"),
+        "runtime" => {
+            let plan = runtime::Plan::read(&mut arguments)?;
+            Box::new(move |program| runtime::prepare(plan, program))
+        }
+        _ => bail!("bench takes start, memory, parallel or runtime, not `{name}`"),
     };
     arguments.finish()?;
     process::need_root("the benchmark")?;
-    let world = World::new(program)?;
+    let ready = benchmark(program)?;
     let load = load();
-    let results = benchmark(&world)?;
+    let results = ready()?;
     if load > LOUD {
         println!(
             "warning: {load:.1} processes were busy before the first run, the times are too long and too wide"
@@ -71,6 +79,14 @@ pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
         fs::write(&file, format!("{text:#}\n")).with_context(|| format!("write {file}"))?;
     }
     Ok(())
+}
+
+/// A benchmark that is measured in a world of its own.
+fn in_world(measure: impl FnOnce(&World) -> Result<Value> + 'static) -> Benchmark {
+    Box::new(move |program| {
+        let world = World::new(program)?;
+        Ok(Box::new(move || measure(&world)))
+    })
 }
 
 fn count(count: usize) -> Result<usize> {

@@ -126,10 +126,10 @@ impl World {
 }
 
 /// The run root lies in memory, as /run does where minidocker is used.
-struct RunRoot(PathBuf);
+pub(super) struct RunRoot(pub(super) PathBuf);
 
 impl RunRoot {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let path = PathBuf::from(format!("/dev/shm/minidocker-bench-{}", std::process::id()));
         fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
         Ok(Self(path))
@@ -148,7 +148,8 @@ fn quiet(program: &Path) -> Command {
     command
 }
 
-fn compile(source: &str, target: &Path) -> Result<()> {
+/// Compiles a program of the folder bench.
+pub(super) fn compile(source: &str, target: &Path) -> Result<()> {
     let source = repository()?.join("bench").join(source);
     let mut command = Command::new("cc");
     process::output(command.args(["-O2", "-static", "-o"]).arg(target).arg(source)).map(drop)

@@ -11,7 +11,7 @@ use crate::process;
 const REGULAR: u32 = 0o100_000;
 const DIRECTORY: u32 = 0o040_000;
 
-/// Everything that the guest's two scripts expect.
+/// Everything that the guest's two scripts expect; the units are for a machine with systemd.
 pub(crate) fn build(kernel: &Kernel, settings: &str, command: &str) -> Result<Vec<u8>> {
     let path = process::find("busybox").context("no busybox here: run `cargo xtask setup`")?;
     let busybox = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
@@ -24,6 +24,8 @@ pub(crate) fn build(kernel: &Kernel, settings: &str, command: &str) -> Result<Ve
     }
     archive.directory("machine");
     archive.file("machine/machine.sh", 0o755, include_bytes!("../../guest/machine.sh"));
+    archive.file("machine/machine.target", 0o644, include_bytes!("../../guest/machine.target"));
+    archive.file("machine/machine.service", 0o644, include_bytes!("../../guest/machine.service"));
     archive.file("machine/settings", 0o644, settings.as_bytes());
     archive.file("machine/command", 0o644, command.as_bytes());
     Ok(archive.finish())

@@ -15,6 +15,7 @@
 mod initramfs;
 mod kernel;
 mod ports;
+mod tests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,12 +33,28 @@ use ports::Ports;
 /// `/scratch` in bytes; the file behind it is sparse.
 const SCRATCH: u64 = 6 << 30;
 
+/// What is started of the host's systemd and message bus.
+const SYSTEMD_PROGRAMS: [&str; 2] = ["/lib/systemd/systemd", "/usr/bin/dbus-daemon"];
+
+/// What systemd is told by the kernel's command line: kernel-command-line(7). Nothing of the host's disks, an
+/// identity of its own, so that it is no first boot.
+const SYSTEMD: [&str; 6] = [
+    "systemd.unit=machine.target",
+    "systemd.show_status=error",
+    "systemd.hostname=machine",
+    "systemd.gpt_auto=no",
+    "fstab=no",
+    "systemd.machine_id=6d696e69646f636b65722d76742d3031",
+];
+
 /// What the machine is to be.
 pub(crate) struct Machine {
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
     pub(crate) timeout: Duration,
     pub(crate) version: Version,
+    /// Process 1 is systemd, with a message bus and the command as its one service.
+    pub(crate) systemd: bool,
     /// The folder that is shared for reading and writing, and the command's working directory.
     pub(crate) share: PathBuf,
     /// More words for the kernel's command line.
@@ -52,6 +69,7 @@ impl Machine {
             cpus: 2,
             timeout: Duration::from_secs(1800),
             version: Version::V2,
+            systemd: false,
             share: std::env::current_dir().context("current directory")?,
             kernel_arguments: Vec::new(),
         })
@@ -60,6 +78,11 @@ impl Machine {
     /// Boots, runs `script` by bash, and gives its exit code.
     pub(crate) fn run(&self, script: &str) -> Result<u8> {
         process::need_root("the QEMU machine, which shares this machine's root,")?;
+        if self.systemd
+            && let Some(missing) = SYSTEMD_PROGRAMS.iter().find(|path| !Path::new(path).is_file())
+        {
+            bail!("no {missing} here: run `cargo xtask setup`");
+        }
         let kernel = Kernel::newest()?;
         let share =
             fs::canonicalize(&self.share).with_context(|| format!("find {}", self.share.display()))?;
@@ -81,7 +104,9 @@ impl Machine {
     fn settings(&self, share: &Path) -> String {
         let variable = |name: &str| process::quote(&std::env::var(name).unwrap_or_default());
         let (folder, cgroup) = (process::quote(&share.to_string_lossy()), self.version.name());
-        format!("share={folder}\ncgroup={cgroup}\nPATH={}\nHOME={}\n", variable("PATH"), variable("HOME"))
+        let init = if self.systemd { "systemd" } else { "none" };
+        let (path, home) = (variable("PATH"), variable("HOME"));
+        format!("share={folder}\ncgroup={cgroup}\ninit={init}\nPATH={path}\nHOME={home}\n")
     }
 
     /// Runs QEMU until it ends or the time is up; how it ended, in words.
@@ -132,16 +157,27 @@ impl Machine {
     fn kernel_line(&self) -> String {
         let own =
             ["console=ttyS0", "quiet", "panic=-1", "mitigations=off", "random.trust_cpu=on", "rdinit=/init"];
-        own.into_iter().chain(self.kernel_arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+        let mut words = own.to_vec();
+        if self.systemd {
+            words.extend(SYSTEMD);
+            // Version 1 is the hybrid layout: its controllers, and beside them the unified hierarchy without any.
+            words.push(match self.version {
+                Version::V2 => "systemd.unified_cgroup_hierarchy=1",
+                Version::V1 => "systemd.unified_cgroup_hierarchy=0",
+            });
+        }
+        words.extend(self.kernel_arguments.iter().map(String::as_str));
+        words.join(" ")
     }
 }
 
-/// `cargo xtask vm [OPTION]... -- COMMAND...`.
+/// `cargo xtask vm [OPTION]... -- COMMAND...`, or `--tests PACKAGE -- TEST-ARGUMENT...`.
 pub(crate) fn vm(mut arguments: Arguments) -> Result<ExitCode> {
     let mut machine = Machine::new()?;
     machine.memory_mib = arguments.value_or("--mem", machine.memory_mib)?;
     machine.cpus = arguments.value_or("--cpus", machine.cpus)?;
     machine.timeout = Duration::from_secs(arguments.value_or("--timeout", machine.timeout.as_secs())?);
+    machine.systemd = arguments.flag("--systemd");
     if let Some(version) = arguments.value("--cgroup")? {
         machine.version = Version::parse(&version)?;
     }
@@ -151,10 +187,12 @@ pub(crate) fn vm(mut arguments: Arguments) -> Result<ExitCode> {
     while let Some(word) = arguments.value("--kernel-arg")? {
         machine.kernel_arguments.push(word);
     }
-    let script = match arguments.tail().as_slice() {
-        [] => bail!("no command: cargo xtask vm -- 'cat /sys/fs/cgroup/cgroup.controllers'"),
-        [line] => line.clone(),
-        words => words.iter().map(|word| process::quote(word)).collect::<Vec<_>>().join(" "),
+    let package = arguments.value("--tests")?;
+    let script = match (package, arguments.tail().as_slice()) {
+        (Some(package), words) => tests::script(&package, words)?,
+        (None, []) => bail!("no command: cargo xtask vm -- 'cat /sys/fs/cgroup/cgroup.controllers'"),
+        (None, [line]) => line.clone(),
+        (None, words) => words.iter().map(|word| process::quote(word)).collect::<Vec<_>>().join(" "),
     };
     arguments.finish()?;
     machine.run(&format!("{script}\n")).map(ExitCode::from)

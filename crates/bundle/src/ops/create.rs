@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use cgroup::Hierarchies;
 use oci::spec::{ContainerState, LinuxNamespaceType as Kind};
 use runtime::{Parent, Running, Stdio};
-use step::{Actor, Failure, Trace};
+use step::Failure;
 
 use crate::config::{self, Bundle};
 use crate::error::Error;
 use crate::prepare::{self, Asked};
 use crate::store::{Init, Saved, Store, write_whole};
-use crate::{Settings, clock, console, notify};
+use crate::{Settings, clock, console, debug, notify};
 
 /// What `create` is asked for.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,8 @@ pub struct CreateRequest {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the program inherits.
     pub preserve_fds: u32,
+    /// How many before those it inherits as sockets to listen on, sd_listen_fds(3).
+    pub listen_fds: u32,
 }
 
 /// Creates a container. On failure nothing of it is left.
@@ -76,7 +78,7 @@ pub(super) fn make(
     };
     let store = Store::new(&settings.root);
     let dir = store.make(&request.id)?;
-    let made = build(request, bundle, (&store, &dir), gated, sockets);
+    let made = build(settings, request, bundle, (&store, &dir), gated, sockets);
     if made.is_err() {
         // What was made is found by the container's id, whatever it was.
         let _ = super::delete::destroy(&store, &request.id, settings);
@@ -91,6 +93,7 @@ struct Sockets {
 }
 
 fn build(
+    settings: &Settings,
     request: &CreateRequest,
     bundle: Bundle,
     (store, dir): (&Store, &Path),
@@ -109,9 +112,11 @@ fn build(
         gate: gated.then(|| dir.to_owned()),
         no_pivot: request.no_pivot,
         no_new_keyring: request.no_new_keyring,
-        preserve_fds: request.preserve_fds,
+        preserve_fds: request.preserve_fds + request.listen_fds,
+        listen_fds: request.listen_fds,
+        plain_newlines: request.console_socket.is_none(),
     };
-    let container = prepare::container(&bundle, asked, groups)?;
+    let container = prepare::container(&bundle, asked, groups, settings.warn)?;
     let plan = runtime::plan(container)?;
     let saved = Saved {
         format: crate::store::FORMAT,
@@ -131,16 +136,28 @@ fn build(
     let terminal = saved.config.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let stdio = if terminal { None } else { Some(own_streams()?) };
     let mut creator = Creator { store, saved };
-    let launched = runtime::launch(&plan, stdio, &mut Trace::new(Actor::Monitor, false), &mut creator);
+    let mut trace = debug::trace(settings);
+    debug::planned(settings, &plan, None);
+    let resources = creator.saved.config.linux().as_ref().and_then(|linux| linux.resources().clone());
+    let cpus = resources.and_then(|resources| resources.cpu().clone());
+    let has_cpus = cpus.is_some_and(|cpu| cpu.cpus().as_ref().is_some_and(|cpus| !cpus.is_empty()));
+    let launched = runtime::launch(&plan, stdio, &mut trace, &mut creator);
+    debug::performed(settings, &plan, &mut trace);
     let mut running = launched.map_err(|failure| {
         let place = match failure.step.split('.').next() {
             Some("plan" | "clone") => "unable to start container process",
             _ => "unable to start container process: error during container init",
         };
+        // sched_setattr(2): EPERM where the affinity does not include every processor.
+        if failure.step == "process.scheduler" && failure.errno == 1 && has_cpus {
+            return Error::new("process scheduler can't be used together with AllowedCPUs").during(place);
+        }
         Error::from(failure).during(place)
     })?;
     let mut saved = creator.saved;
-    if let (Some(socket), Some(master)) = (&sockets.console, running.terminal.take()) {
+    if let Some(socket) = &sockets.console
+        && let Some(master) = running.terminal.take()
+    {
         console::send_terminal(socket, master.as_fd())?;
     }
     if let Some(socket) = &sockets.pidfd {

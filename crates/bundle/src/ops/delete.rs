@@ -1,6 +1,6 @@
 //! `delete`: whatever is left of a container goes.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use cgroup::{Group, Hierarchies};
@@ -43,7 +43,7 @@ pub fn delete(settings: &Settings, id: &str, force: bool) -> Result<(), Error> {
 /// Kills what runs, removes what is there, runs the poststop hooks. Again is nothing.
 pub(super) fn destroy(store: &Store, id: &str, settings: &Settings) -> Result<(), Error> {
     let Ok(saved) = store.load(id) else { return store.forget(id) };
-    end(store, &saved, settings)?;
+    end(&saved)?;
     store.forget(id)?;
     let hooks = saved.config.hooks().as_ref().and_then(|hooks| hooks.poststop().clone()).unwrap_or_default();
     let state = prepare::state(&saved.config, id, &saved.bundle);
@@ -58,11 +58,21 @@ pub(super) fn destroy(store: &Store, id: &str, settings: &Settings) -> Result<()
 }
 
 /// Ends all processes and removes the control group.
-pub(super) fn end(_store: &Store, saved: &Saved, _settings: &Settings) -> Result<(), Error> {
-    if let Some(init) = saved.init {
-        end_process(&init)?;
-    }
+pub(super) fn end(saved: &Saved) -> Result<(), Error> {
     let group = Group::open(&Hierarchies::probe()?, &saved.group)?;
+    if let Some((init, pidfd)) = saved.init.and_then(|init| Some((init, init.pidfd()?))) {
+        match sys::signal::send(&pidfd, 9) {
+            Err(error) if error.raw_os_error() != Some(3) => {
+                return Err(Error::new(format!("kill process {}: {}", init.pid, step::words(&error))));
+            }
+            _ => {}
+        }
+        // What is frozen does not die.
+        if group.is_frozen().unwrap_or(true) {
+            group.thaw()?;
+        }
+        wait_for_end(&init, &pidfd)?;
+    }
     if group.exists() {
         group.kill()?;
         group.remove()?;
@@ -70,20 +80,12 @@ pub(super) fn end(_store: &Store, saved: &Saved, _settings: &Settings) -> Result
     Ok(())
 }
 
-/// Kills the first process, and waits for its end.
-fn end_process(init: &Init) -> Result<(), Error> {
-    let Some(pidfd) = init.pidfd() else { return Ok(()) };
-    match sys::signal::send(&pidfd, 9) {
-        Err(error) if error.raw_os_error() != Some(3) => {
-            return Err(Error::new(format!("kill process {}: {}", init.pid, step::words(&error))));
-        }
-        _ => {}
-    }
+fn wait_for_end(init: &Init, pidfd: &OwnedFd) -> Result<(), Error> {
     let mut wanted = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
     let limit = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
     match rustix::event::poll(&mut wanted, Some(&limit)) {
         Ok(0) if init.is_alive() => Err(Error::new(format!(
-            "process {} was killed and does not end: it is stuck in the kernel, or frozen",
+            "process {} was killed and does not end: it is stuck in the kernel, or in a group above that is frozen",
             init.pid
         ))),
         _ => Ok(()),

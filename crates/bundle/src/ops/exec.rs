@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use cgroup::Hierarchies;
 use oci::spec::{Capability, ContainerState, LinuxCapabilities, Process, User};
 use runtime::{Exec, GroupSteps, Manner, Parent};
-use step::{Actor, Failure, Trace};
+use step::Failure;
 
 use crate::error::Error;
 use crate::foreground::Watch;
 use crate::store::{Init, Saved, Store, write_whole};
-use crate::{Settings, Status, config, console, notify, prepare};
+use crate::{Settings, Status, config, console, debug, notify, prepare};
 
 use super::create::own_streams;
 
@@ -65,7 +65,7 @@ pub enum ExecProcess {
         /// SELinux label.
         process_label: Option<String>,
         /// no_new_privs.
-        no_new_privs: bool,
+        no_new_privs: Option<bool>,
     },
 }
 
@@ -86,7 +86,7 @@ pub fn exec(settings: &Settings, request: &ExecRequest) -> Result<u8, Error> {
     };
     let mut process = process(&saved, &request.process, settings)?;
     config::check_process(&process)?;
-    prepare::tidy(&mut process);
+    prepare::tidy(&mut process, settings.warn);
     let terminal = process.terminal().unwrap_or(false);
     match (request.detach, terminal, &request.console_socket) {
         (true, true, None) => {
@@ -102,6 +102,7 @@ pub fn exec(settings: &Settings, request: &ExecRequest) -> Result<u8, Error> {
         |what, path: &Option<PathBuf>| path.as_deref().map(|path| console::connect(what, path)).transpose();
     let console = connect("console socket", &request.console_socket)?;
     let pidfd_socket = connect("pidfd socket", &request.pidfd_socket)?;
+    let affinity = process.clone();
     let plan = runtime::plan_exec(Exec {
         id: saved.id.clone(),
         process,
@@ -112,6 +113,8 @@ pub fn exec(settings: &Settings, request: &ExecRequest) -> Result<u8, Error> {
         manner: Manner {
             no_new_keyring: saved.no_new_keyring,
             preserved: request.preserve_fds,
+            plain_newlines: request.console_socket.is_none(),
+            sealed: crate::guard::is_read_only(),
             follows_host: true,
             ..Manner::default()
         },
@@ -119,14 +122,12 @@ pub fn exec(settings: &Settings, request: &ExecRequest) -> Result<u8, Error> {
     })?;
     let watch = if request.detach { None } else { Some(Watch::begin()?) };
     let stdio = if terminal { None } else { Some(own_streams()?) };
-    let launched = runtime::launch(
-        &plan,
-        stdio,
-        &mut Trace::new(Actor::Monitor, false),
-        &mut Guest { saved: &saved, init },
-    );
-    let mut running = launched
-        .map_err(|failure| Error::from(failure).during("exec failed: unable to start container process"))?;
+    let mut trace = debug::trace(settings);
+    debug::planned(settings, &plan, Some(&affinity));
+    let launched = runtime::launch(&plan, stdio, &mut trace, &mut Guest { saved: &saved, init });
+    debug::performed(settings, &plan, &mut trace);
+    let mut running =
+        launched.map_err(|failure| Error::from(failure).during("unable to start container process"))?;
     if let Some(socket) = &console
         && let Some(master) = running.terminal.take()
     {
@@ -191,8 +192,8 @@ fn process(saved: &Saved, asked: &ExecProcess, settings: &Settings) -> Result<Pr
     if label.is_some() {
         process.set_selinux_label(label.clone());
     }
-    if *no_new_privs {
-        process.set_no_new_privileges(Some(true));
+    if no_new_privs.is_some() {
+        process.set_no_new_privileges(*no_new_privs);
     }
     Ok(process)
 }
@@ -228,6 +229,11 @@ fn with_capabilities(base: &Option<LinuxCapabilities>, names: &[String]) -> Resu
     };
     let (bounding, effective, permitted) =
         (with(all.bounding()), with(all.effective()), with(all.permitted()));
+    // Where programs inherit capabilities at all, a further one is inherited too, and so can be ambient.
+    if all.inheritable().as_ref().is_some_and(|set| !set.is_empty()) {
+        let (inheritable, ambient) = (with(all.inheritable()), with(all.ambient()));
+        all.set_inheritable(inheritable).set_ambient(ambient);
+    }
     all.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
     Ok(all)
 }
@@ -235,29 +241,49 @@ fn with_capabilities(base: &Option<LinuxCapabilities>, names: &[String]) -> Resu
 /// The container's groups, or such below them.
 fn groups(saved: &Saved, init: &Init, below: &[String]) -> Result<GroupSteps, Error> {
     let hierarchies = Hierarchies::probe()?;
-    let unified = moved(&hierarchies, saved, init);
-    let mut path = saved.group.clone();
+    let mut places = Vec::new();
     for asked in below {
-        let (controllers, below) = match asked.split_once(':') {
-            Some((controllers, below)) => (Some(controllers), below),
-            None => (None, asked.as_str()),
+        let (controllers, path) = match asked.split_once(':') {
+            Some((controllers, path)) => (controllers.split(',').collect(), path),
+            None => (Vec::new(), asked.as_str()),
         };
-        if Path::new(below).components().any(|part| part == std::path::Component::ParentDir) {
-            return Err(Error::new(format!("bad sub cgroup path: {below}: it may not lead up")));
+        if Path::new(path).components().any(|part| part == std::path::Component::ParentDir) {
+            return Err(Error::new(format!("bad sub cgroup path: {path}: it may not lead up")));
         }
-        if controllers.is_some() && hierarchies.v2().is_some() && !hierarchies.is_hybrid() {
+        let alone = hierarchies.v2().is_some() && !hierarchies.is_hybrid();
+        if alone && (!controllers.is_empty() || below.len() > 1) {
             return Err(Error::new(
                 "cgroup v2: controllers cannot be named with --cgroup: there is one hierarchy",
             ));
         }
-        path = format!("{}/{}", saved.group.trim_end_matches('/'), below.trim_matches('/'));
-        path.truncate(path.trim_end_matches('/').len());
+        for controller in &controllers {
+            if !hierarchies.mounts().iter().any(|mount| mount.has(controller)) {
+                return Err(Error::new(format!("unknown controller {controller} in --cgroup {asked}")));
+            }
+        }
+        let path = format!("{}/{}", saved.group.trim_end_matches('/'), path.trim_matches('/'));
+        places.push((controllers, path.trim_end_matches('/').to_owned()));
     }
-    let unified = if below.is_empty() { unified } else { None };
-    let entry = cgroup::entry(&hierarchies, &path, unified.as_deref())?;
-    if !below.is_empty() && entry.join.is_empty() && entry.into.is_none() {
-        return Err(Error::new(format!("the cgroup {path} does not exist")));
+    let moved = if below.is_empty() { moved(&hierarchies, saved, init) } else { None };
+    let path = |mount: &cgroup::Mount| {
+        let named = places.iter().find(|(controllers, _)| controllers.iter().any(|name| mount.has(name)));
+        let all = || places.iter().find(|(controllers, _)| controllers.is_empty());
+        match (named.or_else(all), &moved) {
+            (Some((_, path)), _) => path.clone(),
+            (None, Some(moved)) if mount.version == cgroup::Version::V2 => moved.clone(),
+            (None, _) => saved.group.clone(),
+        }
+    };
+    for mount in hierarchies.mounts() {
+        let (path, own) = (mount.group(&path(mount)), mount.group(&saved.group));
+        if own.is_dir() && !path.is_dir() {
+            return Err(Error::new(format!(
+                "error adding pid to cgroups: open {}/cgroup.procs: no such file or directory",
+                path.display()
+            )));
+        }
     }
+    let entry = cgroup::entry(&hierarchies, &path)?;
     Ok(GroupSteps { into: entry.into, join: entry.join, ..GroupSteps::default() })
 }
 

@@ -19,7 +19,7 @@ const HOOKS: [&str; 6] =
 
 /// What `runtime::options` reads itself, and what the kernel takes for every file system (vfs_parse_sb_flag of
 /// fs/fs_context.c): all else is a file system's own, and does not belong here.
-const MOUNT_OPTIONS: [&str; 61] = [
+const MOUNT_OPTIONS: &[&str] = &[
     "async",
     "atime",
     "bind",
@@ -94,7 +94,7 @@ pub fn features() -> Value {
             "namespaces": words(&[
                 Kind::Cgroup, Kind::Ipc, Kind::Mount, Kind::Network, Kind::Pid, Kind::Time, Kind::User, Kind::Uts,
             ]),
-            "capabilities": oci::CAPABILITIES.map(|(_, name)| format!("CAP_{name}")),
+            "capabilities": oci::CAPABILITIES.map(|(_, name)| format!("CAP_{name}")).to_vec(),
             "cgroup": { "v1": true, "v2": true, "systemd": SYSTEMD, "systemdUser": false, "rdma": false },
             "seccomp": seccomp(),
             "apparmor": { "enabled": true },
@@ -124,9 +124,9 @@ fn seccomp() -> Value {
         (Filter::SeccompFilterFlagTsync, Flags::TSYNC),
         (Filter::SeccompFilterFlagSpecAllow, Flags::SPEC_ALLOW),
         (Filter::SeccompFilterFlagLog, Flags::LOG),
-        // The kernel knows it beside a listener alone.
-        (Filter::SeccompFilterFlagWaitKillableRecv, Flags::WAIT_KILLABLE_RECV | Flags::NEW_LISTENER),
+        (Filter::SeccompFilterFlagWaitKillableRecv, Flags::WAIT_KILLABLE_RECV),
     ];
+    // What any filter may have: the kernel takes the last one beside a listener alone.
     let supported = known.iter().filter(|(_, flag)| sys::seccomp::flags_available(*flag));
     json!({
         "enabled": true,
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn every_mount_option_is_read_as_such() {
-        for option in MOUNT_OPTIONS {
+        for option in MOUNT_OPTIONS.iter().copied() {
             let own = Options::parse(&[option]).data.is_empty();
             assert_eq!(own, !SUPER_BLOCK.contains(&option), "{option}");
         }

@@ -37,8 +37,15 @@ pub fn run(settings: &Settings, request: &RunRequest) -> Result<u8, Error> {
     }
     let watch = if request.detach { None } else { Some(Watch::begin()?) };
     let store = Store::new(&settings.root);
-    let made = make(settings, &request.create, bundle, false)?;
-    let started = start::after_start(settings, &store, &made.saved);
+    let made = match make(settings, &request.create, bundle, false) {
+        // As from a shell that could not execute it: one line of the container's, and its exit code.
+        Err(Error { refused: Some((words, errno)), .. }) if !request.detach => {
+            eprintln!("{words}");
+            return Ok(if errno == rustix::io::Errno::NOENT.raw_os_error() { 127 } else { 126 });
+        }
+        made => made?,
+    };
+    let started = start::after_start(&made.saved);
     let id = &request.create.id;
     let Some(watch) = watch else {
         return started.map(|()| 0).inspect_err(|_| drop(delete::destroy(&store, id, settings)));

@@ -26,11 +26,11 @@ pub fn start(settings: &Settings, id: &str) -> Result<(), Error> {
     let name = name.first().map(String::as_str).unwrap_or_default();
     runtime::open_gate(&dir, name)
         .map_err(|failure| Error::from(failure).during("unable to start container process"))?;
-    after_start(settings, &store, &saved)
+    after_start(&saved)
 }
 
 /// The poststart hooks; the first that fails ends the container.
-pub(super) fn after_start(settings: &Settings, store: &Store, saved: &Saved) -> Result<(), Error> {
+pub(super) fn after_start(saved: &Saved) -> Result<(), Error> {
     let hooks = saved.config.hooks().as_ref().and_then(|hooks| hooks.poststart().clone()).unwrap_or_default();
     if hooks.is_empty() {
         return Ok(());
@@ -38,7 +38,7 @@ pub(super) fn after_start(settings: &Settings, store: &Store, saved: &Saved) -> 
     let state = prepare::state(&saved.config, &saved.id, &saved.bundle);
     let state = runtime::state_at(&state, ContainerState::Running, saved.init.map(|init| init.pid));
     runtime::run_hooks("poststart", &hooks, &state).map_err(|failure| {
-        let _ = super::delete::end(store, saved, settings);
+        let _ = super::delete::end(saved);
         Error::new(failure.cause())
     })
 }

@@ -2,7 +2,6 @@
 
 use cgroup::{Hierarchies, Limits};
 use oci::spec::LinuxResources;
-use serde_json::Value;
 
 use crate::error::Error;
 use crate::store::Store;
@@ -29,52 +28,12 @@ pub fn update(settings: &Settings, request: &UpdateRequest) -> Result<(), Error>
     if Status::of(&saved, &store.dir(&request.id)) == Status::Stopped {
         return Err(Error::new("container not running"));
     }
-    if request.l3_cache_schema.is_some() || request.mem_bw_schema.is_some() {
-        return Err(Error::new(
-            "Intel RDT: l3 cache or memory bandwidth schema: this container has no resctrl group",
-        )
-        .hint("the kernel must have the resctrl file system mounted, and config.json an intelRdt section"));
-    }
-    let mut asked = request.resources.clone();
-    // Devices hold for a container's whole life; engines send them along all the same.
-    asked.set_devices(None);
-    cgroup::update(&Hierarchies::probe()?, &saved.group, &Limits::from_oci(&asked)?)?;
+    cgroup::check_rdt(request.l3_cache_schema.as_deref(), request.mem_bw_schema.as_deref())?;
     let mut linux = saved.config.linux().clone().unwrap_or_default();
-    linux.set_resources(Some(merged(linux.resources(), &asked)?));
+    let recorded = linux.resources().clone().unwrap_or_default();
+    let limits = Limits::for_update(&request.resources, &recorded)?;
+    cgroup::update(&Hierarchies::probe()?, &saved.group, &limits)?;
+    linux.set_resources(Some(cgroup::limits::merge(&recorded, &request.resources)));
     saved.config.set_linux(Some(linux));
     store.save(&saved)
-}
-
-/// The old resources with the new ones over them.
-fn merged(old: &Option<LinuxResources>, new: &LinuxResources) -> Result<LinuxResources, Error> {
-    let failed = |error: serde_json::Error| Error::new(format!("the container's resources: {error}"));
-    let mut all = serde_json::to_value(old.clone().unwrap_or_default()).map_err(failed)?;
-    lay_over(&mut all, serde_json::to_value(new).map_err(failed)?);
-    serde_json::from_value(all).map_err(failed)
-}
-
-fn lay_over(old: &mut Value, new: Value) {
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            for (key, value) in new {
-                lay_over(old.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (_, Value::Null) => {}
-        (old, new) => *old = new,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_asked_for_stays() {
-        let resources = |text: &str| serde_json::from_str::<LinuxResources>(text).unwrap();
-        let old = resources(r#"{"memory":{"limit":1,"swap":2},"pids":{"limit":5}}"#);
-        let new = resources(r#"{"memory":{"limit":7},"cpu":{"shares":3}}"#);
-        let expected = resources(r#"{"memory":{"limit":7,"swap":2},"pids":{"limit":5},"cpu":{"shares":3}}"#);
-        assert_eq!(merged(&Some(old), &new).unwrap(), expected);
-    }
 }

@@ -189,7 +189,12 @@ fn a_refused_limit_leaves_the_others_as_they_were() {
     let mut world = World::new("undo");
     let plan = world.make(&Limits {
         memory: memory(64 << 20, 100 << 20),
-        cpu: Cpu { quota: Some(Amount::Of(40_000)), period: Some(100_000), ..Cpu::default() },
+        cpu: Cpu {
+            shares: Some(Shares(2000)),
+            quota: Some(Amount::Of(40_000)),
+            period: Some(100_000),
+            ..Cpu::default()
+        },
         cpus: Some("0".into()),
         pids: Some(Amount::Of(20)),
         ..Limits::default()
@@ -331,9 +336,9 @@ fn a_group_that_forks_all_the_time_is_stopped() {
     for _ in 0..20 {
         world.group.freeze().unwrap();
         assert!(world.group.is_frozen().unwrap());
-        let (first, used) = (world.group.processes(), world.group.usage().cpu);
+        let first = world.group.processes();
         std::thread::sleep(Duration::from_millis(5));
-        assert_eq!((world.group.processes(), world.group.usage().cpu), (first, used));
+        assert_eq!(world.group.processes(), first, "nobody comes and goes");
         world.group.thaw().unwrap();
     }
 }
@@ -374,21 +379,24 @@ fn out_of_memory_is_told() {
     let killed = world.spawn(&plan, "exec tail /dev/zero");
     assert_eq!(watch.next(Some(Duration::from_secs(60))).unwrap(), Woken::OutOfMemory);
     assert_eq!(killed.wait().unwrap().signal(), Some(9));
-    assert_eq!(watch.next(Some(Duration::ZERO)).unwrap(), Woken::Nothing, "once for each");
-    world.spawn(&plan, "exec tail /dev/zero");
+    // v1's kernel tells each time that a task asks in vain, also while the killed one still goes; v2 counts kills.
+    let v2 = world.version(Controller::Memory) == Version::V2;
+    if v2 {
+        assert_eq!(watch.next(Some(Duration::ZERO)).unwrap(), Woken::Nothing, "once for each");
+    }
+    while watch.next(Some(Duration::ZERO)).unwrap() != Woken::Nothing {}
+    let killed = world.spawn(&plan, "exec tail /dev/zero");
     assert_eq!(watch.next(None).unwrap(), Woken::OutOfMemory);
+    assert_eq!(killed.wait().unwrap().signal(), Some(9));
     // The end of the group, without a limit of time.
     world.group.kill().unwrap();
-    for child in &mut world.children {
-        child.wait().unwrap();
-    }
+    world.children[0].wait().unwrap();
     world.group.remove().unwrap();
     let mut told = Vec::new();
     while told.last() != Some(&Woken::Ended) {
         told.push(watch.next(None).unwrap());
     }
-    // v1's kernel may tell the second one again: memory runs out as often as a task asks in vain.
-    assert!(told.len() <= 2, "{told:?}");
+    assert!(told.len() == 1 || !v2, "{told:?}");
     assert_eq!(watch.next(None).unwrap(), Woken::Ended);
 }
 
@@ -445,6 +453,10 @@ fn what_was_used_is_told_in_runcs_words() {
     } else {
         assert!(usage.percpu.is_empty() && stats.cpuset == crate::stats::Cpuset::default());
     }
+    // A kernel that was booted without PSI has the file and does not let it be read.
+    let tells = plan.into.is_some() && std::fs::read_to_string("/proc/pressure/cpu").is_ok();
+    let waited = stats.cpu.psi.map(|psi| psi.some.total > 1_000);
+    assert_eq!(waited, tells.then_some(true), "{:?}", stats.cpu.psi);
     // As much as the smaller look sees.
     assert_eq!(world.group.usage().pids, Some(stats.pids.current));
     let json = serde_json::to_value(&stats).unwrap();

@@ -64,7 +64,7 @@ pub(super) fn v1(files: &Files) -> Result<Blkio, Failure> {
 }
 
 /// Lines of `8:0 Read 4096` or `8:0 4096`, and a `Total 4096` of all devices that is left out.
-fn entries(text: &str) -> Result<Vec<BlkioEntry>, String> {
+pub(crate) fn entries(text: &str) -> Result<Vec<BlkioEntry>, String> {
     let mut all = Vec::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split([' ', ':']).filter(|word| !word.is_empty()).collect();
@@ -84,7 +84,7 @@ fn entries(text: &str) -> Result<Vec<BlkioEntry>, String> {
 
 /// v2's `io.stat`, in v1's tables: `8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0`. What v1 has no table for
 /// (discards, the cost model) is left out.
-pub(super) fn v2(text: &str) -> Result<Blkio, String> {
+pub(crate) fn v2(text: &str) -> Result<Blkio, String> {
     let mut blkio = Blkio::default();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();

@@ -16,6 +16,8 @@ pub struct Clone {
     pub(super) join_pid: Option<PathBuf>,
     /// The user namespace that the new pid namespace is to belong to: a process in between enters it.
     pub(super) join_user: Option<PathBuf>,
+    /// Namespaces that may not belong to that user namespace: the process in between enters them first.
+    pub(super) join_before: Vec<PathBuf>,
 }
 
 impl Clone {
@@ -36,7 +38,10 @@ impl Clone {
         };
         let group = self.into.as_deref().map(open).transpose()?;
         let fork = match &self.join_user {
-            Some(path) => clone_within(self.flags, group.as_ref(), &open(path)?),
+            Some(path) => {
+                let before = self.join_before.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
+                clone_within(self.flags, group.as_ref(), &open(path)?, &before)
+            }
             None => sys::process::clone3(self.flags, group.as_ref()),
         };
         // The child is where it belongs.
@@ -57,13 +62,22 @@ impl Clone {
 
 /// Clones from within another user namespace, so that the new pid namespace belongs to that one: a process in between
 /// enters it and clones a sibling of its own (CLONE_PARENT).
-fn clone_within(flags: CloneFlags, group: Option<&OwnedFd>, user: &OwnedFd) -> std::io::Result<Fork> {
+fn clone_within(
+    flags: CloneFlags,
+    group: Option<&OwnedFd>,
+    user: &OwnedFd,
+    before: &[OwnedFd],
+) -> std::io::Result<Fork> {
     use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let between = match sys::process::fork()? {
         Fork::Parent(_, pidfd) => pidfd,
         Fork::Child => {
             let enter = || -> std::io::Result<Fork> {
+                // What belongs to the user namespace is entered by init, with the rights that it has there.
+                for namespace in before {
+                    let _ = rustix::thread::move_into_link_name_space(namespace.as_fd(), None);
+                }
                 let kind = rustix::thread::LinkNameSpaceType::User;
                 rustix::thread::move_into_link_name_space(user.as_fd(), Some(kind))?;
                 sys::process::clone3(CloneFlags(flags.0 | CloneFlags::PARENT), group)

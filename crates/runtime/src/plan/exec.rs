@@ -49,6 +49,7 @@ pub fn plan_exec(exec: Exec) -> Result<Plan, Failure> {
     let kinds = differing(pid)?;
     let confined = kinds.contains(&Kind::User);
     let facts = Facts::of_process(&id, process, linux, confined, filter.as_ref());
+    let filter_flags = filter.as_ref().map(|(_, flags)| flags.bits());
     let program = program(&facts.process, false, manner.follows_host)?;
     let GroupSteps { mut before, beside, into, join, .. } = groups;
     before.extend(beside);
@@ -91,18 +92,30 @@ pub fn plan_exec(exec: Exec) -> Result<Plan, Failure> {
     if facts.terminal {
         let size = facts.process.console_size();
         let (rows, columns) = size.map_or((0, 0), |size| (size.height() as u16, size.width() as u16));
-        lane.step(Console::Open { owner: facts.owner().0, rows, columns, on_console: false });
+        lane.step(Console::Open {
+            owner: facts.owner().0,
+            rows,
+            columns,
+            on_console: false,
+            plain: manner.plain_newlines,
+        });
         lane.tell(Point::Terminal);
     }
     lists::labels(&mut lane, &facts);
-    let late = lists::identity(&mut lane, &facts, filter, Steps::new());
+    let late = lists::identity(&mut lane, &facts, &manner, filter, Steps::new());
 
     let join_pid = kinds.contains(&Kind::Pid).then(|| PathBuf::from(format!("/proc/{pid}/ns/pid")));
     Ok(Plan {
         script: ScriptFacts::of(&facts, ""),
         id,
         before,
-        clone: Clone { flags: CloneFlags::default(), into, join_pid, join_user: None },
+        clone: Clone {
+            flags: CloneFlags::default(),
+            into,
+            join_pid,
+            join_user: None,
+            join_before: Vec::new(),
+        },
         monitor: monitor.0,
         init: lane.0,
         late,
@@ -111,6 +124,8 @@ pub fn plan_exec(exec: Exec) -> Result<Plan, Failure> {
         root_handed: false,
         handed: Vec::new(),
         preserved: manner.preserved,
+        sealed: manner.sealed,
+        filter_flags,
     })
 }
 

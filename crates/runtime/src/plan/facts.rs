@@ -130,7 +130,7 @@ impl Namespacing {
         };
         for namespace in linux.namespaces().iter().flatten() {
             let kind = kind(namespace.typ());
-            match namespace.path() {
+            match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
                 Some(path) => names.joins.push((kind, path.clone())),
                 None => names.own.push(kind),
             }

@@ -9,6 +9,7 @@ use super::facts::Facts;
 use super::sources::Source;
 use super::{Entry, Point};
 use crate::container::{GroupView, Manner};
+use crate::launch::NEXT;
 use crate::options::Options;
 use crate::steps::devices::{Devices, Node};
 use crate::steps::mounts::Mounts;
@@ -45,20 +46,25 @@ impl Lane {
     ) -> Result<(), Failure> {
         let target = destination(from.mount.destination(), manner)?;
         let (source, mut options) = (from.path.clone(), from.options.clone());
+        let slot = if from.is_within() { NEXT } else { slot };
         let slot = from.is_taken().then_some(slot);
+        let exact = manner.follows_host;
+        let confined = facts.confined;
         if options.remount {
             self.step(Mounts::Remount { target, options });
             return Ok(());
         }
         match from.mount.typ().as_deref().unwrap_or("none") {
-            "bind" | "none" | "" => self.step(Mounts::Bind { slot, source, target, options }),
-            _ if options.bind => self.step(Mounts::Bind { slot, source, target, options }),
+            "bind" | "none" | "" => {
+                self.step(Mounts::Bind { slot, source, target, options, exact, confined })
+            }
+            _ if options.bind => self.step(Mounts::Bind { slot, source, target, options, exact, confined }),
             "cgroup" | "cgroup2" if view.is_empty() => match group {
                 // Without a cgroup namespace the top of a new mount would be the host's.
                 Some(group) if !facts.names.owns(Kind::Cgroup) => {
                     options.data.clear();
                     let source = group.to_owned();
-                    self.step(Mounts::Bind { slot: None, source, target, options });
+                    self.step(Mounts::Bind { slot: None, source, target, options, exact, confined });
                 }
                 // Version 2: one file system, whose top is the container's group in its cgroup namespace.
                 _ => {

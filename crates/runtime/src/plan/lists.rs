@@ -13,24 +13,26 @@ use super::sources::Sources;
 use crate::container::{GroupView, Hooks, Manner, NetworkSteps, RootSteps};
 use crate::options::Options;
 use crate::steps::attributes::Attributes;
-use crate::steps::hooks::{Run, state_at};
-use crate::steps::identity::Identity;
+use crate::steps::hooks::{At, Run, state_at};
+use crate::steps::identity::{Again, Identity};
 use crate::steps::mounts::{Change, Mounts};
 use crate::steps::namespaces::{Kind, Namespaces};
 use crate::steps::terminal::Console;
 
 /// The hooks: the monitor's, init's before it leaves the host's files, init's right before the program.
-pub(super) fn hooks(hooks: Hooks) -> (Steps, Steps, Steps) {
+pub(super) fn hooks(hooks: Hooks, env: Vec<String>) -> (Steps, Steps, Steps) {
     let Hooks { state, prestart, create_runtime, create_container, start_container } = hooks;
-    let step = |kind, hooks: Vec<Hook>, status| -> Steps {
+    let step = |kind, hooks: Vec<Hook>, status, at| -> Steps {
         let state = state_at(&state, status, None);
-        let run = Run { kind, hooks, state };
+        // In the container there is no caller's environment: the program's own is the one that fits.
+        let env = (at == At::Here).then(|| env.clone());
+        let run = Run { kind, hooks, state, env, at };
         if run.hooks.is_empty() { Steps::new() } else { vec![Box::new(run)] }
     };
-    let mut outer = step("prestart", prestart, ContainerState::Creating);
-    outer.append(&mut step("createRuntime", create_runtime, ContainerState::Creating));
-    let inner = step("createContainer", create_container, ContainerState::Creating);
-    (outer, inner, step("startContainer", start_container, ContainerState::Created))
+    let mut outer = step("prestart", prestart, ContainerState::Creating, At::Bundle);
+    outer.append(&mut step("createRuntime", create_runtime, ContainerState::Creating, At::Bundle));
+    let inner = step("createContainer", create_container, ContainerState::Creating, At::Root);
+    (outer, inner, step("startContainer", start_container, ContainerState::Created, At::Here))
 }
 
 /// The monitor's, after the clone. `root` builds the root file system where init has no rights to.
@@ -48,6 +50,9 @@ pub(super) fn monitor(
         lane.step(Namespaces::Maps { uids, gids });
         lane.tell(Point::Mapped);
     }
+    if let Some((_, path)) = facts.names.joins.iter().find(|(kind, _)| *kind == Kind::User) {
+        lane.step(Namespaces::UserAt(path.clone()));
+    }
     if facts.is_handed(sources) {
         lane.steps(root);
         sources.outside(facts).for_each(|take| lane.step(take));
@@ -62,6 +67,11 @@ pub(super) fn monitor(
         lane.wait(Point::Isolated);
         lane.steps(std::mem::take(&mut network.beside));
         lane.tell(Point::Linked);
+    }
+    for take in sources.within(facts) {
+        lane.wait(Point::Wanted);
+        lane.step(take);
+        lane.tell(Point::Handed);
     }
     if facts.terminal {
         lane.wait(Point::Terminal);
@@ -142,6 +152,7 @@ pub(super) fn root(lane: &mut Lane, facts: &Facts, sources: &Sources, manner: &M
     let RootSteps { mount: build, below, at } = root;
     sources.early().for_each(|take| lane.step(take));
     let asked = facts.linux.rootfs_propagation().clone().filter(|word| !word.is_empty());
+    let asked_shared = manner.follows_host && asked.as_deref().is_some_and(|word| word.ends_with("shared"));
     let usual = if manner.follows_host { "rslave" } else { "rprivate" };
     let propagation = Mounts::Propagation(Options::parse(&[asked.unwrap_or_else(|| usual.to_owned())]));
     if facts.is_handed(sources) {
@@ -158,6 +169,9 @@ pub(super) fn root(lane: &mut Lane, facts: &Facts, sources: &Sources, manner: &M
         lane.steps(build);
     }
     if facts.mounts {
+        if asked_shared {
+            lane.step(Mounts::CutOff { at: at.clone() });
+        }
         lane.step(Mounts::AttachRoot { at });
     }
     lane.steps(below);
@@ -181,6 +195,10 @@ pub(super) fn mounts(
         if matches!(kind, Some("cgroup" | "cgroup2")) {
             enter_groups(lane, facts, &mut join);
         }
+        if source.is_within() {
+            lane.tell(Point::Wanted);
+            lane.wait(Point::Handed);
+        }
         lane.mount(facts, slot, source, manner, groups)?;
         if source.mount.destination() == Path::new("/dev") {
             if kind == Some("tmpfs") {
@@ -190,13 +208,22 @@ pub(super) fn mounts(
         }
     }
     enter_groups(lane, facts, &mut join);
+    if manner.follows_host {
+        lane.step(Attributes::AnyProcessor);
+    }
     if devices {
         lane.devices(spec, facts.confined);
     }
     if facts.terminal {
         let size = facts.process.console_size();
         let (rows, columns) = size.map_or((0, 0), |size| (size.height() as u16, size.width() as u16));
-        lane.step(Console::Open { owner: facts.owner().0, rows, columns, on_console: true });
+        lane.step(Console::Open {
+            owner: facts.owner().0,
+            rows,
+            columns,
+            on_console: true,
+            plain: manner.plain_newlines,
+        });
         lane.tell(Point::Terminal);
     }
     Ok(())
@@ -243,8 +270,15 @@ pub(super) fn locks(lane: &mut Lane, facts: &Facts, spec: &Spec, manner: &Manner
     for (key, value) in sysctls {
         lane.step(Mounts::Sysctl { key, value });
     }
-    let paths =
-        |list: &Option<Vec<String>>| -> Vec<PathBuf> { list.iter().flatten().map(PathBuf::from).collect() };
+    let paths = |list: &Option<Vec<String>>| -> Vec<PathBuf> {
+        let mut once: Vec<PathBuf> = Vec::new();
+        for path in list.iter().flatten().map(PathBuf::from) {
+            if !once.contains(&path) {
+                once.push(path);
+            }
+        }
+        once
+    };
     let read_only = paths(facts.linux.readonly_paths());
     if !read_only.is_empty() {
         lane.step(Mounts::ReadOnly(read_only));
@@ -285,7 +319,7 @@ pub(super) fn locks(lane: &mut Lane, facts: &Facts, spec: &Spec, manner: &Manner
 /// A further program's processors: first those it starts on, then, in its groups, those it goes on with.
 pub(super) fn affinity(lane: &mut Lane, facts: &Facts, join: Steps) -> Result<(), Failure> {
     let asked = facts.process.exec_cpu_affinity().as_ref().map(Attributes::affinity).transpose()?;
-    let (initial, last) = asked.unwrap_or_default();
+    let (initial, last) = asked.unwrap_or((None, Some(Attributes::AnyProcessor)));
     initial.into_iter().for_each(|step| lane.step(step));
     lane.steps(join);
     last.into_iter().for_each(|step| lane.step(step));
@@ -319,10 +353,11 @@ pub(super) fn labels(lane: &mut Lane, facts: &Facts) {
     }
 }
 
-/// Init: who the program is. What comes last of all is given back.
+/// Init: who the program is. What comes last of all is given back: the filter, which would forbid what comes before.
 pub(super) fn identity(
     lane: &mut Lane,
     facts: &Facts,
+    manner: &Manner,
     filter: Option<(Vec<Instruction>, Flags)>,
     hooks: Steps,
 ) -> Steps {
@@ -336,38 +371,45 @@ pub(super) fn identity(
     let (uid, gid) = facts.owner();
     lane.step(Namespaces::OutliveMonitor);
     lane.step(Identity::Umask(facts.process.user().umask().unwrap_or(0o022)));
-    lane.step(Identity::WorkDirectory(facts.process.cwd().clone()));
+    let twice = manner.follows_host && uid != 0;
+    let directory = |again| Identity::WorkDirectory { path: facts.process.cwd().clone(), again };
+    lane.step(directory(twice.then_some(Again::Later)));
     lane.step(Identity::Bounding(facts.caps.bounding));
-    // Without no_new_privs only CAP_SYS_ADMIN may set a filter: before it goes. With it: last, so that the filter
-    // need not allow what comes before.
-    let mut filter = filter.map(|(program, flags)| Identity::Filter { program, flags });
-    if !facts.no_new_privileges
-        && let Some(filter) = filter.take()
-    {
-        lane.step(filter);
-        heard(lane, facts);
-    }
     lane.step(Identity::User { uid, gid, groups: facts.groups.clone() });
-    lane.step(Identity::Capabilities(facts.caps));
+    // Without no_new_privs only CAP_SYS_ADMIN may set a filter: it is kept for just that.
+    let borrowed = filter.is_some() && !facts.no_new_privileges && facts.caps.permitted & SYS_ADMIN == 0;
+    let mut caps = facts.caps;
+    if borrowed {
+        caps.permitted |= SYS_ADMIN;
+        caps.effective |= SYS_ADMIN;
+    }
+    lane.step(Identity::Capabilities(caps));
+    if twice {
+        lane.step(directory(Some(Again::Now)));
+    }
     if facts.no_new_privileges {
         lane.step(Identity::NoNewPrivileges);
     }
-    let mut late = hooks;
-    if let Some(filter) = filter {
+    let mut late = Steps::new();
+    if let Some((program, flags)) = filter {
+        let mut steps: Steps = vec![Box::new(Identity::Filter { program, flags })];
+        if borrowed {
+            steps.push(Box::new(Identity::GiveBack(facts.caps)));
+        }
         if facts.notifies {
-            lane.step(filter);
-            heard(lane, facts);
+            // The listener is handed on while the container is made; the filter is on from there.
+            let rest = steps.split_off(1);
+            lane.steps(steps);
+            lane.tell(Point::Filtered);
+            lane.wait(Point::Heard);
+            lane.steps(rest);
         } else {
-            late.push(Box::new(filter));
+            late.append(&mut steps);
         }
     }
+    late.extend(hooks);
     late
 }
 
-/// Whoever answers for the kernel has the listener before the program runs.
-fn heard(lane: &mut Lane, facts: &Facts) {
-    if facts.notifies {
-        lane.tell(Point::Filtered);
-        lane.wait(Point::Heard);
-    }
-}
+/// CAP_SYS_ADMIN.
+const SYS_ADMIN: u64 = 1 << 21;

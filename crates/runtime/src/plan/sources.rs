@@ -1,7 +1,7 @@
 //! Who clones the sources of the bind mounts, and when: init as it comes to them, init before its own mounts begin, or
 //! the monitor, who then hands them over.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci::spec::{LinuxIdMapping, Mount, Spec};
 use step::Failure;
@@ -9,7 +9,7 @@ use step::Failure;
 use super::facts::{Facts, ranges};
 use crate::container::Manner;
 use crate::options::{IdMap, Options};
-use crate::steps::mounts::{Map, Mounts, is_elsewhere};
+use crate::steps::mounts::{Map, Mounts, Origin, is_elsewhere};
 
 /// Where the source of a mount is cloned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ enum When {
     Early,
     /// By the monitor: init has no rights to, or an idmapped mount needs the rights of the host's root.
     Outside,
+    /// By the monitor too, but in init's mount namespace and in turn: it lies in the root that init builds.
+    Within,
 }
 
 /// One mount of the specification with its options read.
@@ -36,14 +38,34 @@ impl Source {
     pub(super) fn is_taken(&self) -> bool {
         self.when != When::InTurn
     }
+
+    /// Whether the monitor must be asked for it when its turn comes.
+    pub(super) fn is_within(&self) -> bool {
+        self.when == When::Within
+    }
+}
+
+impl Source {
+    fn by_monitor(&self, slot: usize, within: bool, confined: bool) -> Mounts {
+        Mounts::Take {
+            slot,
+            source: self.path.clone(),
+            options: self.options.clone(),
+            map: self.map.clone(),
+            from: if within { Origin::Init } else { Origin::Host },
+            // What init could share with the host from its namespace: events arrive, and none go back.
+            slave: confined,
+        }
+    }
 }
 
 /// All mounts of a specification, by their number in it.
 pub(super) struct Sources(pub(super) Vec<Source>);
 
 impl Sources {
-    pub(super) fn of(facts: &Facts, spec: &Spec, manner: &Manner) -> Result<Self, Failure> {
-        let one = |mount: &Mount| source(facts, mount, manner);
+    /// `root` is the path that the root file system is attached to.
+    pub(super) fn of(facts: &Facts, spec: &Spec, manner: &Manner, root: &Path) -> Result<Self, Failure> {
+        let one = |mount: &Mount| source(facts, mount, manner, root);
         spec.mounts().iter().flatten().map(one).collect::<Result<_, _>>().map(Self)
     }
 
@@ -56,18 +78,16 @@ impl Sources {
         self.0.iter().enumerate().filter(move |(_, source)| source.when == when)
     }
 
-    /// The monitor's steps.
+    /// The monitor's steps, at once.
     pub(super) fn outside(&self, facts: &Facts) -> impl Iterator<Item = Mounts> {
         let confined = facts.confined;
-        self.when(When::Outside).map(move |(slot, source)| Mounts::Take {
-            slot,
-            source: source.path.clone(),
-            options: source.options.clone(),
-            map: source.map.clone(),
-            // What init could share with the host from its namespace: events arrive, and none go back.
-            shared: false,
-            slave: confined,
-        })
+        self.when(When::Outside).map(move |(slot, source)| source.by_monitor(slot, false, confined))
+    }
+
+    /// The monitor's steps, each when init asks for it.
+    pub(super) fn within(&self, facts: &Facts) -> impl Iterator<Item = Mounts> {
+        let confined = facts.confined;
+        self.when(When::Within).map(move |(slot, source)| source.by_monitor(slot, true, confined))
     }
 
     /// Init's early steps.
@@ -77,13 +97,13 @@ impl Sources {
             source: source.path.clone(),
             options: source.options.clone(),
             map: None,
-            shared: true,
+            from: Origin::Shared,
             slave: false,
         })
     }
 }
 
-fn source(facts: &Facts, mount: &Mount, manner: &Manner) -> Result<Source, Failure> {
+fn source(facts: &Facts, mount: &Mount, manner: &Manner, root: &Path) -> Result<Source, Failure> {
     let options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let path = mount.source().clone().unwrap_or_default();
     let is_bind = options.bind || matches!(mount.typ().as_deref(), None | Some("bind" | "none"));
@@ -97,6 +117,8 @@ fn source(facts: &Facts, mount: &Mount, manner: &Manner) -> Result<Source, Failu
             ));
         }
         When::InTurn
+    } else if (map.is_some() || facts.confined) && manner.follows_host && path.starts_with(root) {
+        When::Within
     } else if map.is_some() {
         When::Outside
     } else if is_elsewhere(&path) || options.passes_events() && !manner.follows_host {

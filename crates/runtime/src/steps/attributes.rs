@@ -31,6 +31,8 @@ pub(crate) enum Attributes {
     IoPriority { class: IOPriorityClass, level: u8 },
     /// sched_setaffinity(2), before the process joins the container's control groups or after.
     Affinity { cpus: List, joined: bool },
+    /// Every processor that the control groups allow, whatever the caller was bound to.
+    AnyProcessor,
     /// personality(2).
     Personality(LinuxPersonalityDomain),
     /// set_mempolicy(2).
@@ -104,11 +106,12 @@ impl Attributes {
     pub(crate) fn memory_policy(asked: &LinuxMemoryPolicy) -> Result<Self, Failure> {
         use MemoryPolicyFlagType::{MpolFRelativeNodes as Relative, MpolFStaticNodes as Static};
         let mode = asked.mode();
-        let nodes = List::parse(asked.nodes().as_deref().unwrap_or_default())
-            .map_err(|reason| wrong("linux.memoryPolicy.nodes", reason))?;
+        let nodes = List::parse(asked.nodes().as_deref().unwrap_or_default()).map_err(|reason| {
+            wrong("linux.memoryPolicy.nodes", format!("invalid memory policy node: {reason}"))
+        })?;
         match (mode, &nodes) {
             (Mode::MpolDefault | Mode::MpolLocal, Some(nodes)) => {
-                let reason = format!("{mode} takes no nodes, and these are given: {nodes}");
+                let reason = format!("{mode}: mode requires 0 nodes but got {}: {nodes}", nodes.count());
                 return Err(wrong("linux.memoryPolicy.nodes", reason));
             }
             (Mode::MpolDefault | Mode::MpolLocal | Mode::MpolPreferred, _) | (_, Some(_)) => {}
@@ -252,7 +255,7 @@ impl Step for Attributes {
         match self {
             Self::Scheduler { .. } => "process.scheduler",
             Self::IoPriority { .. } => "process.io-priority",
-            Self::Affinity { .. } => "process.affinity",
+            Self::Affinity { .. } | Self::AnyProcessor => "process.affinity",
             Self::Personality(_) => "process.personality",
             Self::MemoryPolicy { .. } => "process.memory-policy",
         }
@@ -280,6 +283,7 @@ impl Step for Attributes {
                 format!("ioprio_set(IOPRIO_WHO_PROCESS, <the process>, {class} {level})")
             }
             Self::Affinity { cpus, .. } => format!("sched_setaffinity(<the process>, {{{cpus}}})"),
+            Self::AnyProcessor => "sched_setaffinity(<the process>, {all})".to_owned(),
             Self::Personality(domain) => format!("personality(PER_{domain})"),
             Self::MemoryPolicy { mode, flags, nodes } => {
                 let nodes = nodes.as_ref().map_or_else(|| "NULL".to_owned(), |nodes| format!("{{{nodes}}}"));
@@ -301,6 +305,9 @@ impl Step for Attributes {
             }
             Self::Affinity { joined: true, .. } => {
                 "asked for: process.execCPUAffinity, the processors of its control groups that it runs on"
+            }
+            Self::AnyProcessor => {
+                "its processors are those of its control groups, not those of whoever starts it"
             }
             Self::Personality(_) => "asked for: linux.personality, which machine uname(2) tells of",
             Self::MemoryPolicy { .. } => "asked for: linux.memoryPolicy, which nodes its memory comes from",
@@ -330,6 +337,7 @@ impl Step for Attributes {
                 Shell::line(format!("ionice -c {} -n {level} -p $$", class_number(*class)))
             }
             Self::Affinity { cpus, .. } => Shell::line(format!("taskset -cp {cpus} $$")),
+            Self::AnyProcessor => Shell::line("taskset -p ffffffff $$"),
             Self::Personality(_) => Shell::Nothing("setarch starts a program instead of changing this shell"),
             Self::MemoryPolicy { .. } => {
                 Shell::Nothing("numactl starts a program instead of changing this shell")
@@ -340,6 +348,11 @@ impl Step for Attributes {
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         let process = context.init.unwrap_or(0);
         match self {
+            // A kernel that refuses leaves the caller's: no reason not to start.
+            Self::AnyProcessor => {
+                let _ = sys::attributes::set_affinity(process, &[usize::MAX; 128]);
+                Ok(())
+            }
             Self::Scheduler { policy, scheduling, .. } => {
                 sys::attributes::set_scheduling(process, scheduling).map_err(|error| {
                     let errno = Errno::from_io_error(&error);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use oci::spec::{ContainerState, Hook, State};
@@ -21,6 +22,21 @@ pub(crate) struct Run {
     pub(crate) hooks: Vec<Hook>,
     /// What they are told; the pid is filled in.
     pub(crate) state: State,
+    /// The environment of one that brings none; none: the caller's.
+    pub(crate) env: Option<Vec<String>>,
+    /// Where they are run: the bundle, or the new root before it is entered.
+    pub(crate) at: At,
+}
+
+/// The working directory of hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// The bundle's.
+    Bundle,
+    /// The root that init builds in.
+    Root,
+    /// Where the caller is.
+    Here,
 }
 
 impl Step for Run {
@@ -51,7 +67,17 @@ impl Step for Run {
         // In the container's own pid namespace the number is its own: what the hook there can make use of.
         let own = rustix::process::getpid().as_raw_nonzero().get();
         state.set_pid(Some(context.init.unwrap_or(own)));
-        run(self.kind, &self.hooks, &state)
+        if self.at == At::Root {
+            rustix::process::fchdir(super::root(context, self.id())?)
+                .map_err(|errno| self.failed("the root", errno))?;
+        }
+        let dir = (self.at == At::Bundle).then(|| state.bundle().as_path());
+        let mut env = self.env.clone();
+        if let Some(env) = env.as_mut().filter(|env| !env.iter().any(|name| name.starts_with("HOME="))) {
+            let home = crate::program::home_of(rustix::process::geteuid().as_raw()).unwrap_or_default();
+            env.push(format!("HOME={}", String::from_utf8_lossy(&home)));
+        }
+        run_in(self.kind, &self.hooks, &state, env.as_deref(), dir)
     }
 }
 
@@ -60,13 +86,23 @@ impl Step for Run {
 /// # Errors
 /// Which hook of which kind failed, how, and what it printed.
 pub fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<(), Failure> {
+    run_in(kind, hooks, state, None, Some(state.bundle()))
+}
+
+fn run_in(
+    kind: &str,
+    hooks: &[Hook],
+    state: &State,
+    env: Option<&[String]>,
+    dir: Option<&Path>,
+) -> Result<(), Failure> {
     if hooks.is_empty() {
         return Ok(());
     }
     // A State is strings and numbers: writing it as JSON cannot fail.
     let told = serde_json::to_vec(state).unwrap_or_default();
     for (index, hook) in hooks.iter().enumerate() {
-        one(hook, &told).map_err(|reason| {
+        one(hook, &told, env, dir).map_err(|reason| {
             Failure::because(
                 "hook.run",
                 hook.path().display().to_string(),
@@ -85,7 +121,7 @@ pub fn state_at(base: &State, status: ContainerState, pid: Option<i32>) -> State
     state
 }
 
-fn one(hook: &Hook, told: &[u8]) -> Result<(), String> {
+fn one(hook: &Hook, told: &[u8], env: Option<&[String]>, dir: Option<&Path>) -> Result<(), String> {
     // Files in memory, not pipes: nobody has to read and write at the same time.
     let file = |name: &str| -> std::io::Result<File> {
         Ok(File::from(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?))
@@ -99,9 +135,13 @@ fn one(hook: &Hook, told: &[u8]) -> Result<(), String> {
     if let Some((name, rest)) = args.split_first() {
         command.arg0(name).args(rest);
     }
-    command.env_clear();
-    let pairs = hook.env().iter().flatten().filter_map(|variable| variable.split_once('='));
-    command.envs(pairs);
+    if let Some(env) = hook.env().as_deref().or(env) {
+        command.env_clear();
+        command.envs(env.iter().filter_map(|variable| variable.split_once('=')));
+    }
+    if let Some(dir) = dir.filter(|dir| dir.is_dir()) {
+        command.current_dir(dir);
+    }
     let copy = |file: &File| file.try_clone().map(Stdio::from).map_err(words);
     command.stdin(Stdio::from(input)).stdout(copy(&out)?).stderr(copy(&err)?);
     let mut child = command.spawn().map_err(words)?;
@@ -124,6 +164,7 @@ fn one(hook: &Hook, told: &[u8]) -> Result<(), String> {
     };
     let how = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
+        (_, Some(31)) => "signal: bad system call".to_owned(),
         (_, signal) => format!("signal {}", signal.unwrap_or_default()),
     };
     Err(format!("{how}, stdout: {}, stderr: {}", text(out), text(err)))

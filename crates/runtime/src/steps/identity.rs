@@ -38,14 +38,16 @@ pub(crate) enum Identity {
     Limit { resource: Resource, name: String, soft: u64, hard: u64 },
     /// The working directory, made where it is missing: before the root may become read-only.
     MakeWorkDirectory { path: PathBuf, owner: (u32, u32) },
-    /// Enters it.
-    WorkDirectory(PathBuf),
+    /// Enters it, in one or two attempts.
+    WorkDirectory { path: PathBuf, again: Option<Again> },
     /// prctl(PR_CAPBSET_DROP) of everything else.
     Bounding(u64),
     /// User, group, supplementary groups.
     User { uid: u32, gid: u32, groups: Vec<u32> },
     /// capset(2) and the ambient set.
     Capabilities(Capabilities),
+    /// capset(2) without what was kept for the filter.
+    GiveBack(Capabilities),
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivileges,
     /// seccomp(2).
@@ -54,6 +56,15 @@ pub(crate) enum Identity {
     Umask(u32),
     /// /proc/self/attr/…/exec: the AppArmor profile or SELinux label from execve(2) on.
     Label { file: &'static str, value: String },
+}
+
+/// Attempts at the working directory: root has no say on some network file systems, a user none in root's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// The first: a refusal is passed over.
+    Later,
+    /// The second, as the program's user, if the first was refused.
+    Now,
 }
 
 fn names(set: u64) -> Vec<String> {
@@ -71,10 +82,11 @@ impl Step for Identity {
             Self::OomScore(_) => "process.oom-score",
             Self::Limit { .. } => "process.limit",
             Self::MakeWorkDirectory { .. } => "process.make-directory",
-            Self::WorkDirectory(_) => "process.directory",
+            Self::WorkDirectory { .. } => "process.directory",
             Self::Bounding(_) => "capabilities.bounding",
             Self::User { .. } => "process.user",
             Self::Capabilities(_) => "capabilities.set",
+            Self::GiveBack(_) => "capabilities.give-back",
             Self::NoNewPrivileges => "process.no-new-privileges",
             Self::Filter { .. } => "seccomp.filter",
             Self::Umask(_) => "process.umask",
@@ -91,7 +103,7 @@ impl Step for Identity {
             Self::MakeWorkDirectory { path, .. } => {
                 format!("unless it exists: mkdirat(\"{}\")", path.display())
             }
-            Self::WorkDirectory(path) => {
+            Self::WorkDirectory { path, .. } => {
                 format!("fchdir(openat2(\"{}\", RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS))", path.display())
             }
             Self::Bounding(keep) => format!("prctl(PR_CAPBSET_DROP) of all but {}", names_or_none(*keep)),
@@ -111,6 +123,7 @@ impl Step for Identity {
                 names_or_none(caps.inheritable),
                 names_or_none(caps.ambient)
             ),
+            Self::GiveBack(caps) => format!("capset(effective={})", names_or_none(caps.effective)),
             Self::NoNewPrivileges => "prctl(PR_SET_NO_NEW_PRIVS, 1)".into(),
             Self::Filter { program, flags } => {
                 format!(
@@ -131,10 +144,11 @@ impl Step for Identity {
             }
             Self::Limit { .. } => "asked for: --ulimit",
             Self::MakeWorkDirectory { .. } => "as Docker does: a missing working directory is made",
-            Self::WorkDirectory(_) => "where the program starts",
+            Self::WorkDirectory { .. } => "where the program starts",
             Self::Bounding(_) => "not even a set-user-ID program in the image gets more than these",
             Self::User { .. } => "who the program is",
             Self::Capabilities(_) => "what the program may do beyond its user's rights",
+            Self::GiveBack(_) => "SYS_ADMIN was kept for the filter alone",
             Self::NoNewPrivileges => "asked for: no program gains privileges by execve(2)",
             Self::Filter { .. } => {
                 "system calls that containers do not need are refused: less kernel to attack"
@@ -153,10 +167,12 @@ impl Step for Identity {
             Self::MakeWorkDirectory { path, .. } => {
                 Shell::line(format!("mkdir -p \"$ROOT\"{}", quote(&path.to_string_lossy())))
             }
-            Self::WorkDirectory(path) => Shell::line(format!("cd {}", quote(&path.to_string_lossy()))),
-            Self::Bounding(_) | Self::User { .. } | Self::Capabilities(_) | Self::NoNewPrivileges => {
-                Shell::Within("setpriv")
-            }
+            Self::WorkDirectory { path, .. } => Shell::line(format!("cd {}", quote(&path.to_string_lossy()))),
+            Self::Bounding(_)
+            | Self::User { .. }
+            | Self::Capabilities(_)
+            | Self::GiveBack(_)
+            | Self::NoNewPrivileges => Shell::Within("setpriv"),
             Self::Filter { .. } => Shell::Nothing("no plain command of this age loads a system call filter"),
             Self::Umask(mask) => Shell::line(format!("umask {mask:04o}")),
             Self::Label { .. } => Shell::Nothing("aa-exec or runcon, where they are installed"),
@@ -170,10 +186,22 @@ impl Step for Identity {
             }),
             Self::Limit { resource, name, soft, hard } => self.limit(*resource, name, *soft, *hard),
             Self::MakeWorkDirectory { path, owner } => self.make_directories(path, *owner, context),
-            Self::WorkDirectory(path) => self.work_directory(path),
+            Self::WorkDirectory { path, again: Some(Again::Later) } => match self.work_directory(path) {
+                Err(failure) if failure.errno == Errno::ACCESS.raw_os_error() => {
+                    context.directory_refused = true;
+                    Ok(())
+                }
+                entered => entered,
+            },
+            Self::WorkDirectory { again: Some(Again::Now), .. } if !context.directory_refused => Ok(()),
+            Self::WorkDirectory { path, .. } => self.work_directory(path),
             Self::Bounding(keep) => self.bounding(*keep),
             Self::User { uid, gid, groups } => self.user(*uid, *gid, groups),
-            Self::Capabilities(caps) => self.capabilities(*caps),
+            Self::Capabilities(caps) => {
+                self.capset(*caps)?;
+                self.ambient(*caps)
+            }
+            Self::GiveBack(caps) => self.capset(*caps),
             Self::NoNewPrivileges => {
                 rustix::thread::set_no_new_privs(true).map_err(|errno| self.failed("the program", errno))
             }
@@ -313,7 +341,7 @@ impl Identity {
         Ok(())
     }
 
-    fn capabilities(&self, caps: Capabilities) -> Result<(), Failure> {
+    fn capset(&self, caps: Capabilities) -> Result<(), Failure> {
         let set = CapabilitySet::from_bits_retain;
         let sets = CapabilitySets {
             effective: set(caps.effective),
@@ -322,10 +350,14 @@ impl Identity {
         };
         rustix::thread::set_capabilities(None, sets).map_err(|errno| {
             self.failed("capset", errno).hint("more was asked for than minidocker itself has; run it as root")
-        })?;
+        })
+    }
+
+    fn ambient(&self, caps: Capabilities) -> Result<(), Failure> {
         rustix::thread::clear_ambient_capability_set().map_err(|errno| self.failed("ambient", errno))?;
         for bit in (0..oci::CAPABILITIES.len()).filter(|bit| caps.ambient >> bit & 1 == 1) {
-            rustix::thread::configure_capability_in_ambient_set(set(1 << bit), true)
+            let one = CapabilitySet::from_bits_retain(1 << bit);
+            rustix::thread::configure_capability_in_ambient_set(one, true)
                 .map_err(|errno| self.failed(oci::CAPABILITIES[bit].1, errno))?;
         }
         Ok(())

@@ -26,12 +26,21 @@ pub(crate) enum Mounts {
     AttachRoot { at: PathBuf },
     /// A new file system.
     New { kind: String, source: String, target: PathBuf, options: Options },
-    /// The source of a bind, cloned before its turn and kept under its number: where events are to pass through
-    /// (`shared`: the host must let them), from another container, where init has no rights (`slave`: what init mounts
-    /// stays with it), or idmapped.
-    Take { slot: usize, source: PathBuf, options: Options, map: Option<Map>, shared: bool, slave: bool },
-    /// A directory or file of the host; with a number it was taken before.
-    Bind { slot: Option<usize>, source: PathBuf, target: PathBuf, options: Options },
+    /// The source of a bind, cloned before its turn and kept under its number. `slave`: what init mounts stays with it.
+    Take { slot: usize, source: PathBuf, options: Options, map: Option<Map>, from: Origin, slave: bool },
+    /// A directory or file of the host; with a number it was taken before. `exact`: attributes that are not asked for
+    /// are off, unless none are; `confined`: what the host set and a user namespace may not take off stays.
+    Bind {
+        slot: Option<usize>,
+        source: PathBuf,
+        target: PathBuf,
+        options: Options,
+        exact: bool,
+        confined: bool,
+    },
+    /// The mount that the root file system lies on, no longer a peer of the host's: no mount may be attached to one
+    /// that is, or pivoted from.
+    CutOff { at: PathBuf },
     /// Other options for what is mounted there.
     Remount { target: PathBuf, options: Options },
     /// The container's own control groups, each hierarchy below one tmpfs (version 1).
@@ -48,6 +57,17 @@ pub(crate) enum Mounts {
     Change(Change),
     /// How mounts made below the new root show elsewhere.
     RootPropagation(Options),
+}
+
+/// Where the source of a bind is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// In this mount namespace.
+    Host,
+    /// There too, where events pass between it and the host's peers: it must be shared.
+    Shared,
+    /// In init's mount namespace.
+    Init,
 }
 
 /// The ways to a new root.
@@ -67,6 +87,7 @@ impl Step for Mounts {
             Self::Propagation(_) | Self::RootPropagation(_) => "mount.propagation",
             Self::AttachRoot { .. } => "mount.root",
             Self::Directory { .. } => "mount.directory",
+            Self::CutOff { .. } => "mount.cut-off",
             Self::Remount { .. } => "mount.remount",
             Self::New { kind, .. } => match kind.as_str() {
                 "proc" => "mount.proc",
@@ -104,15 +125,20 @@ impl Step for Mounts {
                 options.words().join(","),
                 target.display()
             ),
+            Self::CutOff { at } => {
+                format!("mount_setattr(<the mount of {}>, {{propagation=MS_PRIVATE}})", at.display())
+            }
             Self::Directory { path, cloned: true } => {
                 format!("open_tree(\"{}\", OPEN_TREE_CLONE|AT_RECURSIVE)", path.display())
             }
             Self::Directory { path, cloned: false } => format!("openat(\"{}\", O_PATH)", path.display()),
-            Self::Take { source, options, .. } if is_elsewhere(source) => format!(
-                "setns(<its mount namespace>), open_tree(\"{}\", OPEN_TREE_CLONE{}), setns(<the own one>)",
-                source.display(),
-                if options.recursive { "|AT_RECURSIVE" } else { "" }
-            ),
+            Self::Take { source, options, from, .. } if is_elsewhere(source) || *from == Origin::Init => {
+                format!(
+                    "setns(<its mount namespace>), open_tree(\"{}\", OPEN_TREE_CLONE{}), setns(<the own one>)",
+                    source.display(),
+                    if options.recursive { "|AT_RECURSIVE" } else { "" }
+                )
+            }
             Self::Take { source, options, map, .. } => format!(
                 "open_tree(\"{}\", OPEN_TREE_CLONE{}){}",
                 source.display(),
@@ -164,6 +190,7 @@ impl Step for Mounts {
     fn why(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Propagation(_) => "nothing that the container mounts reaches the host",
+            Self::CutOff { .. } => "nothing can be pivoted from a mount that the host shares",
             Self::Directory { .. } => "the root file system that config.json names",
             Self::AttachRoot { .. } => "init builds on it; the mount exists in this namespace only",
             Self::New { kind, target, .. } => match (kind.as_str(), target.to_str().unwrap_or_default()) {
@@ -177,7 +204,9 @@ impl Step for Mounts {
                 _ => "asked for",
             },
             Self::Take { map: Some(_), .. } => "the files' owners are to be other ids inside than outside",
-            Self::Take { shared: false, .. } => "init has no rights on the host's files: it is handed over",
+            Self::Take { from: Origin::Host | Origin::Init, .. } => {
+                "init has no rights on the host's files: it is handed over"
+            }
             Self::Take { .. } => {
                 "mounts made on one side are to show on the other: it must stay the host's peer"
             }
@@ -224,6 +253,9 @@ impl Step for Mounts {
             }
             Self::Directory { path, .. } => {
                 Shell::line(format!("mount --rbind {} \"$ROOT\"", quote(&path.to_string_lossy())))
+            }
+            Self::CutOff { at } => {
+                Shell::line(format!("mount --make-private \"$(stat -c %m {})\"", quote(&at.to_string_lossy())))
             }
             Self::Take { .. } => Shell::Nothing("a script's bind mounts are private"),
             Self::Remount { target, options } => Shell::line(format!(
@@ -275,13 +307,14 @@ impl Step for Mounts {
             Self::New { kind, source, target, options } => {
                 self.mount_new(kind, source, target, options, context)
             }
-            Self::Take { slot, source, options, map, shared, slave } => {
-                let mount = self.take(source, options, map.as_ref(), (*shared, *slave), context)?;
+            Self::CutOff { at } => self.cut_off(at),
+            Self::Take { slot, source, options, map, from, slave } => {
+                let mount = self.take(source, options, map.as_ref(), (*from, *slave), context)?;
                 context.taken.push((*slot, mount));
                 Ok(())
             }
-            Self::Bind { slot, source, target, options } => {
-                self.bind(*slot, source, target, options, context)
+            Self::Bind { slot, source, target, options, exact, confined } => {
+                self.bind(*slot, source, target, options, (*exact, *confined), context)
             }
             Self::Remount { target, options } => self.remount(target, options, context),
             Self::Groups { target, view, options } => self.groups(target, view, options, context),

@@ -123,6 +123,8 @@ pub(crate) enum Namespaces {
     BecomeRoot { hidden: bool },
     /// All of another process's namespaces at once.
     Enter { pid: i32, pidfd: OwnedFd, kinds: Vec<Kind> },
+    /// The user namespace that init joins, for idmapped mounts that follow it.
+    UserAt(PathBuf),
     /// The root of the mount namespace that was entered.
     FindRoot,
     /// The host name.
@@ -174,6 +176,7 @@ impl Step for Namespaces {
             Self::BecomeRoot { .. } => "namespace.user-root",
             Self::Enter { .. } => "namespace.enter",
             Self::FindRoot => "namespace.root",
+            Self::UserAt(_) => "namespace.user-maps",
             Self::Hostname(_) => "hostname.set",
             Self::Domainname(_) => "domainname.set",
             Self::Session => "process.session",
@@ -208,6 +211,7 @@ impl Step for Namespaces {
                 format!("setns(<pidfd of {pid}>, {})", names.join("|"))
             }
             Self::FindRoot => "openat(\"/\", O_PATH)".into(),
+            Self::UserAt(path) => format!("openat(\"{}\")", path.display()),
             Self::Hostname(name) => format!("sethostname(\"{name}\")"),
             Self::Domainname(name) => format!("setdomainname(\"{name}\")"),
             Self::Session => "setsid()".into(),
@@ -228,6 +232,7 @@ impl Step for Namespaces {
             Self::Maps { .. } => "which ids outside the container's ids stand for",
             Self::BecomeRoot { .. } => "an unmapped id may do nothing in its own namespace",
             Self::Enter { .. } => "where the container's processes are",
+            Self::UserAt(_) => "which ids outside the container's ids stand for",
             Self::FindRoot => "the container's files are found from here",
             Self::Hostname(_) => "the name that the container calls itself by",
             Self::Domainname(_) => "the NIS domain that the container belongs to",
@@ -246,7 +251,7 @@ impl Step for Namespaces {
             Self::Offsets(_) => Shell::Within("unshare --boottime --monotonic"),
             Self::Maps { .. } => Shell::Within("unshare --map-users --map-groups"),
             Self::BecomeRoot { .. } => Shell::Within("unshare --map-root-user"),
-            Self::Enter { .. } | Self::FindRoot => Shell::Within("nsenter"),
+            Self::Enter { .. } | Self::FindRoot | Self::UserAt(_) => Shell::Within("nsenter"),
             Self::Hostname(name) => Shell::line(format!("hostname {}", quote(name))),
             Self::Domainname(name) => Shell::line(format!("domainname {}", quote(name))),
             Self::Session => Shell::Nothing("setsid would take the terminal away from an interactive script"),
@@ -265,6 +270,10 @@ impl Step for Namespaces {
             Self::Maps { uids, gids } => return self.map(context, uids, gids),
             Self::BecomeRoot { hidden } => become_root(*hidden),
             Self::Enter { pid, pidfd, kinds } => return self.enter(*pid, pidfd, kinds),
+            Self::UserAt(path) => {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                rustix::fs::open(path, flags, Mode::empty()).map(|userns| context.userns = Some(userns))
+            }
             Self::FindRoot => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 rustix::fs::open("/", flags, Mode::empty()).map(|root| context.root = Some(root))
@@ -299,6 +308,7 @@ impl Namespaces {
         let failed = |errno| self.failed(path.display().to_string(), errno);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let namespace = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+        let file = Kind::FILES.iter().find(|(known, _)| *known == kind).map_or("", |(_, file)| file);
         let kind = match kind {
             Kind::Pid => LinkNameSpaceType::ProcessID,
             Kind::Mount => LinkNameSpaceType::Mount,
@@ -309,8 +319,13 @@ impl Namespaces {
             Kind::Cgroup => LinkNameSpaceType::ControlGroup,
             Kind::Time => LinkNameSpaceType::Time,
         };
-        let namespace = std::os::fd::AsFd::as_fd(&namespace);
-        rustix::thread::move_into_link_name_space(namespace, Some(kind)).map_err(failed)
+        let moved =
+            rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(kind));
+        match moved {
+            // Entered before the user namespace, from which nobody may enter it again.
+            Err(rustix::io::Errno::PERM) if is_own(&namespace, file) => Ok(()),
+            moved => moved.map_err(failed),
+        }
     }
 
     fn enter(&self, pid: i32, pidfd: &OwnedFd, kinds: &[Kind]) -> Result<(), Failure> {
@@ -325,7 +340,11 @@ impl Namespaces {
     /// alone: so write first, then enter by setns(2).
     fn offsets(&self, offsets: &[(&'static str, i64, u32)]) -> Result<(), Failure> {
         let path = Path::new("/proc/self/timens_offsets");
-        write_file(rustix::fs::CWD, path, offsets_text(offsets).as_bytes()).map_err(|errno| {
+        let written = match offsets.is_empty() {
+            true => Ok(()),
+            false => write_file(rustix::fs::CWD, path, offsets_text(offsets).as_bytes()),
+        };
+        written.map_err(|errno| {
             self.failed(path.display().to_string(), errno).hint(
                 "the clocks may not go below zero: an offset must be larger than minus the host's uptime",
             )
@@ -358,6 +377,13 @@ impl Namespaces {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether this process is in that namespace.
+fn is_own(namespace: &OwnedFd, file: &str) -> bool {
+    let own = rustix::fs::stat(format!("/proc/thread-self/ns/{file}"));
+    let theirs = rustix::fs::fstat(namespace);
+    matches!((own, theirs), (Ok(own), Ok(theirs)) if own.st_ino == theirs.st_ino)
 }
 
 fn become_root(hidden: bool) -> rustix::io::Result<()> {

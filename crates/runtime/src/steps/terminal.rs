@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::pty::OpenptFlags;
-use rustix::termios::Winsize;
+use rustix::termios::{OptionalActions, OutputModes, Winsize};
 use step::{Context, Failure, Shell, Step, Terminal};
 
 use super::mounts::{attach, clone};
@@ -16,7 +16,7 @@ use crate::path::{self, Kind};
 #[derive(Debug)]
 pub(crate) enum Console {
     /// Opens a pair; and puts its inner end on /dev/console where it is the container's first process's.
-    Open { owner: u32, rows: u16, columns: u16, on_console: bool },
+    Open { owner: u32, rows: u16, columns: u16, on_console: bool, plain: bool },
     /// The inner end becomes the controlling terminal and descriptors 0, 1, 2.
     Take,
 }
@@ -52,8 +52,8 @@ impl Step for Console {
 
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
-            Self::Open { owner, rows, columns, on_console } => {
-                self.open(*owner, (*rows, *columns), *on_console, context)
+            Self::Open { owner, rows, columns, on_console, plain } => {
+                self.open(*owner, (*rows, *columns), (*on_console, *plain), context)
             }
             Self::Take => self.take(context),
         }
@@ -65,7 +65,7 @@ impl Console {
         &self,
         owner: u32,
         (rows, columns): (u16, u16),
-        on_console: bool,
+        (on_console, plain): (bool, bool),
         context: &mut Context,
     ) -> Result<(), Failure> {
         let failed = |errno| self.failed("/dev/pts/ptmx", errno);
@@ -78,6 +78,11 @@ impl Console {
         if rows > 0 && columns > 0 {
             let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
             rustix::termios::tcsetwinsize(&slave, size).map_err(failed)?;
+        }
+        if plain {
+            let mut modes = rustix::termios::tcgetattr(&slave).map_err(failed)?;
+            modes.output_modes -= OutputModes::ONLCR;
+            rustix::termios::tcsetattr(&slave, OptionalActions::Now, &modes).map_err(failed)?;
         }
         rustix::fs::fchown(&slave, Some(Uid::from_raw(owner)), None::<Gid>).map_err(failed)?;
         rustix::fs::fchmod(&slave, Mode::from_raw_mode(0o620)).map_err(failed)?;

@@ -33,6 +33,11 @@ impl List {
         Ok((!words.is_empty()).then_some(Self { words }))
     }
 
+    /// How many numbers.
+    pub(super) fn count(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
+    }
+
     /// As the kernel takes it.
     pub(super) fn words(&self) -> &[usize] {
         &self.words

@@ -171,10 +171,13 @@ fn a_memory_policy_that_cannot_be_is_refused() {
     for (json, expected) in [
         (
             r#"{"mode": "MPOL_DEFAULT", "nodes": "0-7"}"#,
-            "nodes: MPOL_DEFAULT takes no nodes, and these are given: 0-7",
+            "nodes: MPOL_DEFAULT: mode requires 0 nodes but got 8: 0-7",
         ),
         (r#"{"mode": "MPOL_INTERLEAVE"}"#, "nodes: MPOL_INTERLEAVE needs at least one node"),
-        (r#"{"mode": "MPOL_BIND", "nodes": "0-9876543210"}"#, "nodes: 9876543210 is above 65536"),
+        (
+            r#"{"mode": "MPOL_BIND", "nodes": "0-9876543210"}"#,
+            "nodes: invalid memory policy node: 9876543210 is above 65536",
+        ),
         (
             r#"{"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]}"#,
             "flags: MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other",

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -89,9 +90,12 @@ pub(super) fn take_elsewhere(namespace: &Path, inside: &Path, recursive: bool) -
     use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
     let open = |path: &Path| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let (own, other) = (open(Path::new("/proc/self/ns/mnt"))?, open(namespace)?);
+    // setns(2) moves the working directory to the root.
+    let here = rustix::fs::open(".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     move_into_link_name_space(other.as_fd(), Some(LinkNameSpaceType::Mount))?;
     let taken = clone(CWD, inside, recursive);
     move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    rustix::process::fchdir(here)?;
     taken
 }
 
@@ -105,6 +109,35 @@ pub(super) fn is_shared(path: &Path) -> Result<bool, Errno> {
     let mounts = read("/proc/self/mountinfo")?;
     let line = mounts.lines().find(|line| line.split(' ').next() == Some(id)).unwrap_or_default();
     Ok(line.split(' ').take_while(|word| *word != "-").any(|word| word.starts_with("shared:")))
+}
+
+/// Where the mount that `path` is on is attached: the last of the longest, proc_pid_mountinfo(5).
+pub(super) fn mount_point(path: &Path) -> Result<PathBuf, Errno> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").map_err(|_| Errno::NOENT)?;
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+    let on = points.filter(|point| path.starts_with(point));
+    on.max_by_key(|point| point.as_os_str().len()).ok_or(Errno::NOENT)
+}
+
+/// `\040` and its like in a mount's path.
+pub(super) fn unescape(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let octal =
+            tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
 /// open_tree(2): a detached copy of the mount at `path` below `dir`.
@@ -123,6 +156,44 @@ pub(crate) fn clone(dir: impl AsFd, path: &Path, recursive: bool) -> Result<Owne
 pub(crate) fn attach(mount: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(mount, "", place, "", flags)
+}
+
+/// The attributes of a mount for a user namespace, as the kernel would have them there had init made it (it locks what
+/// the host set: mount_namespaces(7)): what the host has set stays. EPERM where it was asked to be taken off, or where
+/// access times are to be others.
+pub(super) fn kept(mount: &OwnedFd, asked: &Options, wanted: Options) -> Result<Options, Errno> {
+    use rustix::fs::StatVfsMountFlags as Has;
+    const LOCKED: [(Has, u64); 4] = [
+        (Has::RDONLY, sys::mount::RDONLY),
+        (Has::NOSUID, sys::mount::NOSUID),
+        (Has::NODEV, sys::mount::NODEV),
+        (Has::NOEXEC, sys::mount::NOEXEC),
+    ];
+    let has = rustix::fs::fstatvfs(mount)?.f_flag;
+    let mut wanted = wanted;
+    for (flag, bit) in LOCKED.into_iter().filter(|(flag, _)| has.contains(*flag)) {
+        if asked.clear & bit != 0 && asked.set & bit == 0 {
+            let _ = flag;
+            return Err(Errno::PERM);
+        }
+        wanted.clear &= !bit;
+    }
+    if wanted.access_time {
+        let now = match (has.contains(Has::NOATIME), has.contains(Has::RELATIME)) {
+            (true, _) => sys::mount::NOATIME,
+            (_, true) => 0,
+            _ => sys::mount::STRICTATIME,
+        };
+        let same = wanted.set & sys::mount::ATIME == now
+            && (wanted.set & sys::mount::NODIRATIME != 0) == has.contains(Has::NODIRATIME);
+        if !same {
+            return Err(Errno::PERM);
+        }
+        let times = sys::mount::ATIME | sys::mount::NODIRATIME;
+        wanted.set &= !times;
+        wanted.clear &= !times;
+    }
+    Ok(wanted)
 }
 
 pub(super) fn attributes(mount: &OwnedFd, options: &Options) -> std::io::Result<()> {

@@ -1,15 +1,16 @@
 //! What may no longer be seen or changed: masks, read-only places, kernel settings; and the pivot.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, UnmountFlags};
 use step::{Context, Failure, Step};
 use sys::mount::MountAttr;
 
-use super::clones::{EMPTY, attach, clone, file_type};
+use super::clones::{EMPTY, attach, clone, file_type, unescape};
 use super::{Change, Mounts};
 use crate::options::Options;
 use crate::path;
@@ -100,11 +101,45 @@ impl Mounts {
         write_file(proc.as_fd(), Path::new(&format!("sys/{file}")), value.as_bytes()).map_err(failed)
     }
 
+    /// The host's /proc and /sys go: below the new root they could not be seen, and still let a program mount new ones
+    /// without the masks (the kernel asks whether a fully visible one is there).
+    fn uncover(&self) -> Result<(), Failure> {
+        let failed = |point: &Path, errno| self.failed(point.display().to_string(), errno);
+        let new = rustix::process::getcwd(Vec::new()).map_err(|errno| self.failed("getcwd", errno))?;
+        let new = PathBuf::from(std::ffi::OsStr::from_bytes(new.to_bytes()));
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")
+            .map_err(|error| self.failed("/proc/self/mountinfo", error))?;
+        let line = |line: &str| -> Option<(PathBuf, String)> {
+            let (before, after) = line.split_once(" - ")?;
+            Some((unescape(before.split(' ').nth(4)?), after.split(' ').next()?.to_owned()))
+        };
+        let kernels = mounts
+            .lines()
+            .filter_map(line)
+            .filter(|(point, kind)| matches!(kind.as_str(), "proc" | "sysfs") && !point.starts_with(&new));
+        for (point, _) in kernels {
+            match rustix::mount::unmount(&point, UnmountFlags::DETACH) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                // Locked in a user namespace: hidden then.
+                Err(Errno::INVAL | Errno::PERM) => {
+                    let tmpfs = self.create("tmpfs", "tmpfs", &point, &Options::default())?;
+                    let flags = OFlags::PATH | OFlags::CLOEXEC;
+                    let place = rustix::fs::open(&point, flags, Mode::empty())
+                        .map_err(|errno| failed(&point, errno))?;
+                    attach(&tmpfs, &place).map_err(|errno| failed(&point, errno))?;
+                }
+                Err(errno) => return Err(failed(&point, errno)),
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn change(&self, change: Change, context: &mut Context) -> Result<(), Failure> {
         let failed = |call: &'static str| move |errno: Errno| self.failed(call, errno);
         let root = root(context, self.id())?;
         rustix::process::fchdir(root).map_err(failed("fchdir"))?;
         if change == Change::Move {
+            self.uncover()?;
             let (from, to) = (MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH, CWD);
             rustix::mount::move_mount(root, "", to, "/", from).map_err(failed("move_mount"))?;
         }

@@ -9,9 +9,11 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
 use step::{Context, Failure, Step};
 use sys::mount::MountAttr;
 
-use super::Mounts;
-use super::clones::{EMPTY, Map, attach, attributes, clone, elsewhere, file_type, is_shared, take_elsewhere};
+use super::clones::{
+    EMPTY, Map, attach, attributes, clone, elsewhere, file_type, is_shared, kept, mount_point, take_elsewhere,
+};
 use super::locks::ensure_proc;
+use super::{Mounts, Origin};
 use crate::container::GroupView;
 use crate::options::Options;
 use crate::path::{self, Kind};
@@ -70,7 +72,7 @@ impl Mounts {
             let failure = self.failed(target.display().to_string(), errno);
             if let Some(link) = first_link(root, target).filter(|_| errno != Errno::ROFS) {
                 let reason = if plain {
-                    "the image has a symbolic link in this place, and a container needs a real directory"
+                    "the image has a symbolic link in this place: /proc, /sys and /dev must be mounted on ordinary directory"
                 } else {
                     "the image has a symbolic link on the way that leads to no place for it"
                 };
@@ -112,12 +114,21 @@ impl Mounts {
         context: &mut Context,
     ) -> Result<(), Failure> {
         let failed = |errno| self.failed(target.display().to_string(), errno);
+        let existing = path::open(root(context, self.id())?, target)
+            .and_then(rustix::fs::fstat)
+            .ok()
+            .map(|stat| stat.st_mode & 0o7777);
         let place = self.target(target, Kind::Directory, context)?;
         let copy = if options.copy_up {
             Some(path::open(root(context, self.id())?, target).map_err(failed)?)
         } else {
             None
         };
+        // A tmpfs over a directory looks like it, where nothing else is said.
+        let mode = existing.filter(|_| kind == "tmpfs" && !options.data.iter().any(|(key, _)| key == "mode"));
+        let mut options = options.clone();
+        options.data.extend(mode.map(|mode| ("mode".to_owned(), Some(format!("{mode:o}")))));
+        let options = &options;
         let mount = self.create(kind, source, target, options)?;
         if let Some(from) = copy {
             crate::copy_up::copy(&from, &mount).map_err(failed)?;
@@ -171,16 +182,18 @@ impl Mounts {
         source: &Path,
         options: &Options,
         map: Option<&Map>,
-        (shared, slave): (bool, bool),
+        (from, slave): (Origin, bool),
         context: &Context,
     ) -> Result<OwnedFd, Failure> {
         let failed = |errno| self.failed(source.display().to_string(), errno);
-        let mount = match elsewhere(source) {
+        let init = context.init.filter(|_| from == Origin::Init);
+        let init = init.map(|pid| (format!("/proc/{pid}/ns/mnt").into(), source.to_owned()));
+        let mount = match elsewhere(source).or(init) {
             Some((namespace, inside)) => {
                 take_elsewhere(&namespace, &inside, options.recursive).map_err(failed)?
             }
             None => {
-                if shared {
+                if from == Origin::Shared {
                     self.must_be_shared(source)?;
                 }
                 self.source(source, options, &failed)?
@@ -222,6 +235,7 @@ impl Mounts {
         source: &Path,
         target: &Path,
         options: &Options,
+        (exact, confined): (bool, bool),
         context: &mut Context,
     ) -> Result<(), Failure> {
         let failed = |errno| self.failed(format!("{} for {}", source.display(), target.display()), errno);
@@ -235,7 +249,12 @@ impl Mounts {
             _ => Kind::File,
         };
         let place = self.target(target, kind, context)?;
-        attributes(&mount, options).map_err(|error| self.failed(target.display().to_string(), error))?;
+        let mut attrs = if exact { options.exact() } else { options.clone() };
+        if confined {
+            attrs = kept(&mount, options, attrs)
+                .map_err(|errno| self.failed(target.display().to_string(), errno))?;
+        }
+        attributes(&mount, &attrs).map_err(|error| self.failed(target.display().to_string(), error))?;
         self.propagate(target, options, &mount)?;
         attach(&mount, &place).map_err(|errno| match errno {
             Errno::NOTDIR => {
@@ -243,6 +262,17 @@ impl Mounts {
             }
             _ => failed(errno),
         })
+    }
+
+    pub(super) fn cut_off(&self, at: &Path) -> Result<(), Failure> {
+        let failed = |errno| self.failed(at.display().to_string(), errno);
+        let point = mount_point(at).map_err(failed)?;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let mount = rustix::fs::open(&point, flags, Mode::empty()).map_err(failed)?;
+        let attr =
+            MountAttr { propagation: Options::parse(&["private"]).propagation, ..MountAttr::default() };
+        sys::mount::set_attr(&mount, EMPTY, false, attr)
+            .map_err(|error| self.failed(point.display().to_string(), error))
     }
 
     /// The mount at `target` with other attributes; a descriptor leads there, so no link can.
