@@ -150,7 +150,7 @@ fn without_unknown_capabilities(process: &mut Value) -> Vec<String> {
     }
 }
 
-fn check(spec: &Spec) -> Result<(), Error> {
+pub(crate) fn check(spec: &Spec) -> Result<(), Error> {
     let refuse = |text: &str| Err(Error::new(text));
     let version = spec.version();
     if version.split('.').next() != Some("1") {

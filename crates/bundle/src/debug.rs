@@ -30,7 +30,7 @@ pub(crate) fn planned(settings: &Settings, plan: &Plan, process: Option<&Process
         let own = sys::seccomp::Flags::TSYNC.bits() | sys::seccomp::Flags::NEW_LISTENER.bits();
         debug(&format!("seccomp filter flags: {}", flags & !own));
     }
-    debug("child process in init(): it enters the namespaces");
+    debug("child process in init()");
 }
 
 /// Tells what was done.
@@ -41,6 +41,7 @@ pub(crate) fn performed(settings: &Settings, plan: &Plan, trace: &mut Trace) {
         debug(&format!("{}: {}{took}", record.step, record.call));
     }
     let name = plan.program.args.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    debug("init: closing the pipe to signal completion");
     debug(&format!("setns_init: about to exec {name:?}"));
 }
 

@@ -9,6 +9,7 @@
 //! - `status`: created, running, paused, stopped.
 //! - `guard`: this program cannot be written to from inside of a container.
 //! - `foreground`: a program whose end is waited for.
+//! - `outside`: what of a container is not in the images that CRIU makes of it.
 //! - `console`, `notify`: descriptors handed to the engine over its sockets.
 
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ mod foreground;
 mod guard;
 mod notify;
 pub mod ops;
+mod outside;
 mod prepare;
 mod status;
 mod store;
@@ -51,3 +53,33 @@ pub struct Settings {
 
 /// Where containers are kept unless `--root` says otherwise: /run, which a reboot empties with them.
 pub const DEFAULT_ROOT: &str = "/run/minidocker-runtime";
+
+/// What `create` plans for the text of a config.json on a host with these control groups, in a bundle that is nowhere:
+/// all of it that touches nothing. For the fuzz targets alone (`fuzz/properties`).
+///
+/// # Errors
+/// Those of `create` up to there.
+#[doc(hidden)]
+pub fn plan_config(text: &[u8], hierarchies: &cgroup::Hierarchies) -> Result<runtime::Plan, Error> {
+    let (spec, warnings) = config::parse(text)?;
+    config::check(&spec)?;
+    let path = PathBuf::from("/proc/no-such-host/bundle");
+    let Some(root) = spec.root().as_ref() else { return Err(Error::new("config.json has no root.path")) };
+    let rootfs = path.join(root.path());
+    let bundle = config::Bundle { path, rootfs, spec, warnings };
+    let (spec, id) = (&bundle.spec, "0123456789ab");
+    let group = prepare::group_path(spec, id)?;
+    let limits = prepare::limits(spec)?;
+    let confined = prepare::has(spec, oci::spec::LinuxNamespaceType::User);
+    let groups = prepare::own_groups(hierarchies, &group, &limits, confined)?;
+    let asked = prepare::Asked {
+        id,
+        gate: Some("/proc/no-such-host/state".into()),
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+        plain_newlines: false,
+        listen_fds: 1,
+    };
+    Ok(runtime::plan(prepare::container(&bundle, asked, groups, |_| ())?)?)
+}

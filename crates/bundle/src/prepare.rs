@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cgroup::systemd::{self, Manager, Request, Unit};
 use cgroup::{Hierarchies, Limits};
 use network::Namespace;
 use oci::spec::{
@@ -12,6 +13,7 @@ use runtime::{Container, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, Roo
 use step::Steps;
 use sys::seccomp::{Flags, Instruction};
 
+use crate::Settings;
 use crate::config::{Bundle, VERSION};
 use crate::error::Error;
 
@@ -20,8 +22,7 @@ pub(crate) type Filter = (Vec<Instruction>, Flags);
 
 /// The control group of a container: cgroupsPath, below every hierarchy; without one a group named like the container.
 pub(crate) fn group_path(spec: &Spec, id: &str) -> Result<String, Error> {
-    let asked = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone()).unwrap_or_default();
-    let asked = asked.to_str().ok_or_else(|| Error::new("cgroupsPath is not UTF-8"))?;
+    let asked = cgroups_path(spec)?;
     // What leads up leads no higher than the top, as in a path below the root of a file system.
     let mut parts: Vec<&str> = Vec::new();
     for part in asked.split('/') {
@@ -37,6 +38,11 @@ pub(crate) fn group_path(spec: &Spec, id: &str) -> Result<String, Error> {
     })
 }
 
+fn cgroups_path(spec: &Spec) -> Result<String, Error> {
+    let asked = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().clone()).unwrap_or_default();
+    asked.into_os_string().into_string().map_err(|_| Error::new("cgroupsPath is not UTF-8"))
+}
+
 /// The limits of a specification. The devices that every container may use come after its own rules, as in runc.
 pub(crate) fn limits(spec: &Spec) -> Result<Limits, Error> {
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
@@ -45,8 +51,30 @@ pub(crate) fn limits(spec: &Spec) -> Result<Limits, Error> {
     Ok(limits)
 }
 
-/// The steps that make the group and those that join it.
-pub(crate) fn groups(
+/// The control group of a container that is being made: its path, its unit, the steps.
+pub(crate) struct Grouped {
+    pub(crate) path: String,
+    /// cgroupsPath, where systemd makes a unit of it.
+    pub(crate) unit: Option<String>,
+    pub(crate) steps: GroupSteps,
+}
+
+/// How a container gets its control group: made by itself, or by systemd.
+pub(crate) fn groups(spec: &Spec, id: &str, settings: &Settings) -> Result<Grouped, Error> {
+    let hierarchies = Hierarchies::probe()?;
+    let limits = limits(spec)?;
+    let confined = has(spec, Kind::User);
+    if settings.systemd_cgroup {
+        return in_unit(&hierarchies, spec, id, &limits, confined);
+    }
+    let path = group_path(spec, id)?;
+    cgroup::check_usable(&hierarchies, &path)?;
+    let steps = own_groups(&hierarchies, &path, &limits, confined)?;
+    Ok(Grouped { path, unit: None, steps })
+}
+
+/// The steps for a group that this process makes itself.
+pub(crate) fn own_groups(
     hierarchies: &Hierarchies,
     path: &str,
     limits: &Limits,
@@ -57,19 +85,43 @@ pub(crate) fn groups(
     let mut before = if confined { Steps::new() } else { plan.take_into() };
     let beside = if confined { Steps::new() } else { std::mem::take(&mut plan.create) };
     before.append(&mut plan.create);
+    Ok(steps(plan, before, beside))
+}
+
+/// The same in a unit of systemd's, which needs the container's first process: after the clone.
+fn in_unit(
+    hierarchies: &Hierarchies,
+    spec: &Spec,
+    id: &str,
+    limits: &Limits,
+    confined: bool,
+) -> Result<Grouped, Error> {
+    let asked = cgroups_path(spec)?;
+    let unit = Unit::parse(&asked, id, is_rootless())?;
+    let manager = Manager::connect(is_rootless())?;
+    let path = manager.facts().path(&unit);
+    cgroup::check_usable(hierarchies, &path)?;
+    let annotations = spec.annotations().clone().unwrap_or_default();
+    let extra = systemd::annotations(&annotations)?;
+    let request = Request { unit: &unit, limits, extra, confined };
+    let mut plan = systemd::plan(hierarchies, manager.facts(), request)?;
+    let beside = std::mem::take(&mut plan.create);
+    Ok(Grouped { path, unit: Some(asked), steps: steps(plan, Steps::new(), beside) })
+}
+
+/// Whether the user's own systemd is asked.
+pub(crate) fn is_rootless() -> bool {
+    !rustix::process::geteuid().is_root()
+}
+
+fn steps(plan: cgroup::Plan, before: Steps, beside: Steps) -> GroupSteps {
     let named = plan.view.iter().filter(|view| !view.name.is_empty());
     let view = named.map(|view| GroupView {
         name: view.name.clone(),
         links: view.links.clone(),
         dir: view.dir.clone(),
     });
-    Ok(GroupSteps {
-        before,
-        beside,
-        into: plan.into.clone(),
-        join: std::mem::take(&mut plan.join),
-        view: view.collect(),
-    })
+    GroupSteps { before, beside, view: view.collect(), into: plan.into, join: plan.join }
 }
 
 /// The filter of a specification, compiled.
@@ -195,10 +247,9 @@ pub(crate) fn container(
             }
         }
     }
-    let own_mounts = has(&spec, Kind::Mount);
     Ok(Container {
         id: asked.id.to_owned(),
-        root: RootSteps::directory(bundle.rootfs.clone(), own_mounts),
+        root: RootSteps::directory(bundle.rootfs.clone()),
         groups,
         network,
         filter: filter(&spec)?,

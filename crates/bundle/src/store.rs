@@ -47,6 +47,10 @@ pub(crate) struct Saved {
     /// The Intel RDT group that goes with it, where one was made.
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// Where its standard streams led when it was started, as /proc/PID/fd names it: their names in the images of a
+    /// checkpoint. Empty with a terminal.
+    #[serde(default)]
+    pub streams: [String; 3],
     /// Its config.json.
     pub config: Spec,
 }

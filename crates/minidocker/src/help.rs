@@ -25,6 +25,12 @@ pub(crate) fn overview() -> String {
     }
     row(&mut text, "  help", "Help of a command", 14);
     row(&mut text, "  container", "The same by Docker's long names: container run, ls, kill, rm", 14);
+    row(
+        &mut text,
+        "  runtime",
+        "The OCI runtime that Docker, containerd and Podman start: runtime --help",
+        14,
+    );
     text.push_str("\nOptions:\n");
     for option in global::OPTIONS {
         let words = format!("{} (${})", option.help, option.variable);

@@ -78,9 +78,9 @@ pub struct RootSteps {
 }
 
 impl RootSteps {
-    /// A directory as it is; a clone of its mount wherever the container has a mount namespace.
-    pub fn directory(path: PathBuf, own_mounts: bool) -> Self {
-        let step = Mounts::Directory { path: path.clone(), cloned: own_mounts };
+    /// A directory as it is, its mounts included. Without a mount namespace the mount stays when the container ends.
+    pub fn directory(path: PathBuf) -> Self {
+        let step = Mounts::Directory { path: path.clone() };
         Self { mount: vec![Box::new(step)], below: Steps::new(), at: path }
     }
 }

@@ -460,15 +460,16 @@ pub fn open_gate(dir: &Path, name: &str) -> Result<(), Failure> {
     let failed =
         |what: &str, errno: Errno| Failure::new("launch.gate", dir.join(what).display().to_string(), errno);
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let told =
-        rustix::fs::open(dir.join(gate::NAMES[1]), flags, Mode::empty()).map_err(|e| failed("told", e))?;
-    let go = gate::open_go(dir).map_err(|errno| failed("go", errno))?;
-    rustix::fs::fcntl_setfl(&told, OFlags::empty()).map_err(|errno| failed("told", errno))?;
-    rustix::io::write(&go, b"g").map_err(|errno| failed("go", errno))?;
+    let told = rustix::fs::open(dir.join(gate::NAMES[1]), flags, Mode::empty())
+        .map_err(|e| failed(gate::NAMES[1], e))?;
+    let go = gate::open_go(dir).map_err(|errno| failed(gate::NAMES[0], errno))?;
+    rustix::fs::fcntl_setfl(&told, OFlags::empty()).map_err(|errno| failed(gate::NAMES[1], errno))?;
+    rustix::io::write(&go, b"g").map_err(|errno| failed(gate::NAMES[0], errno))?;
     drop(go);
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::fs::File::from(told), &mut bytes)
-        .map_err(|error| Failure::new("launch.gate", dir.join("told").display().to_string(), error))?;
+    std::io::Read::read_to_end(&mut std::fs::File::from(told), &mut bytes).map_err(|error| {
+        Failure::new("launch.gate", dir.join(gate::NAMES[1]).display().to_string(), error)
+    })?;
     match Message::decode(&bytes) {
         None if bytes.is_empty() => Ok(()),
         Some(Message::Failed(failure)) => Err(failure),

@@ -14,7 +14,7 @@ mod copy_up;
 mod launch;
 mod message;
 pub mod options;
-mod path;
+pub mod path;
 mod plan;
 mod program;
 mod script;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 /// What a mount is put on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// A directory.
     Directory,
     /// A file.
@@ -19,7 +19,7 @@ pub(crate) enum Kind {
 }
 
 /// `path` below `root`, as a descriptor to refer to it (O_PATH). Links are followed inside of the root.
-pub(crate) fn open(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+pub fn open(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     open_with(root, path, OFlags::PATH)
 }
 
@@ -54,7 +54,7 @@ const LINKS: u32 = 40;
 
 /// [`open`], after making what is missing of `path`: directories on the way, and at its end a directory or an empty
 /// file. A link that leads nowhere leads to what is made, inside of the root like everything else.
-pub(crate) fn ensure(root: impl AsFd, path: &Path, kind: Kind) -> Result<OwnedFd, Errno> {
+pub fn ensure(root: impl AsFd, path: &Path, kind: Kind) -> Result<OwnedFd, Errno> {
     match open(&root, path) {
         Err(Errno::NOENT) => {}
         result => return result,

@@ -47,7 +47,10 @@ impl Program {
     /// The environment, with a HOME. The image's file is not trusted: only a regular one is read, and not for ever.
     pub(crate) fn environment(&self) -> Vec<CString> {
         let mut env = self.env.clone();
-        if self.home && !env.iter().any(|variable| variable.to_bytes().starts_with(b"HOME=")) {
+        let is_home = |variable: &CString| variable.to_bytes().starts_with(b"HOME=");
+        let has_home = |variable: &CString| is_home(variable) && variable.to_bytes().len() > b"HOME=".len();
+        if self.home && !env.iter().any(has_home) {
+            env.retain(|variable| !is_home(variable));
             let home = home_of(self.owner).unwrap_or_else(|| b"/".to_vec());
             env.extend(CString::new([b"HOME=", home.as_slice()].concat()));
         }

@@ -4,14 +4,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use cgroup::Hierarchies;
-use oci::spec::{ContainerState, LinuxNamespaceType as Kind};
+use oci::spec::{ContainerState, Spec};
 use runtime::{Parent, Running, Stdio};
 use step::Failure;
 
 use crate::config::{self, Bundle};
 use crate::error::Error;
-use crate::prepare::{self, Asked};
+use crate::prepare::{self, Asked, Grouped};
 use crate::store::{Init, Saved, Store, write_whole};
 use crate::{Settings, clock, console, debug, notify};
 
@@ -101,12 +100,7 @@ fn build(
     sockets: Sockets,
 ) -> Result<Made, Error> {
     let spec = &bundle.spec;
-    let hierarchies = Hierarchies::probe()?;
-    let group = prepare::group_path(spec, &request.id)?;
-    let limits = prepare::limits(spec)?;
-    cgroup::check_usable(&hierarchies, &group)?;
-    let confined = prepare::has(spec, Kind::User);
-    let groups = prepare::groups(&hierarchies, &group, &limits, confined)?;
+    let Grouped { path: group, unit, steps: groups } = prepare::groups(spec, &request.id, settings)?;
     let asked = Asked {
         id: &request.id,
         gate: gated.then(|| dir.to_owned()),
@@ -128,8 +122,9 @@ fn build(
         creating: true,
         init: None,
         group,
-        unit: None,
+        unit,
         no_new_keyring: request.no_new_keyring,
+        streams: stream_names(&bundle.spec),
         config: bundle.spec,
     };
     store.save(&saved)?;
@@ -184,6 +179,15 @@ pub(super) fn own_streams() -> Result<Stdio, Error> {
         stdout: copy(std::io::stdout().as_fd())?,
         stderr: copy(std::io::stderr().as_fd())?,
     })
+}
+
+/// Where this process's standard streams lead, if the container gets them.
+pub(super) fn stream_names(spec: &Spec) -> [String; 3] {
+    if spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false)) {
+        return Default::default();
+    }
+    // Of a process of one's own they can be read; a stream that is closed has no name.
+    criu::Descriptors::of(rustix::process::getpid()).unwrap_or_default().0
 }
 
 /// What is done while the container is being made.

@@ -3,9 +3,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use cgroup::systemd::Unit;
 use cgroup::{Group, Hierarchies};
 use oci::spec::ContainerState;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use step::{Context, Step as _};
 
 use crate::error::Error;
 use crate::store::{Init, Saved, Store};
@@ -77,7 +79,14 @@ pub(super) fn end(saved: &Saved) -> Result<(), Error> {
         group.kill()?;
         group.remove()?;
     }
-    Ok(())
+    match &saved.unit {
+        Some(unit) => {
+            let unit = Unit::parse(unit, &saved.id, prepare::is_rootless())?;
+            let stop = cgroup::systemd::Step::Stop { unit, rootless: prepare::is_rootless() };
+            Ok(stop.perform(&mut Context::default())?)
+        }
+        None => Ok(()),
+    }
 }
 
 fn wait_for_end(init: &Init, pidfd: &OwnedFd) -> Result<(), Error> {

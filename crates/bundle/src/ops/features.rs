@@ -117,7 +117,7 @@ pub fn features() -> Value {
 }
 
 /// Whether systemd makes control groups where `--systemd-cgroup` wants it.
-const SYSTEMD: bool = false;
+const SYSTEMD: bool = true;
 
 fn seccomp() -> Value {
     let known = [

@@ -1,5 +1,6 @@
 //! The operations, one file each.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -9,12 +10,14 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
 mod state;
 mod update;
 
+pub use checkpoint::{CheckpointRequest, Criu, checkpoint};
 pub use create::{CreateRequest, create};
 pub use delete::delete;
 pub use events::{EventsRequest, events};
@@ -24,6 +27,7 @@ pub use kill::kill;
 pub use list::list;
 pub use pause::{pause, resume};
 pub use ps::ps;
+pub use restore::{RestoreRequest, restore};
 pub use run::{RunRequest, run};
 pub use spec::{SPEC_VERSION, spec};
 pub use start::start;

@@ -1,11 +1,12 @@
 //! `update`: other limits for a container that runs.
 
+use cgroup::systemd::{Manager, Unit};
 use cgroup::{Hierarchies, Limits};
 use oci::spec::LinuxResources;
 
 use crate::error::Error;
 use crate::store::Store;
-use crate::{Settings, Status};
+use crate::{Settings, Status, prepare};
 
 /// What `update` is asked for.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +33,15 @@ pub fn update(settings: &Settings, request: &UpdateRequest) -> Result<(), Error>
     let mut linux = saved.config.linux().clone().unwrap_or_default();
     let recorded = linux.resources().clone().unwrap_or_default();
     let limits = Limits::for_update(&request.resources, &recorded)?;
-    cgroup::update(&Hierarchies::probe()?, &saved.group, &limits)?;
+    let hierarchies = Hierarchies::probe()?;
+    match &saved.unit {
+        Some(unit) => {
+            let unit = Unit::parse(unit, &saved.id, prepare::is_rootless())?;
+            let mut manager = Manager::connect(prepare::is_rootless())?;
+            cgroup::systemd::update(&mut manager, &hierarchies, &unit, &limits)?;
+        }
+        None => cgroup::update(&hierarchies, &saved.group, &limits)?,
+    }
     linux.set_resources(Some(cgroup::limits::merge(&recorded, &request.resources)));
     saved.config.set_linux(Some(linux));
     store.save(&saved)

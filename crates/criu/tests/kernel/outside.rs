@@ -109,7 +109,8 @@ fn a_shell_job_gets_the_terminal_of_its_restore() {
         // have no leader at all, and CRIU refuses that.
         let file = world.path("job");
         let script = format!(
-            "busybox sh -c 'while read line <&1; do echo got $line; done' & echo $! >'{0}.new'; mv '{0}.new' '{0}'; wait",
+            "busybox sh -c 'while read line <&1; do echo got $line; done' & \
+             echo $! >'{0}.new'; mv '{0}.new' '{0}'; wait",
             file.display()
         );
         let [stdin, stdout, stderr] = std::array::from_fn(|_| slave.try_clone().unwrap());

@@ -60,7 +60,7 @@ impl Facts {
             id: id.clone(),
             linux: spec.linux().clone().unwrap_or_default(),
             caps: capabilities(&process),
-            groups: process.user().additional_gids().clone().unwrap_or_default(),
+            groups: once(&process),
             terminal: process.terminal().unwrap_or(false),
             linked: !network.beside.is_empty(),
             grouped: !groups.join.is_empty(),
@@ -84,7 +84,7 @@ impl Facts {
             linux,
             names: Namespacing::of(&Spec::default()),
             caps: capabilities(&process),
-            groups: process.user().additional_gids().clone().unwrap_or_default(),
+            groups: once(&process),
             terminal: process.terminal().unwrap_or(false),
             linked: false,
             grouped: false,
@@ -148,6 +148,17 @@ impl Namespacing {
     pub(super) fn owns(&self, kind: Kind) -> bool {
         self.own.contains(&kind)
     }
+}
+
+/// The supplementary groups, each once: engines join the image's list with the user's.
+fn once(process: &Process) -> Vec<u32> {
+    let mut found = Vec::new();
+    for gid in process.user().additional_gids().iter().flatten() {
+        if !found.contains(gid) {
+            found.push(*gid);
+        }
+    }
+    found
 }
 
 /// Id mappings in the words of user_namespaces(7).

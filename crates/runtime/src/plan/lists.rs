@@ -168,12 +168,10 @@ pub(super) fn root(lane: &mut Lane, facts: &Facts, sources: &Sources, manner: &M
         lane.step(propagation);
         lane.steps(build);
     }
-    if facts.mounts {
-        if asked_shared {
-            lane.step(Mounts::CutOff { at: at.clone() });
-        }
-        lane.step(Mounts::AttachRoot { at });
+    if facts.mounts && asked_shared {
+        lane.step(Mounts::CutOff { at: at.clone() });
     }
+    lane.step(Mounts::AttachRoot { at });
     lane.steps(below);
 }
 

@@ -18,8 +18,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use step::{Context, Failure, Gate, Shell, Step};
 
-/// The names of the pipes.
-pub(crate) const NAMES: [&str; 2] = ["go", "told"];
+/// The files of `go` and `told`. Both have the name by which people and tools know what a created container waits at,
+/// from runc.
+pub(crate) const NAMES: [&str; 2] = ["exec.fifo", "told/exec.fifo"];
 
 /// Makes the gate: by the monitor before the clone, so that init inherits it whatever it may open itself.
 #[derive(Debug)]
@@ -35,7 +36,10 @@ impl Step for Make {
 
     fn call(&self) -> String {
         let dir = self.dir.display();
-        format!("mknodat(\"{dir}/go\", S_IFIFO), mknodat(\"{dir}/told\", S_IFIFO), open of both")
+        let [go, told] = NAMES;
+        format!(
+            "mkdirat(\"{dir}/told\"), mknodat(\"{dir}/{go}\", S_IFIFO), mknodat(\"{dir}/{told}\", S_IFIFO)"
+        )
     }
 
     fn why(&self) -> Cow<'static, str> {
@@ -47,6 +51,11 @@ impl Step for Make {
     }
 
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
+        let told = self.dir.join("told");
+        match rustix::fs::mkdir(&told, Mode::from_raw_mode(0o700)) {
+            Err(Errno::EXIST) => {}
+            made => made.map_err(|errno| self.failed(told.display().to_string(), errno))?,
+        }
         let make = |name: &str, flags: OFlags| -> Result<OwnedFd, Failure> {
             let path = self.dir.join(name);
             let failed = |errno| self.failed(path.display().to_string(), errno);

@@ -73,7 +73,9 @@ impl Step for Run {
         }
         let dir = (self.at == At::Bundle).then(|| state.bundle().as_path());
         let mut env = self.env.clone();
-        if let Some(env) = env.as_mut().filter(|env| !env.iter().any(|name| name.starts_with("HOME="))) {
+        if let Some(env) =
+            env.as_mut().filter(|env| !env.iter().any(|name| name.starts_with("HOME=") && *name != "HOME="))
+        {
             let home = crate::program::home_of(rustix::process::geteuid().as_raw()).unwrap_or_default();
             env.push(format!("HOME={}", String::from_utf8_lossy(&home)));
         }

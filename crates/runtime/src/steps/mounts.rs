@@ -20,8 +20,8 @@ use crate::options::Options;
 pub(crate) enum Mounts {
     /// How mounts made on either side show on the other.
     Propagation(Options),
-    /// A directory as the root file system, its mounts included; without a mount namespace the directory itself.
-    Directory { path: PathBuf, cloned: bool },
+    /// A directory as the root file system, its mounts included.
+    Directory { path: PathBuf },
     /// The finished root file system, put where init builds on it.
     AttachRoot { at: PathBuf },
     /// A new file system.
@@ -128,10 +128,9 @@ impl Step for Mounts {
             Self::CutOff { at } => {
                 format!("mount_setattr(<the mount of {}>, {{propagation=MS_PRIVATE}})", at.display())
             }
-            Self::Directory { path, cloned: true } => {
+            Self::Directory { path } => {
                 format!("open_tree(\"{}\", OPEN_TREE_CLONE|AT_RECURSIVE)", path.display())
             }
-            Self::Directory { path, cloned: false } => format!("openat(\"{}\", O_PATH)", path.display()),
             Self::Take { source, options, from, .. } if is_elsewhere(source) || *from == Origin::Init => {
                 format!(
                     "setns(<its mount namespace>), open_tree(\"{}\", OPEN_TREE_CLONE{}), setns(<the own one>)",
@@ -147,6 +146,9 @@ impl Step for Mounts {
             ),
             Self::Remount { target, options } => {
                 format!("mount_setattr(\"{}\", {})", target.display(), options.words().join(","))
+            }
+            Self::Bind { slot: Some(_), target, options, .. } => {
+                format!("mount_setattr({}), move_mount(\"{}\")", options.words().join(","), target.display())
             }
             Self::Bind { source, target, options, .. } => format!(
                 "open_tree(\"{}\", OPEN_TREE_CLONE{}), mount_setattr({}), move_mount(\"{}\")",
@@ -302,7 +304,7 @@ impl Step for Mounts {
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
             Self::Propagation(options) => self.propagation(options),
-            Self::Directory { path, cloned } => self.directory(path, *cloned, context),
+            Self::Directory { path } => self.directory(path, context),
             Self::AttachRoot { at } => self.attach_root(at, context),
             Self::New { kind, source, target, options } => {
                 self.mount_new(kind, source, target, options, context)

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use bundle::ops::{self, CheckpointRequest, Criu};
+
 use super::super::Context;
 use super::super::arguments::Typed;
 use super::Command;
@@ -47,42 +49,9 @@ pub(super) const COMMAND: Command = Command {
     ..Command::new("checkpoint", "Save the processes of a container to files", exec)
 };
 
-/// What `checkpoint` and `restore` ask of CRIU alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Criu {
-    /// Absolute.
-    pub(super) image_path: PathBuf,
-    pub(super) work_path: Option<PathBuf>,
-    pub(super) tcp_established: bool,
-    pub(super) ext_unix_sk: bool,
-    pub(super) shell_job: bool,
-    pub(super) lazy_pages: bool,
-    pub(super) file_locks: bool,
-    /// `soft`, `full`, `strict` or `ignore`; none for CRIU's default.
-    pub(super) manage_cgroups_mode: Option<String>,
-    /// The network namespace comes back empty.
-    pub(super) empty_network: bool,
-    pub(super) auto_dedup: bool,
-}
-
-/// What `checkpoint` is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct CheckpointRequest {
-    id: String,
-    criu: Criu,
-    /// Relative to the images.
-    parent_path: Option<PathBuf>,
-    leave_running: bool,
-    tcp_skip_in_flight: bool,
-    link_remap: bool,
-    pre_dump: bool,
-    status_fd: Option<i32>,
-    page_server: Option<(String, u16)>,
-}
-
-fn exec(typed: &Typed, _: &Context) -> Result<u8, Problem> {
-    let _request = request(typed)?;
-    Err(Problem::new("checkpoint is not there yet"))
+fn exec(typed: &Typed, context: &Context) -> Result<u8, Problem> {
+    ops::checkpoint(&context.settings, &request(typed)?)?;
+    Ok(0)
 }
 
 /// What both commands read alike.

@@ -1,6 +1,7 @@
 //! One file per command: what it accepts and an `exec` that calls `bundle::ops`. This table is the only place that
 //! knows them all.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -10,17 +11,12 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
 mod state;
 mod update;
-
-// These await their operations in `bundle::ops`: then they lose the `cfg`, and get their rows below.
-#[cfg(test)]
-mod checkpoint;
-#[cfg(test)]
-mod restore;
 
 use std::ops::RangeInclusive;
 
@@ -95,6 +91,8 @@ pub(super) const COMMANDS: &[&Command] = &[
     &kill::COMMAND,
     &pause::PAUSE,
     &pause::RESUME,
+    &checkpoint::COMMAND,
+    &restore::COMMAND,
     &delete::COMMAND,
     &update::COMMAND,
     &events::COMMAND,
@@ -142,8 +140,7 @@ mod tests {
 
     #[test]
     fn no_table_names_an_option_twice() {
-        let all = [&checkpoint::COMMAND, &restore::COMMAND];
-        for command in COMMANDS.iter().copied().chain(all) {
+        for command in COMMANDS {
             let mut names: Vec<String> = Vec::new();
             for option in command.options {
                 names.push(option.long.to_owned());

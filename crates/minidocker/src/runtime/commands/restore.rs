@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
+use bundle::ops::{self, RestoreRequest};
+
 use super::super::Context;
 use super::super::arguments::Typed;
 use super::Command;
 use super::checkpoint::{
-    self, AUTO_DEDUP, CGROUPS_MODE, Criu, EMPTY_NS, EXT_UNIX_SK, FILE_LOCKS, IMAGE_PATH, LAZY_PAGES,
-    SHELL_JOB, TCP_ESTABLISHED, WORK_PATH,
+    self, AUTO_DEDUP, CGROUPS_MODE, EMPTY_NS, EXT_UNIX_SK, FILE_LOCKS, IMAGE_PATH, LAZY_PAGES, SHELL_JOB,
+    TCP_ESTABLISHED, WORK_PATH,
 };
 use super::create::{BUNDLE, CONSOLE_SOCKET, NO_PIVOT, PID_FILE};
 use super::run::{DETACH, NO_SUBREAPER};
@@ -42,23 +44,8 @@ pub(super) const COMMAND: Command = Command {
     ..Command::new("restore", "Make a container of what checkpoint saved", exec)
 };
 
-/// What `restore` is asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct RestoreRequest {
-    id: String,
-    bundle: PathBuf,
-    console_socket: Option<PathBuf>,
-    pid_file: Option<PathBuf>,
-    detach: bool,
-    no_pivot: bool,
-    criu: Criu,
-    lsm_profile: Option<String>,
-    lsm_mount_context: Option<String>,
-}
-
-fn exec(typed: &Typed, _: &Context) -> Result<u8, Problem> {
-    let _request = request(typed)?;
-    Err(Problem::new("restore is not there yet"))
+fn exec(typed: &Typed, context: &Context) -> Result<u8, Problem> {
+    Ok(ops::restore(&context.settings, &request(typed)?)?)
 }
 
 fn request(typed: &Typed) -> Result<RestoreRequest, Problem> {
@@ -68,7 +55,6 @@ fn request(typed: &Typed) -> Result<RestoreRequest, Problem> {
         console_socket: typed.owned("console-socket"),
         pid_file: typed.owned("pid-file"),
         detach: typed.on("detach"),
-        no_pivot: typed.on("no-pivot"),
         criu: checkpoint::criu(typed)?,
         lsm_profile: typed.owned("lsm-profile"),
         lsm_mount_context: typed.owned("lsm-mount-context"),
@@ -80,6 +66,7 @@ mod tests {
     use super::super::super::arguments::parse;
     use super::super::tests::typed;
     use super::*;
+    use bundle::ops::Criu;
 
     #[test]
     fn every_option_reaches_the_request() {
@@ -92,7 +79,6 @@ mod tests {
             console_socket: Some("s".into()),
             pid_file: Some("p".into()),
             detach: true,
-            no_pivot: true,
             criu: Criu {
                 image_path: "/i".into(),
                 work_path: Some("/w".into()),

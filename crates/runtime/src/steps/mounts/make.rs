@@ -27,17 +27,13 @@ impl Mounts {
     }
 
     /// Its own mount is private, and what lies below follows the host: as other OCI runtimes have it.
-    pub(super) fn directory(&self, path: &Path, cloned: bool, context: &mut Context) -> Result<(), Failure> {
+    pub(super) fn directory(&self, path: &Path, context: &mut Context) -> Result<(), Failure> {
         let failed = |errno| self.failed(path.display().to_string(), errno);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let place = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
             Errno::NOENT => failed(errno).hint("config.json's root.path names the directory; make it first"),
             _ => failed(errno),
         })?;
-        if !cloned {
-            context.root = Some(place);
-            return Ok(());
-        }
         let mount = clone(&place, Path::new(""), true).map_err(failed)?;
         for (recursive, propagation) in
             [(true, Options::parse(&["rslave"])), (false, Options::parse(&["private"]))]
