@@ -16,8 +16,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 mod call;
 mod cgroups;
+pub mod engines;
 mod leaks;
 mod output;
 mod programs;

@@ -198,6 +198,14 @@ pub(crate) fn check(spec: &Spec) -> Result<(), Error> {
     if linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty()) && !has(Kind::Time) {
         return refuse("time namespace offsets specified, but time namespace isn't enabled in the config");
     }
+    let propagation = linux.rootfs_propagation().as_deref().unwrap_or_default();
+    let known = ["private", "slave", "shared", "unbindable"];
+    if !propagation.is_empty()
+        && !known.contains(&propagation)
+        && !propagation.strip_prefix('r').is_some_and(|word| known.contains(&word))
+    {
+        return Err(Error::new(format!("rootfsPropagation={propagation} is not supported")));
+    }
     for key in linux.sysctl().iter().flatten().map(|(key, _)| key) {
         check_sysctl(key, &has)?;
     }

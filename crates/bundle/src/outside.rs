@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use cgroup::Hierarchies;
@@ -207,6 +208,24 @@ impl<'a> Outside<'a> {
     }
 }
 
+/// A stream of a process that is a file of the host, which no mount of the container reaches: /dev/null, a log.
+pub(crate) fn host_file(pid: i32, stream: usize) -> Result<Option<External>, Error> {
+    /// The null device's and its kin: linux/major.h, MEM_MAJOR.
+    const MEMORY: u32 = 1;
+    let path = PathBuf::from(format!("/proc/{pid}/fd/{stream}"));
+    let Ok(found) = fs::metadata(&path) else { return Ok(None) };
+    let is_memory = found.file_type().is_char_device() && rustix::fs::major(found.rdev()) == MEMORY;
+    if !found.is_file() && !is_memory {
+        return Ok(None);
+    }
+    let path = PathBuf::from(format!("/proc/{pid}/fdinfo/{stream}"));
+    let text = fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    let mount = text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u32>().ok());
+    let own = mounts(&format!("/proc/{pid}/mountinfo"))?;
+    let outside = mount.filter(|mount| own.iter().all(|(id, _)| *id != u64::from(*mount)));
+    Ok(outside.map(|mount| External::File { mount, inode: found.ino() }))
+}
+
 /// Binds `source` over its mount point below `root`, which is made if it is not there; gives where it is.
 fn bind(top: &OwnedFd, root: &Path, inside: &Path, source: &Path) -> Result<PathBuf, Error> {
     let found =
@@ -310,4 +329,37 @@ fn unescape(field: &str) -> String {
 /// CRIU's messages take UTF-8 only; another path is refused there.
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_seen_from_inside() {
+        let spec = Spec::default();
+        let (bundle, rootfs) = (Path::new("/b"), Path::new("/b/rootfs"));
+        let outside = Outside { spec: &spec, bundle, rootfs, groups: vec![("cpu".into(), "/g".into())] };
+        let inside = |path: &str| text(&outside.inside(Path::new(path)));
+        assert_eq!(inside("data/./x/../y"), "/data/y");
+        assert_eq!(inside("/../.."), "/");
+        assert_eq!(inside("/b/rootfs/data"), "/data");
+        let groups: Vec<_> = outside.group_mounts(Path::new("/sys/fs/cgroup")).collect();
+        assert_eq!(groups, [("/sys/fs/cgroup/cpu".to_owned(), Path::new("/g"))]);
+    }
+
+    #[test]
+    fn mounts_are_found_by_their_points() {
+        assert_eq!(unescape(r"/a\040b\134c\9"), r"/a b\c\9");
+        let mounts: Vec<_> = ["/a", "/a/b", "/ab", "/"].map(|point| (1, point.to_owned())).into();
+        assert_eq!(below(&mounts, "/a").collect::<Vec<_>>(), ["/a/b"]);
+        assert_eq!(below(&mounts, "/").count(), 4);
+    }
+
+    #[test]
+    fn a_file_of_this_namespace_is_none_of_the_hosts() {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let file = fs::File::open("/proc/self/exe").unwrap();
+        assert_eq!(host_file(own, file.as_raw_fd() as usize).unwrap(), None);
+    }
 }

@@ -212,6 +212,16 @@ pub(crate) fn container(
             let inside = Path::new("/").join(inside);
             mount.set_destination(inside);
         }
+        // config.md, "Mounts": a relative source of a bind is one of the bundle's.
+        let options = mount.options().as_deref().unwrap_or_default();
+        let is_bind = matches!(mount.typ().as_deref(), None | Some("bind" | "none"))
+            || options.iter().any(|option| option == "bind" || option == "rbind");
+        let relative =
+            mount.source().as_ref().filter(|source| source.is_relative() && !source.as_os_str().is_empty());
+        if let Some(source) = relative.filter(|_| is_bind) {
+            let source = bundle.path.join(source);
+            mount.set_source(Some(source));
+        }
     }
     if let Some(process) = spec.process_mut() {
         if asked.listen_fds > 0 {

@@ -96,6 +96,10 @@ pub fn launch(
 ) -> Result<Running, Failure> {
     let mut context = Context::default();
     trace.perform_all(&plan.before, &mut context)?;
+    if let Some(stdio) = &stdio {
+        give_streams(stdio, plan.stream_owner)
+            .map_err(|errno| Failure::new("process.streams", "fchown", errno))?;
+    }
     let (ours, theirs) = Line::pair().map_err(|errno| Failure::new("launch.socket", "socketpair", errno))?;
     let start = Instant::now();
     let fork = plan.clone.perform(&mut context)?;
@@ -322,8 +326,7 @@ struct Init {
 impl Init {
     fn run(&mut self, plan: &Plan, stdio: Option<Stdio>) -> Result<std::convert::Infallible, Failure> {
         if let Some(stdio) = stdio {
-            take_streams(&stdio, plan.program.owner)
-                .map_err(|errno| Failure::new("process.streams", "dup2", errno))?;
+            take_streams(&stdio).map_err(|errno| Failure::new("process.streams", "dup2", errno))?;
         }
         sys::signal::reset_dispositions();
         sys::signal::Signals::none()
@@ -482,19 +485,22 @@ pub fn open_gate(dir: &Path, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Descriptors 0, 1, 2, owned by the program's user, who may open them again by /dev/stdout.
-fn take_streams(stdio: &Stdio, owner: u32) -> Result<(), Errno> {
-    rustix::stdio::dup2_stdin(&stdio.stdin)?;
-    rustix::stdio::dup2_stdout(&stdio.stdout)?;
-    rustix::stdio::dup2_stderr(&stdio.stderr)?;
-    if owner != 0 {
-        let user = rustix::fs::Uid::from_raw(owner);
-        for stream in [&stdio.stdin, &stdio.stdout, &stdio.stderr] {
-            // Pipes only: a change to /dev/null would be a change to the host's.
-            if FileType::from_raw_mode(rustix::fs::fstat(stream)?.st_mode) == FileType::Fifo {
-                rustix::fs::fchown(stream, Some(user), None)?;
-            }
+/// Gives pipes to the program's user, who may open them again by /dev/stdout. By the monitor: init may be in a user
+/// namespace that does not know whose they are.
+fn give_streams(stdio: &Stdio, owner: Option<u32>) -> Result<(), Errno> {
+    let Some(owner) = owner.filter(|owner| *owner != 0) else { return Ok(()) };
+    for stream in [&stdio.stdin, &stdio.stdout, &stdio.stderr] {
+        // Pipes only: a change to /dev/null would be a change to the host's.
+        if FileType::from_raw_mode(rustix::fs::fstat(stream)?.st_mode) == FileType::Fifo {
+            rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(owner)), None)?;
         }
     }
     Ok(())
+}
+
+/// Descriptors 0, 1, 2.
+fn take_streams(stdio: &Stdio) -> Result<(), Errno> {
+    rustix::stdio::dup2_stdin(&stdio.stdin)?;
+    rustix::stdio::dup2_stdout(&stdio.stdout)?;
+    rustix::stdio::dup2_stderr(&stdio.stderr)
 }

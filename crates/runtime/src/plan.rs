@@ -127,6 +127,8 @@ pub struct Plan {
     pub(crate) preserved: u32,
     /// No stub is needed.
     pub(crate) sealed: bool,
+    /// Who the program's standard streams are to belong to, as the monitor numbers users.
+    pub(crate) stream_owner: Option<u32>,
     pub(crate) filter_flags: Option<u32>,
     pub(crate) script: ScriptFacts,
 }
@@ -228,6 +230,7 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
         handed: sources.by_monitor(),
         preserved: manner.preserved,
         sealed: manner.sealed && !init,
+        stream_owner: facts.owner_outside(),
         filter_flags,
         script,
     })

@@ -118,8 +118,15 @@ pub fn end_on_signals() {
         // SAFETY: _exit is safe in a signal handler (signal-safety(7)) and has no preconditions.
         unsafe { libc::_exit(128 + signal) }
     }
-    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM]
-    {
+    for signal in [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+    ] {
         let handler = end as extern "C" fn(libc::c_int);
         // SAFETY: the handler is a function of the right type that touches no memory.
         unsafe { libc::signal(signal, handler as libc::sighandler_t) };

@@ -45,7 +45,8 @@ pub(crate) fn connect(address: &str, port: u16, text: &str) -> Outcome {
 /// The same, and then how many TCP segments this network namespace had to send again: RetransSegs of proc_pid_net(5).
 pub(crate) fn connect_and_count(address: &str, port: u16) -> Outcome {
     connect(address, port, "hello")?;
-    let table = std::fs::read_to_string("/proc/net/snmp").map_err(|error| format!("/proc/net/snmp: {error}"))?;
+    let table =
+        std::fs::read_to_string("/proc/net/snmp").map_err(|error| format!("/proc/net/snmp: {error}"))?;
     let lines: Vec<Vec<&str>> =
         table.lines().filter(|line| line.starts_with("Tcp:")).map(|line| line.split(' ').collect()).collect();
     let [names, values] = lines.as_slice() else { return Err("/proc/net/snmp has no Tcp lines".into()) };

@@ -14,7 +14,7 @@ use rustix::process::Pid;
 use step::Failure;
 
 use crate::error::Error;
-use crate::outside::Outside;
+use crate::outside::{self, Outside};
 use crate::store::{Init, Saved, Store};
 use crate::{Settings, Status};
 
@@ -87,9 +87,9 @@ pub fn checkpoint(settings: &Settings, request: &CheckpointRequest) -> Result<()
     let images = &request.criu.image_path;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(images);
     made.map_err(|error| Error::io("create", images, error))?;
-    let options = options(request, &saved, &init)?;
+    let mut options = options(request, &saved, &init)?;
     if !request.pre_dump {
-        let streams = Descriptors(saved.streams.clone());
+        let streams = streams(&saved, &init, &mut options.common.external)?;
         streams.write(images).map_err(|error| Error::io("write descriptors.json in", images, error))?;
     }
     let done = criu.dump(&options, &mut Dumping { settings, status })?;
@@ -128,6 +128,18 @@ fn options(request: &CheckpointRequest, saved: &Saved, init: &Init) -> Result<Du
         freeze_cgroup: freezer,
         ..DumpOptions::new(pid, "")
     })
+}
+
+/// The names of the standard streams in the images. Files of the host are external, under names of CRIU's.
+fn streams(saved: &Saved, init: &Init, external: &mut Vec<External>) -> Result<Descriptors, Error> {
+    let mut streams = Descriptors(saved.streams.clone());
+    for (number, name) in streams.0.iter_mut().enumerate().filter(|(_, name)| name.starts_with('/')) {
+        if let Some(file) = outside::host_file(init.pid, number)? {
+            *name = file.to_string();
+            external.push(file);
+        }
+    }
+    Ok(streams)
 }
 
 /// What dump and restore of a container have in common.

@@ -452,7 +452,7 @@ impl Given {
         Ok(Self { outer, joins: kinds.into_iter().filter_map(join).collect() })
     }
 
-    /// These, and this process's streams in the place of the pipes that were dumped.
+    /// These, and this process's streams in the place of pipes and files that were outside.
     fn inherit(&self, streams: &Descriptors) -> Vec<Inherit<'_>> {
         let stream = |number: usize| -> BorrowedFd<'static> {
             match number {
@@ -461,12 +461,14 @@ impl Given {
                 _ => rustix::stdio::stderr(),
             }
         };
-        let pipes = streams.pipes();
-        let pipes = pipes.map(|(number, name)| Inherit { key: name.to_owned(), descriptor: stream(number) });
+        let streams = streams.0.iter().enumerate();
+        let outside =
+            streams.filter(|(_, name)| ["pipe:", "file["].iter().any(|kind| name.starts_with(kind)));
+        let streams = outside.map(|(number, name)| Inherit { key: name.clone(), descriptor: stream(number) });
         let outer = self.outer.iter();
         let outer =
             outer.map(|(kind, file)| Inherit { key: kind.key().to_owned(), descriptor: file.as_fd() });
-        pipes.chain(outer).collect()
+        streams.chain(outer).collect()
     }
 }
 

@@ -11,12 +11,12 @@ use sys::process::CloneFlags;
 use sys::seccomp::{Flags, Instruction};
 
 use super::clone::Clone;
-use super::facts::{Facts, limit_step, program};
+use super::facts::{Facts, limit_step, outside_of, program};
 use super::lane::Lane;
 use super::{Plan, Point, ScriptFacts, lists};
 use crate::container::{GroupSteps, Manner};
 use crate::steps::identity::Identity;
-use crate::steps::namespaces::{Kind, Namespaces};
+use crate::steps::namespaces::{IdRange, Kind, Namespaces};
 use crate::steps::terminal::Console;
 
 /// A program to be started in a container that runs.
@@ -83,6 +83,7 @@ pub fn plan_exec(exec: Exec) -> Result<Plan, Failure> {
     }
     if confined {
         lane.step(Namespaces::BecomeRoot { hidden: true });
+        lane.step(Namespaces::DieWithMonitor);
     }
     lane.step(Namespaces::Session);
     if !manner.no_new_keyring {
@@ -105,7 +106,9 @@ pub fn plan_exec(exec: Exec) -> Result<Plan, Failure> {
     let late = lists::identity(&mut lane, &facts, &manner, filter, Steps::new());
 
     let join_pid = kinds.contains(&Kind::Pid).then(|| PathBuf::from(format!("/proc/{pid}/ns/pid")));
+    let stream_owner = if confined { owner_outside(pid, facts.owner().0) } else { Some(facts.owner().0) };
     Ok(Plan {
+        stream_owner,
         script: ScriptFacts::of(&facts, ""),
         id,
         before,
@@ -126,6 +129,16 @@ pub fn plan_exec(exec: Exec) -> Result<Plan, Failure> {
         preserved: manner.preserved,
         sealed: manner.sealed,
         filter_flags,
+    })
+}
+
+/// What a user of the process's user namespace is here: uid_map of user_namespaces(7).
+fn owner_outside(pid: i32, uid: u32) -> Option<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?;
+    text.lines().find_map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        let (inside, outside, size) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        outside_of(IdRange { inside, outside, size }, uid)
     })
 }
 

@@ -103,6 +103,16 @@ impl Facts {
         self.confined || !sources.by_monitor().is_empty()
     }
 
+    /// The program's user as the monitor numbers him; none where only init can tell.
+    pub(super) fn owner_outside(&self) -> Option<u32> {
+        let uid = self.owner().0;
+        match (self.own_user, self.confined) {
+            (true, _) => self.names.uids.iter().find_map(|range| outside_of(*range, uid)),
+            (false, true) => None,
+            (false, false) => Some(uid),
+        }
+    }
+
     /// User and group of the program.
     pub(super) fn owner(&self) -> (u32, u32) {
         (self.process.user().uid(), self.process.user().gid())
@@ -159,6 +169,12 @@ fn once(process: &Process) -> Vec<u32> {
         }
     }
     found
+}
+
+/// What an id of the range is outside of it.
+pub(super) fn outside_of(range: IdRange, id: u32) -> Option<u32> {
+    let above = id.checked_sub(range.inside).filter(|above| *above < range.size)?;
+    range.outside.checked_add(above)
 }
 
 /// Id mappings in the words of user_namespaces(7).

@@ -101,6 +101,8 @@ pub(super) fn namespaces(lane: &mut Lane, facts: &Facts, spec: &Spec, manner: &M
     if facts.own_user {
         lane.wait(Point::Mapped);
         lane.step(Namespaces::BecomeRoot { hidden: false });
+        // A change of user clears it (prctl(2)).
+        lane.step(Namespaces::DieWithMonitor);
     }
     let shared_pids = !names.owns(Kind::Pid);
     if names.joins.iter().any(|(kind, _)| *kind == Kind::Pid) || manner.gate.is_some() && !facts.confined {
@@ -119,6 +121,7 @@ pub(super) fn namespaces(lane: &mut Lane, facts: &Facts, spec: &Spec, manner: &M
     }
     if joins(true).next().is_some() {
         lane.step(Namespaces::BecomeRoot { hidden: shared_pids });
+        lane.step(Namespaces::DieWithMonitor);
     }
     // The network first: the monitor can work on it while init goes on.
     if names.owns(Kind::Network) {

@@ -201,7 +201,7 @@ impl<'a> Field<'a> {
         let hierarchies =
             fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
         let all = hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]).map(|dir| dir.join(group));
-        all.filter(|dir| dir.is_dir()).collect()
+        all.filter(|dir| is_group(dir)).collect()
     }
 }
 
@@ -218,6 +218,14 @@ impl Drop for Field<'_> {
             }
         }
     }
+}
+
+/// Where version 2 is mounted beside version 1.
+pub(super) const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// Whether it is a directory of cgroup v1 or v2: the magic numbers of linux/magic.h.
+fn is_group(dir: &Path) -> bool {
+    rustix::fs::statfs(dir).is_ok_and(|statfs| matches!(statfs.f_type, 0x0027_e0eb | 0x6367_7270))
 }
 
 /// The id of the container to `exec` in.

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::super::world::compile;
+use super::field;
 use super::peers::{self, Family};
 use crate::process::{self, Temporary};
 use crate::{artifacts, vm};
@@ -39,7 +40,7 @@ impl Kit {
             fs::create_dir_all(kit.rootfs().join(name))?;
         }
         compile("true.c", &kit.rootfs().join("true"))?;
-        compile("peak.c", &kit.peak())?;
+        compile("cost.c", &kit.cost())?;
         copy(&artifacts::named(&built, "inside")?, &kit.rootfs().join("inside"))?;
         copy(&std::env::current_exe()?, &kit.path().join(MEASURES))?;
         kit.add(Family::Minidocker, &program, 0)?;
@@ -52,7 +53,7 @@ impl Kit {
     /// A copy of a kit: where it lies may be a shared folder, which is slow.
     pub(super) fn copy_of(directory: &Path) -> Result<Self> {
         let kit = Self(Temporary::new("bench-kit")?);
-        let all = [directory.join("rootfs"), directory.join(RUNTIMES), directory.join("peak")];
+        let all = [directory.join("rootfs"), directory.join(RUNTIMES), directory.join("cost")];
         process::output(Command::new("cp").arg("-a").args(all).arg(kit.path()))?;
         Ok(kit)
     }
@@ -66,9 +67,9 @@ impl Kit {
         self.path().join("rootfs")
     }
 
-    /// bench/peak.c.
-    pub(super) fn peak(&self) -> PathBuf {
-        self.path().join("peak")
+    /// bench/cost.c.
+    pub(super) fn cost(&self) -> PathBuf {
+        self.path().join("cost")
     }
 
     /// The programs whose names begin so, in their order.
@@ -102,11 +103,12 @@ impl Kit {
         }
     }
 
-    /// Measures where the version 2 hierarchy is not mounted.
+    /// Measures where the version 2 hierarchy is not mounted. What crun makes there all the same goes with the mount
+    /// namespace.
     pub(super) fn without_unified(&self, words: &[String]) -> Result<Value> {
-        let script = "umount /sys/fs/cgroup/unified && exec \"$@\"";
+        let script = "umount \"$0\" && mount -t tmpfs tmpfs \"$0\" && exec \"$@\"";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script, field::UNIFIED]);
         command.arg(self.path().join(MEASURES)).args(words);
         process::run(&mut command)?;
         self.result()

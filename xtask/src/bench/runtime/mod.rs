@@ -5,12 +5,12 @@
 //! - `peers`: which runtimes there are.
 //! - `bundle`: the one config.json.
 //! - `field`: the place where containers are made, and the way to clean it.
-//! - `times`, `memory`, `parallel`: the three measurements.
+//! - `times`, `costs`, `parallel`: the three measurements.
 
 mod bundle;
+mod costs;
 mod field;
 mod kit;
-mod memory;
 mod parallel;
 mod peers;
 mod times;
@@ -111,15 +111,15 @@ fn measure(plan: &Plan, kit: &Kit) -> Result<Value> {
     field.leave_out_who_fails(&mut runtimes)?;
     println!("control groups {}; {}", field::control_groups(), versions(&runtimes));
     let times = times::measure(plan, &field, &runtimes)?;
-    let memory = memory::measure(plan.runs.min(memory::RUNS), &field, &runtimes)?;
+    let costs = costs::measure(plan.runs, &field, &runtimes)?;
     let parallel = parallel::measure(plan.count, &field, &runtimes)?;
-    let targets = [times.verdicts(&runtimes), memory.verdicts(&runtimes), parallel.verdicts()].concat();
+    let targets = [times.verdicts(&runtimes), costs.verdicts(&runtimes), parallel.verdicts()].concat();
     println!("\ntargets");
     targets.iter().for_each(Verdict::print);
     Ok(json!({
         "control_groups": field::control_groups(), "spacing_ms": plan.spacing_ms,
         "runtimes": runtimes.iter().map(|runtime| &runtime.version).collect::<Vec<_>>(),
-        "times": times.json(), "memory": memory.json(), "parallel": parallel.json(),
+        "times": times.json(), "costs": costs.json(), "parallel": parallel.json(),
         "targets": targets.iter().map(Verdict::json).collect::<Vec<_>>(),
     }))
 }

@@ -81,9 +81,8 @@ pub(super) fn found(kit: &Kit) -> Result<Vec<Runtime>> {
 
 /// `runc 1.1.5+ds1` of a text that begins with `runc version 1.1.5+ds1`.
 fn version(family: Family, text: &str) -> String {
-    let number =
-        text.lines().next().unwrap_or_default().split_whitespace().skip_while(|word| *word != "version");
-    match number.skip(1).next() {
+    let mut words = text.lines().next().unwrap_or_default().split_whitespace();
+    match words.find(|word| *word == "version").and_then(|_| words.next()) {
         Some(number) => format!("{} {number}", family.program()),
         None => family.program().to_owned(),
     }

@@ -1,0 +1,47 @@
+//! What must hold for any input: one function for each target of the fuzzer. It panics where it does not hold.
+//!
+//! The fuzzer's own programs (`fuzz/fuzz_targets`) call these, and `tests/corpus.rs` calls them with the inputs that are
+//! kept in `fuzz/corpus`: so what was found once is tried by every `cargo test`, without the fuzzer.
+
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod bpf;
+mod bus_message;
+mod bytes;
+mod cgroup_files;
+mod config;
+mod devices;
+mod hosts;
+pub mod json;
+mod mount_options;
+mod policy;
+mod seccomp_json;
+mod seccomp_rules;
+mod systemd_text;
+
+pub use addresses::addresses;
+pub use bus_message::bus_message;
+pub use cgroup_files::cgroup_files;
+pub use config::{GRAMMAR as CONFIG_GRAMMAR, config};
+pub use devices::devices;
+pub use mount_options::mount_options;
+pub use seccomp_json::{GRAMMAR as SECCOMP_GRAMMAR, seccomp_json};
+pub use seccomp_rules::seccomp_rules;
+pub use systemd_text::systemd_text;
+
+/// A target's name, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets, by name.
+pub const TARGETS: [Target; 9] = [
+    ("addresses", addresses),
+    ("bus_message", bus_message),
+    ("cgroup_files", cgroup_files),
+    ("config", config),
+    ("devices", devices),
+    ("mount_options", mount_options),
+    ("seccomp_json", seccomp_json),
+    ("seccomp_rules", seccomp_rules),
+    ("systemd_text", systemd_text),
+];
