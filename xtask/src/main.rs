@@ -11,6 +11,7 @@ mod bench;
 mod check;
 mod docs;
 mod e2e;
+mod fuzz;
 mod process;
 mod setup;
 mod vm;
@@ -23,7 +24,7 @@ use anyhow::{Context as _, Result};
 use arguments::Arguments;
 
 /// The commands by name, for the dispatch below and for the check that the documents name no other.
-const COMMANDS: [&str; 8] = ["setup", "check", "test", "e2e", "ci", "bench", "docs", "vm"];
+const COMMANDS: [&str; 9] = ["setup", "check", "test", "e2e", "fuzz", "ci", "bench", "docs", "vm"];
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -35,6 +36,9 @@ usage: cargo xtask COMMAND
                         the kernel tests, as root. Version by version: on this machine where it has that version of
                         control groups, else in the QEMU machine (there by default the tests named `limits`).
                         Without --cgroup: this machine's version
+  fuzz [TARGET] [--seconds 60] [--short] [--keep]
+                        random inputs for each target of fuzz/: --short for 5 s from the kept inputs; --keep chooses
+                        anew which inputs are kept, of these and what was found
   ci                    setup, check, docs, test --cgroup all, with times
   bench start [--runs 50] [--spacing-ms 250] [--no-spacing] [--peers] [-o FILE]
   bench memory [--count 20] [-o FILE]
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         "check" => run(words, |arguments| arguments.finish().and_then(|()| check::check())),
         "test" => run(words, e2e::test),
         "e2e" => run(words, e2e::e2e),
+        "fuzz" => run(words, fuzz::fuzz),
         "ci" => run(words, |arguments| arguments.finish().and_then(|()| ci())),
         "bench" => run(words, bench::bench),
         "docs" => run(words, |arguments| arguments.finish().and_then(|()| docs::docs())),

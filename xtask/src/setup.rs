@@ -11,6 +11,7 @@ use crate::process;
 /// Debian's and Ubuntu's names, and what each is for.
 const PACKAGES: &[(&str, &str)] = &[
     ("gcc", "bench/floor.c"),
+    ("g++", "libFuzzer, which cargo-fuzz's programs bring along"),
     ("libc6-dev", "bench/floor.c"),
     ("libseccomp-dev", "the system call policy is compared with libseccomp's"),
     ("busybox-static", "a root file system in one program; the QEMU machine's first one"),
@@ -55,8 +56,9 @@ const SERVICES: [&str; 6] = [
 /// Asked by packages before they start a service (invoke-rc.d(8), deb-systemd-invoke(1)); 101 is a no.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Pinned, so that a new release of the tool does not fail an old commit.
+/// Pinned, so that a new release of a tool does not fail an old commit.
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// Installs what is missing.
 pub(crate) fn setup() -> Result<()> {
@@ -68,7 +70,13 @@ pub(crate) fn setup() -> Result<()> {
     }
     engines()?;
     other_architecture();
-    cargo_deny()
+    cargo_tool("deny", CARGO_DENY)?;
+    cargo_fuzz()
+}
+
+/// What builds the programs of the fuzzer, if it is missing.
+pub(crate) fn cargo_fuzz() -> Result<()> {
+    cargo_tool("fuzz", CARGO_FUZZ)
 }
 
 /// The engines. None of their services is started, now or with the machine, unless it was there before.
@@ -175,15 +183,17 @@ fn as_root(program: &str) -> Result<Command> {
     Ok(command)
 }
 
-fn cargo_deny() -> Result<()> {
-    let version = process::cargo().args(["deny", "--version"]).output().context("start cargo")?;
-    if String::from_utf8_lossy(&version.stdout).trim() == format!("cargo-deny {CARGO_DENY}") {
-        eprintln!("cargo-deny {CARGO_DENY}: there");
+/// `cargo NAME` in this version.
+fn cargo_tool(name: &str, version: &str) -> Result<()> {
+    let package = format!("cargo-{name}");
+    let found = process::cargo().args([name, "--version"]).output().context("start cargo")?;
+    if String::from_utf8_lossy(&found.stdout).trim() == format!("{package} {version}") {
+        eprintln!("{package} {version}: there");
         return Ok(());
     }
     // Without optimisation: it is built once and run for a second.
     let mut command = process::cargo();
-    command.current_dir("/").args(["install", "--locked", "--force", "--debug", "cargo-deny"]);
-    command.args(["--version", CARGO_DENY]).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    command.current_dir("/").args(["install", "--locked", "--force", "--debug", &package]);
+    command.args(["--version", version]).env("CARGO_PROFILE_DEV_DEBUG", "0");
     process::run(&mut command)
 }

@@ -31,7 +31,7 @@ impl Call {
             4 => self.arch,
             16.. => {
                 let argument = self.args[(offset as usize - 16) / 8];
-                if offset % 8 == 0 { argument as u32 } else { (argument >> 32) as u32 }
+                if offset.is_multiple_of(8) { argument as u32 } else { (argument >> 32) as u32 }
             }
             _ => panic!("the instruction pointer is read"),
         }

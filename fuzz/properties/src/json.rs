@@ -158,7 +158,7 @@ fn change_text(text: &mut String, random: &mut Random, grammar: &Grammar) {
     match random.below(6) {
         0 => {
             let at = edge(text, random);
-            text.insert_str(at, *random.pick::<&str>(&PIECES));
+            text.insert_str(at, random.pick::<&str>(&PIECES));
         }
         1 => {
             let at = edge(text, random);
@@ -169,7 +169,7 @@ fn change_text(text: &mut String, random: &mut Random, grammar: &Grammar) {
             *text = text.split_off(at);
         }
         3 => text.push_str(&random.pick(&NUMBERS).to_string()),
-        4 if !grammar.words.is_empty() => text.push_str(*random.pick(grammar.words)),
+        4 if !grammar.words.is_empty() => text.push_str(random.pick::<&str>(grammar.words)),
         _ if !grammar.words.is_empty() => *text = (*random.pick(grammar.words)).to_owned(),
         _ => {}
     }

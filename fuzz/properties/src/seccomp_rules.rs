@@ -75,7 +75,7 @@ pub(crate) fn compiled(native: Arch, profile: &LinuxSeccomp) -> Option<Program> 
     bpf::check(program.instructions());
     let read = Program::from_bytes(&program.to_bytes());
     assert_eq!(read.ok().as_ref(), Some(&program), "what was stored is read");
-    let notifies = program.instructions().iter().any(|one| *one == RETURN_NOTIFY);
+    let notifies = program.instructions().contains(&RETURN_NOTIFY);
     assert!(!notifies || program.flags().contains(Flags::NEW_LISTENER), "nobody would listen");
     let waits = program.flags().contains(Flags::WAIT_KILLABLE_RECV);
     assert!(!waits || program.flags().contains(Flags::NEW_LISTENER), "the kernel refuses it");

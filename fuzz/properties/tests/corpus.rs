@@ -80,8 +80,9 @@ fn changed(target: &str, input: &[u8], seed: u32) -> Vec<u8> {
         "seccomp_json" => Some(&SECCOMP_GRAMMAR),
         _ => None,
     };
-    let tree =
-        grammar.filter(|_| seed % 4 > 0).and_then(|grammar| json::mutate(input, 1 << 14, seed, grammar));
+    let tree = grammar
+        .filter(|_| !seed.is_multiple_of(4))
+        .and_then(|grammar| json::mutate(input, 1 << 14, seed, grammar));
     tree.unwrap_or_else(|| {
         let mut bytes = input.to_vec();
         let at = (seed as usize).wrapping_mul(0x9e37_79b1) % (bytes.len() + 1);
