@@ -11,7 +11,7 @@ use crate::{COMMANDS, repository};
 const REQUIRED: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
 /// The top of a path that a document may name in backticks, so that `a/b` in prose is no path.
-const TOPS: [&str; 7] = [".ci/", "bench/", "crates/", "docs/", "tests/", "xtask/", ".cargo/"];
+const TOPS: [&str; 8] = [".ci/", "bench/", "crates/", "docs/", "fuzz/", "tests/", "xtask/", ".cargo/"];
 
 /// Checks every markdown file of the repository and tells all that is wrong at once.
 pub(crate) fn docs() -> Result<()> {

@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn reads_what_libfuzzer_says() {
-        let said = "Done 5 runs in 1 second(s)\nstat::number_of_executed_units: 1234567\nstat::peak_rss_mb: 60\n";
+        let said =
+            "Done 5 runs in 1 second(s)\nstat::number_of_executed_units: 1234567\nstat::peak_rss_mb: 60\n";
         assert_eq!(executed(said), Some(1_234_567));
         assert_eq!(executed("==7== ERROR: libFuzzer: deadly signal\n"), None);
     }
