@@ -122,6 +122,7 @@ fn unknown_commands(top: &Path, line: &str) -> Vec<String> {
     if let Some(["minidocker", command]) = words.get(first..first + 2)
         && is_name(command)
         && !top.join(format!("crates/minidocker/src/commands/{command}.rs")).exists()
+        && !top.join(format!("crates/minidocker/src/{command}/mod.rs")).exists()
     {
         unknown.push(format!("minidocker has no command {command}"));
     }

@@ -7,6 +7,7 @@ use step::Actor;
 
 use crate::hosts;
 use crate::json::Grammar;
+use crate::script::{self, BAIT};
 
 /// The input as a bundle's config.json.
 pub fn config(data: &[u8]) {
@@ -89,7 +90,7 @@ fn told(plan: &Plan) {
             below_its_top(&record.call);
         }
     }
-    assert!(runtime::script(plan, &[], &[]).starts_with("#!/bin/bash\n"));
+    script::check(&runtime::script(plan, &[], &[]));
 }
 
 /// Files of control groups are below the hierarchies, whatever names them.
@@ -310,5 +311,12 @@ pub const GRAMMAR: Grammar = Grammar {
         "lo",
         "a.slice:b:c",
         "1.0.0",
+        BAIT,
+        "A=$(BAIT)",
+        "$(BAIT)=a",
+        "a'$(BAIT)",
+        "x\n$(BAIT)\n",
+        "A=\nINIT\n",
+        "a b",
     ],
 };

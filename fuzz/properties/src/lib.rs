@@ -16,6 +16,7 @@ mod hosts;
 pub mod json;
 mod mount_options;
 mod policy;
+mod script;
 mod seccomp_json;
 mod seccomp_rules;
 mod systemd_text;
