@@ -143,7 +143,8 @@ fn kill_9_of_a_run_leaves_a_container_that_can_be_deleted() {
     running.signal(9);
     until("the runtime is gone", || !std::path::Path::new(&format!("/proc/{}/exe", running.pid())).exists());
     let state = runtime.call(["state", bundle.id()]).run().json();
-    assert_eq!(state["status"], "running");
+    // Whoever made it may not have come to write that it is done.
+    assert!(state["status"] == "running" || state["status"] == "creating", "{state}");
     runtime.call(["delete", "--force", bundle.id()]).run().prints("");
     drop(running.wait());
 }
