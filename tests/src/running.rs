@@ -150,6 +150,9 @@ impl Running {
     #[track_caller]
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
         drop(self.child.stdin.take());
+        if let Some(status) = self.child.try_wait().expect("our own child") {
+            return status;
+        }
         let pid = Pid::from_raw(self.pid()).expect("a process");
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("our own child, not yet waited for");
         let deadline = self.started + self.patience;

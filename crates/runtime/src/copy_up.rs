@@ -30,8 +30,9 @@ pub(crate) fn copy(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
                 rustix::fs::symlinkat(&link, to, name)?;
             }
             FileType::RegularFile => {
-                let source =
-                    rustix::fs::openat(&readable, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+                // A neighbour may have put a link or a pipe there meanwhile: neither is followed or waited for.
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let source = rustix::fs::openat(&readable, name, flags, Mode::empty())?;
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let target = rustix::fs::openat(to, name, flags, mode)?;
                 while rustix::fs::sendfile(target.as_fd(), source.as_fd(), None, 1 << 20)? > 0 {}

@@ -56,9 +56,21 @@ const LINKS: u32 = 40;
 /// file. A link that leads nowhere leads to what is made, inside of the root like everything else.
 pub fn ensure(root: impl AsFd, path: &Path, kind: Kind) -> Result<OwnedFd, Errno> {
     match open(&root, path) {
-        Err(Errno::NOENT) => {}
-        result => return result,
+        Err(Errno::NOENT) => make_way(root, path, kind, LINKS),
+        result => result,
     }
+}
+
+/// [`open_plain`], after making what is missing of `path`. ELOOP if any part of it is a link.
+pub(crate) fn ensure_plain(root: impl AsFd, path: &Path, kind: Kind) -> Result<OwnedFd, Errno> {
+    match open_plain(&root, path) {
+        Err(Errno::NOENT) => make_way(root, path, kind, 0),
+        result => result,
+    }
+}
+
+/// Walks `path`, following at most so many links, and makes what is missing.
+fn make_way(root: impl AsFd, path: &Path, kind: Kind, most: u32) -> Result<OwnedFd, Errno> {
     // From descriptor to descriptor, no link ever followed by the kernel; `..` goes back on this stack, not up.
     let mut way: Vec<OwnedFd> = vec![open(&root, Path::new("/"))?];
     let mut todo = parts(path);
@@ -84,7 +96,7 @@ pub fn ensure(root: impl AsFd, path: &Path, kind: Kind) -> Result<OwnedFd, Errno
             continue;
         }
         links += 1;
-        if links > LINKS {
+        if links > most {
             return Err(Errno::LOOP);
         }
         let target = rustix::fs::readlinkat(parent, part.as_os_str(), Vec::new())?;
@@ -184,6 +196,12 @@ mod tests {
         symlink("/a/../../b/c", dir.0.join("far")).unwrap();
         ensure(&root, Path::new("/far/d"), Kind::Directory).unwrap();
         assert!(dir.0.join("b/c/d").is_dir());
+        assert_eq!(ensure_plain(&root, Path::new("/far/e"), Kind::File).unwrap_err(), Errno::LOOP);
+        symlink("nowhere", dir.0.join("console")).unwrap();
+        assert_eq!(ensure_plain(&root, Path::new("/console"), Kind::File).unwrap_err(), Errno::LOOP);
+        assert!(!dir.0.join("nowhere").exists());
+        ensure_plain(&root, Path::new("/dev/console"), Kind::File).unwrap();
+        assert!(dir.0.join("dev/console").is_file());
         symlink("round", dir.0.join("round")).unwrap();
         assert_eq!(ensure(&root, Path::new("/round/x"), Kind::File).unwrap_err(), Errno::LOOP);
     }

@@ -4,17 +4,24 @@
 //! not says whether the test or the runtime is wrong. Names with `limits` in them run on both versions of control
 //! groups.
 
+mod binary;
 mod crashes;
 mod crowd;
 mod descriptors;
 mod devices;
+mod entering;
 mod filters;
 mod hooks;
+mod host_paths;
 mod identity;
+mod inner;
 mod lifecycle;
 mod limits;
+mod links;
+mod masks;
 mod mounts;
 mod namespaces;
+mod racers;
 mod runs;
 mod scheduling;
 mod settings;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::DumpableBehavior;
 use step::{Context, Failure, Shell, Step};
 use sys::process::{CloneFlags, Fork};
 
@@ -36,7 +37,18 @@ impl Clone {
             }
             None => None,
         };
+        // Those who are in that namespace see the child from its first moment on: it is born undumpable, so that they
+        // may not look into it (CVE-2016-9962).
+        let hide = |hidden| {
+            match (&own, hidden) {
+                (None, _) => Ok(()),
+                (_, true) => rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable),
+                (_, false) => rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable),
+            }
+            .map_err(|errno| Failure::new("clone", "prctl(PR_SET_DUMPABLE)", errno))
+        };
         let group = self.into.as_deref().map(open).transpose()?;
+        hide(true)?;
         let fork = match &self.join_user {
             Some(path) => {
                 let before = self.join_before.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
@@ -45,8 +57,9 @@ impl Clone {
             None => sys::process::clone3(self.flags, group.as_ref()),
         };
         // The child is where it belongs.
-        if let (Some(own), false) = (own, matches!(fork, Ok(Fork::Child))) {
-            enter_pid(&own)?;
+        if let (Some(own), false) = (&own, matches!(fork, Ok(Fork::Child))) {
+            hide(false)?;
+            enter_pid(own)?;
         }
         fork.map_err(|error| {
             let failure = Failure::new("clone", self.flags.to_string(), error);

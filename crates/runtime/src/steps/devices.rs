@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use step::{Context, Failure, Shell, Step, quote};
 
@@ -74,7 +74,7 @@ impl Step for Devices {
             names.join(", ")
         };
         match self {
-            Self::Nodes(nodes) => format!("mknodat, chmodat for {}", names(nodes)),
+            Self::Nodes(nodes) => format!("mknodat for {}", names(nodes)),
             Self::BindNodes(nodes) => format!("open_tree, move_mount for {}", names(nodes)),
             Self::Links { ptmx } => {
                 let mut all: Vec<_> = LINKS.iter().map(|(link, to)| format!("{link} -> {to}")).collect();
@@ -139,27 +139,34 @@ impl Step for Devices {
 }
 
 impl Devices {
+    /// A neighbour with whom the directory is shared may change it at any moment: the mode comes with mknod(2), and the
+    /// owner by a descriptor.
     fn make(&self, root: &OwnedFd, node: &Node) -> Result<(), Failure> {
         let failed = |errno| self.failed(node.path.display().to_string(), errno);
         let (parent, name) = parent(root, &node.path).map_err(failed)?;
-        let mode = Mode::from_raw_mode(node.mode);
         let device = rustix::fs::makedev(node.number.0, node.number.1);
-        match rustix::fs::mknodat(&parent, name, node.file_type(), mode, device) {
-            // A root file system without a fresh /dev may bring its own: good if it is the same.
-            Err(Errno::EXIST) => self.same(&parent, name, node),
-            made => made.map_err(failed),
-        }?;
-        rustix::fs::chmodat(&parent, name, mode, AtFlags::empty()).map_err(failed)?;
-        if node.owner == (0, 0) {
+        let mask = rustix::process::umask(Mode::empty());
+        let mode = Mode::from_raw_mode(node.mode);
+        let made = rustix::fs::mknodat(&parent, name, node.file_type(), mode, device);
+        rustix::process::umask(mask);
+        // A root file system without a fresh /dev may bring its own: good if it is the same, and left as it is.
+        let existed = made == Err(Errno::EXIST);
+        if !existed {
+            made.map_err(failed)?;
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(failed)?;
+        self.same(&file, node)?;
+        if existed || node.owner == (0, 0) {
             return Ok(());
         }
         let (uid, gid) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
-        rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
+        rustix::fs::chownat(&file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH).map_err(failed)
     }
 
-    fn same(&self, parent: &OwnedFd, name: &Path, node: &Node) -> Result<(), Failure> {
-        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|errno| self.failed(node.path.display().to_string(), errno))?;
+    fn same(&self, file: &OwnedFd, node: &Node) -> Result<(), Failure> {
+        let stat =
+            rustix::fs::fstat(file).map_err(|errno| self.failed(node.path.display().to_string(), errno))?;
         let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         if FileType::from_raw_mode(stat.st_mode) == node.file_type()
             && (node.kind == 'p' || number == node.number)

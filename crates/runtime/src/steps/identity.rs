@@ -11,7 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use step::{Context, Failure, Shell, Step, quote};
 use sys::seccomp::{Flags, Instruction};
 
-use super::{root, write_file};
+use super::{root, write_file, write_proc};
 use crate::path;
 
 /// Capability sets, capabilities(7).
@@ -213,12 +213,7 @@ impl Step for Identity {
                 rustix::process::umask(Mode::from_raw_mode(*mask));
                 Ok(())
             }
-            Self::Label { file, value } => {
-                self.write(&format!("/proc/self/{file}"), value).map_err(|failure| {
-                    failure
-                        .hint("the host's kernel has no such security module, or does not know this profile")
-                })
-            }
+            Self::Label { file, value } => self.label(file, value),
         }
     }
 }
@@ -230,6 +225,16 @@ fn amount(value: u64) -> String {
 impl Identity {
     fn write(&self, path: &str, value: &str) -> Result<(), Failure> {
         write_file(CWD, Path::new(path), value.as_bytes()).map_err(|errno| self.failed(path, errno))
+    }
+
+    fn label(&self, file: &str, value: &str) -> Result<(), Failure> {
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        root.and_then(|root| write_proc(&root, Path::new("self").join(file), value)).map_err(|errno| {
+            self.failed(format!("/proc/self/{file}"), errno).hint(match errno {
+                Errno::XDEV => "the container's /proc is none, or something is mounted over this file",
+                _ => "the host's kernel has no such security module, or does not know this profile",
+            })
+        })
     }
 
     fn limit(&self, resource: Resource, name: &str, soft: u64, hard: u64) -> Result<(), Failure> {

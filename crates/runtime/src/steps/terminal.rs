@@ -1,9 +1,11 @@
 //! The container's terminal: a pair from its own devpts, so that its name and /dev/console are right inside.
 
 use std::borrow::Cow;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, OutputModes, Winsize};
 use step::{Context, Failure, Shell, Step, Terminal};
@@ -90,7 +92,7 @@ impl Console {
             context.terminal = Some(Terminal { master, slave });
             return Ok(());
         }
-        let console = path::ensure(root, Path::new("/dev/console"), Kind::File).map_err(failed)?;
+        let console = self.console(root)?;
         // By its name in the container's devpts: the descriptor itself came from an ioctl and has the same mount.
         let mount = clone(&slave, Path::new(""), false)
             .or_else(|_| {
@@ -102,6 +104,16 @@ impl Console {
         attach(&mount, &console).map_err(failed)?;
         context.terminal = Some(Terminal { master, slave });
         Ok(())
+    }
+
+    /// Where the inner end is bound: an ordinary file or device, never what a link in the image leads to
+    /// (CVE-2025-52565).
+    fn console(&self, root: &OwnedFd) -> Result<OwnedFd, Failure> {
+        path::ensure_plain(root, Path::new("/dev/console"), Kind::File).map_err(|errno| match errno {
+            Errno::LOOP => Failure::because(self.id(), "/dev/console", "is a link in the image")
+                .hint("remove it from the root file system"),
+            _ => self.failed("/dev/console", errno),
+        })
     }
 
     fn take(&self, context: &mut Context) -> Result<(), Failure> {

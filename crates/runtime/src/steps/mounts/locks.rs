@@ -1,6 +1,6 @@
 //! What may no longer be seen or changed: masks, read-only places, kernel settings; and the pivot.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,9 @@ use super::clones::{EMPTY, attach, clone, file_type, unescape};
 use super::{Change, Mounts};
 use crate::options::Options;
 use crate::path;
-use crate::steps::{root, write_file};
+use crate::steps::{root, write_proc};
+
+pub(super) use crate::steps::is_proc;
 
 impl Mounts {
     /// One empty tmpfs serves all directories, the container's own /dev/null all files. What does not exist needs no
@@ -82,7 +84,7 @@ impl Mounts {
             .map_err(|error| self.failed("/", error))
     }
 
-    /// Written through the container's /proc, after a look that it is one (CVE-2019-16884).
+    /// Written through the container's /proc (CVE-2019-16884).
     pub(super) fn sysctl(&self, key: &str, value: &str, context: &Context) -> Result<(), Failure> {
         let file = key.replace('.', "/");
         let failed = |errno| {
@@ -92,13 +94,12 @@ impl Mounts {
                     failure.hint("there is no such setting in this kernel, or not in an own namespace")
                 }
                 Errno::INVAL => failure.hint(format!("the kernel does not take the value {value:?}")),
+                Errno::XDEV => failure.hint("something else is mounted where the kernel's file should be"),
                 _ => failure,
             }
         };
         let root = root(context, self.id())?;
-        let proc = path::open_plain(root, Path::new("/proc")).map_err(failed)?;
-        ensure_proc(&proc).map_err(|reason| Failure::because(self.id(), "/proc", reason))?;
-        write_file(proc.as_fd(), Path::new(&format!("sys/{file}")), value.as_bytes()).map_err(failed)
+        write_proc(root, Path::new("sys").join(&file), value).map_err(failed)
     }
 
     /// The host's /proc and /sys go: below the new root they could not be seen, and still let a program mount new ones
@@ -154,14 +155,5 @@ impl Mounts {
         // The old root lies over the new one now; taken off lazily, since we were just standing in it.
         rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("umount2"))?;
         rustix::process::chdir("/").map_err(failed("chdir"))
-    }
-}
-
-/// Whether `proc` is on a procfs.
-pub(super) fn ensure_proc(proc: &OwnedFd) -> Result<(), &'static str> {
-    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-    match rustix::fs::fstatfs(proc) {
-        Ok(stat) if stat.f_type == PROC_SUPER_MAGIC => Ok(()),
-        _ => Err("is no procfs: the container has no /proc, or the image tampered with it"),
     }
 }

@@ -12,7 +12,7 @@ use sys::mount::MountAttr;
 use super::clones::{
     EMPTY, Map, attach, attributes, clone, elsewhere, file_type, is_shared, kept, mount_point, take_elsewhere,
 };
-use super::locks::ensure_proc;
+use super::locks::is_proc;
 use super::{Mounts, Origin};
 use crate::container::GroupView;
 use crate::options::Options;
@@ -62,8 +62,8 @@ impl Mounts {
         let root = root(context, self.id())?;
         // The kernel's own trees must lie where they seem to: a link there could only lead a later write astray.
         let plain = ["/proc", "/sys", "/dev"].iter().any(|place| target.starts_with(place));
-        let place = path::ensure(root, target, kind);
-        let place = if plain { place.and_then(|_| path::open_plain(root, target)) } else { place };
+        let place =
+            if plain { path::ensure_plain(root, target, kind) } else { path::ensure(root, target, kind) };
         let place = place.map_err(|errno| {
             let failure = self.failed(target.display().to_string(), errno);
             if let Some(link) = first_link(root, target).filter(|_| errno != Errno::ROFS) {
@@ -82,7 +82,7 @@ impl Mounts {
                 _ => failure,
             }
         })?;
-        if !plain && ensure_proc(&place).is_ok() {
+        if !plain && is_proc(&place) {
             return Err(Failure::because(
                 self.id(),
                 target.display().to_string(),
@@ -99,6 +99,35 @@ impl Mounts {
             .hint("remove it from the root file system, or mount elsewhere"));
         }
         Ok(place)
+    }
+
+    /// /proc is a procfs, and nothing is mounted into it: what is written to a kernel file later must reach the kernel
+    /// (CVE-2019-19921). But for what file systems like lxcfs put there.
+    fn spare_proc(&self, target: &Path, is_proc: bool) -> Result<(), Failure> {
+        const EMULATED: [&str; 10] = [
+            "/proc/cpuinfo",
+            "/proc/diskstats",
+            "/proc/meminfo",
+            "/proc/stat",
+            "/proc/swaps",
+            "/proc/uptime",
+            "/proc/loadavg",
+            "/proc/slabinfo",
+            "/proc/sys/kernel/ns_last_pid",
+            "/proc/sys/crypto/fips_enabled",
+        ];
+        let inside = target != Path::new("/proc");
+        if !target.starts_with("/proc")
+            || (is_proc && !inside)
+            || EMULATED.iter().any(|&e| target == Path::new(e))
+        {
+            return Ok(());
+        }
+        let reason = match inside {
+            true => "cannot be mounted on: it is inside of /proc, which is the kernel's",
+            false => "only a procfs can be mounted here",
+        };
+        Err(Failure::because(self.id(), target.display().to_string(), reason).hint("mount it elsewhere"))
     }
 
     pub(super) fn mount_new(
@@ -125,6 +154,7 @@ impl Mounts {
         let mut options = options.clone();
         options.data.extend(mode.map(|mode| ("mode".to_owned(), Some(format!("{mode:o}")))));
         let options = &options;
+        self.spare_proc(target, kind == "proc")?;
         let mount = self.create(kind, source, target, options)?;
         if let Some(from) = copy {
             crate::copy_up::copy(&from, &mount).map_err(failed)?;
@@ -244,6 +274,7 @@ impl Mounts {
             FileType::Directory => Kind::Directory,
             _ => Kind::File,
         };
+        self.spare_proc(target, is_proc(&mount))?;
         let place = self.target(target, kind, context)?;
         let mut attrs = if exact { options.exact() } else { options.clone() };
         if confined {
