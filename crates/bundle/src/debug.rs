@@ -18,7 +18,11 @@ pub(crate) fn trace(settings: &Settings) -> Trace {
 pub(crate) fn planned(settings: &Settings, plan: &Plan, process: Option<&Process>) {
     let Some(debug) = settings.debug else { return };
     if crate::guard::is_read_only() {
-        debug(&format!("{} exeseal: using /proc/self/exe clone", own_name()));
+        let name = own_name();
+        if crate::guard::is_over() {
+            debug(&format!("{name} exeseal: using overlayfs for sealed /proc/self/exe"));
+        }
+        debug(&format!("{name} exeseal: using /proc/self/exe clone"));
     }
     debug(&format!("nsexec container setup: {} steps are planned", plan.records().len()));
     let initial =

@@ -236,6 +236,27 @@ fn rootfs_propagation_in_every_kind() {
     assert_ne!(output.code, 0, "{output:?}");
 }
 
+/// A root whose mounts are peers of the host's, as systemd has them on most machines: what leaves the container's
+/// namespace stays mounted on the host.
+#[test]
+fn nothing_is_unmounted_on_a_host_that_shares() {
+    let runtime = Runtime::new();
+    let root = runtime.world().rootfs_inside();
+    let host = Host::new(&runtime, "mount --make-rshared /");
+    let before = host.shell(&runtime, "cut -d' ' -f 5- /proc/self/mountinfo");
+    assert!(before.contains("shared:"), "{before}");
+    for word in ["shared", "rshared", "slave", "private", "unbindable", ""] {
+        for options in [&[][..], &["--no-pivot"]] {
+            let bundle = runtime.bundle(&root).without_mount("/sys/fs/cgroup").args(["/inside", "true"]);
+            let bundle = bundle.with("/linux/rootfsPropagation", word);
+            let wrapper = ["nsenter", "--target", &host.pid(), "--mount", "--"];
+            bundle.call("run", options).through(&wrapper).run().ok();
+            let now = host.shell(&runtime, "cut -d' ' -f 5- /proc/self/mountinfo");
+            assert_eq!(now, before, "{word} {options:?}");
+        }
+    }
+}
+
 #[test]
 fn a_tmpfs_with_its_options() {
     let runtime = Runtime::new();

@@ -305,12 +305,17 @@ pub(super) fn locks(lane: &mut Lane, facts: &Facts, spec: &Spec, manner: &Manner
     for limit in process.rlimits().iter().flatten() {
         lane.step(limit_step(limit)?);
     }
+    let asked = facts.linux.rootfs_propagation().clone().filter(|word| !word.is_empty());
     lane.step(Mounts::Change(match (facts.mounts, manner.no_pivot) {
         (false, _) => Change::Chroot,
         (true, true) => Change::Move,
-        (true, false) => Change::Pivot,
+        (true, false) => {
+            // Any other word leaves mounts below the root as they are: shared on most hosts.
+            Change::Pivot {
+                peers: asked.as_deref().is_some_and(|word| !matches!(word, "rslave" | "rprivate")),
+            }
+        }
     }));
-    let asked = facts.linux.rootfs_propagation().clone().filter(|word| !word.is_empty());
     if let Some(word) = asked.filter(|_| manner.follows_host && facts.mounts) {
         lane.step(Mounts::RootPropagation(Options::parse(&[word])));
     }

@@ -73,8 +73,9 @@ pub(crate) enum Origin {
 /// The ways to a new root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// pivot_root(2): the old root is gone from this namespace.
-    Pivot,
+    /// pivot_root(2): the old root is gone from this namespace. `peers`: mounts in it may be peers of the host's, and must
+    /// not be unmounted there too.
+    Pivot { peers: bool },
     /// The new root is moved over the old one and entered by chroot(2).
     Move,
     /// chroot(2) alone: without a mount namespace of its own.
@@ -104,7 +105,7 @@ impl Step for Mounts {
             Self::Mask(_) => "mount.mask",
             Self::ReadOnly(_) | Self::ReadOnlyRoot => "mount.read-only",
             Self::Sysctl { .. } => "sysctl.set",
-            Self::Change(Change::Pivot) => "mount.pivot",
+            Self::Change(Change::Pivot { .. }) => "mount.pivot",
             Self::Change(_) => "mount.chroot",
         }
     }
@@ -173,9 +174,10 @@ impl Step for Mounts {
             Self::Sysctl { key, value } => {
                 format!("write(\"/proc/sys/{}\", {value:?})", key.replace('.', "/"))
             }
-            Self::Change(Change::Pivot) => {
-                "fchdir(<root>), pivot_root(\".\", \".\"), umount2(\".\", MNT_DETACH), chdir(\"/\")".into()
-            }
+            Self::Change(Change::Pivot { peers }) => format!(
+                "fchdir(<root>), pivot_root(\".\", \".\"), {}umount2(\".\", MNT_DETACH), chdir(\"/\")",
+                if *peers { "mount_setattr(<old root>, AT_RECURSIVE, {propagation=MS_SLAVE}), " } else { "" }
+            ),
             Self::Change(Change::Move) => {
                 "fchdir(<root>), move_mount(\".\", \"/\"), chroot(\".\"), chdir(\"/\")".into()
             }
@@ -224,7 +226,7 @@ impl Step for Mounts {
             Self::ReadOnly(_) => "these change the host's kernel",
             Self::ReadOnlyRoot => "asked for: --read-only",
             Self::Sysctl { .. } => "asked for: --sysctl, in the container's own namespaces",
-            Self::Change(Change::Pivot) => {
+            Self::Change(Change::Pivot { .. }) => {
                 "the host's files are out of reach: not hidden, gone from this namespace"
             }
             Self::Change(_) => "the host's files are out of reach as far as chroot(2) can do that",
@@ -292,7 +294,7 @@ impl Step for Mounts {
             Self::RootPropagation(options) => {
                 Shell::line(format!("mount --make-{} /", options.propagation_word().unwrap_or_default()))
             }
-            Self::Change(Change::Pivot) => Shell::Lines(vec![
+            Self::Change(Change::Pivot { .. }) => Shell::Lines(vec![
                 "cd \"$ROOT\"".into(),
                 "pivot_root . .".into(),
                 "hash -r; umount -l . 2>/dev/null || echo 'no umount in this root: the host stays mounted behind it' >&2".into(),

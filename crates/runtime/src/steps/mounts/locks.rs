@@ -119,6 +119,12 @@ impl Mounts {
             .filter_map(line)
             .filter(|(point, kind)| matches!(kind.as_str(), "proc" | "sysfs") && !point.starts_with(&new));
         for (point, _) in kernels {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            match rustix::fs::open(&point, flags, Mode::empty()) {
+                Ok(place) => self.detach_from_host(&place, &point.to_string_lossy())?,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(failed(&point, errno)),
+            }
             match rustix::mount::unmount(&point, UnmountFlags::DETACH) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 // Locked in a user namespace: hidden then.
@@ -135,6 +141,13 @@ impl Mounts {
         Ok(())
     }
 
+    /// What is unmounted of it from now on stays mounted where it came from.
+    fn detach_from_host(&self, mount: &OwnedFd, name: &str) -> Result<(), Failure> {
+        let propagation = Options::parse(&["rslave"]).propagation;
+        let attr = MountAttr { propagation, ..MountAttr::default() };
+        sys::mount::set_attr(mount, EMPTY, true, attr).map_err(|error| self.failed(name, error))
+    }
+
     pub(super) fn change(&self, change: Change, context: &mut Context) -> Result<(), Failure> {
         let failed = |call: &'static str| move |errno: Errno| self.failed(call, errno);
         let root = root(context, self.id())?;
@@ -144,14 +157,19 @@ impl Mounts {
             let (from, to) = (MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH, CWD);
             rustix::mount::move_mount(root, "", to, "/", from).map_err(failed("move_mount"))?;
         }
-        if change != Change::Pivot {
+        let Change::Pivot { peers } = change else {
             rustix::process::chroot(".").map_err(failed("chroot"))?;
             return rustix::process::chdir("/").map_err(failed("chdir"));
-        }
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let old = rustix::fs::open("/", flags, Mode::empty()).map_err(failed("open"))?;
         rustix::process::pivot_root(".", ".").map_err(|errno| {
             self.failed("pivot_root", errno)
                 .hint("the host's root is an initial ramdisk, which cannot be pivoted from")
         })?;
+        if peers {
+            self.detach_from_host(&old, "/")?;
+        }
         // The old root lies over the new one now; taken off lazily, since we were just standing in it.
         rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("umount2"))?;
         rustix::process::chdir("/").map_err(failed("chdir"))
