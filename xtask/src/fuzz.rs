@@ -21,9 +21,11 @@ use crate::{process, repository, setup};
 /// How long each target is tried unless said otherwise.
 const SECONDS: u64 = 60;
 /// The same with `--short`.
-const SHORT: u64 = 5;
+const SHORT: u64 = 20;
 /// Longer inputs take longer and find nothing else.
 const LONGEST: usize = 8192;
+/// The inputs of a short run: the same each time, so that a change fails for what it changed.
+const RUNS: u32 = 4_000;
 /// How much of a log is shown of a target that fails.
 const SHOWN: usize = 60;
 
@@ -98,9 +100,13 @@ impl Target {
         Ok(())
     }
 
-    /// Tries it for so long, with the kept inputs and those in `found`, where new ones go to.
-    fn run(&self, seconds: u64, found: &Path) -> Result<Outcome> {
+    /// Tries it for so long, with the kept inputs and those in `found`, where new ones go to. `same`: a number of inputs
+    /// that depends on nothing but the kept ones.
+    fn run(&self, seconds: u64, found: &Path, same: bool) -> Result<Outcome> {
         let mut command = Command::new(&self.program);
+        if same {
+            command.args(["-seed=1", &format!("-runs={RUNS}")]);
+        }
         command.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={LONGEST}"));
         command.arg(format!("-artifact_prefix={}", self.failing));
         command.args(["-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]);
@@ -168,11 +174,11 @@ fn try_all(targets: Vec<Target>, seconds: u64, short: bool) -> Result<()> {
 fn try_one(target: &Target, seconds: u64, short: bool) -> Result<Outcome> {
     target.make_places()?;
     if !short {
-        return target.run(seconds, &target.found);
+        return target.run(seconds, &target.found, false);
     }
     // Begins with the kept inputs alone, however many were found here before.
     let found = process::Temporary::new(&format!("fuzz-{}", target.name))?;
-    target.run(seconds, found.path())
+    target.run(seconds, found.path(), true)
 }
 
 /// A line on a target that ended, or what is wrong with it.

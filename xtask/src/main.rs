@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result};
 use arguments::Arguments;
 
 /// The commands by name, for the dispatch below and for the check that the documents name no other.
-const COMMANDS: [&str; 9] = ["setup", "check", "test", "e2e", "fuzz", "ci", "bench", "docs", "vm"];
+const COMMANDS: [&str; 10] = ["setup", "check", "test", "e2e", "fuzz", "ci", "bench", "order", "docs", "vm"];
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -37,15 +37,18 @@ usage: cargo xtask COMMAND
                         control groups, else in the QEMU machine (there by default the tests named `limits`).
                         Without --cgroup: this machine's version
   fuzz [TARGET] [--seconds 60] [--short] [--keep]
-                        random inputs for each target of fuzz/: --short for 5 s from the kept inputs; --keep chooses
+                        random inputs for each target of fuzz/: --short for the few that CI tries; --keep chooses
                         anew which inputs are kept, of these and what was found
-  ci                    setup, check, docs, test --cgroup all, with times
+  ci                    setup, check, docs, test --cgroup all, fuzz --short, with times
   bench start [--runs 50] [--spacing-ms 250] [--no-spacing] [--peers] [-o FILE]
   bench memory [--count 20] [-o FILE]
   bench parallel [--count 100] [-o FILE]
   bench runtime [--runs 40] [--spacing-ms 250] [--count 100] [--vm | --without-unified] [-o FILE]
                         with --minidocker FILE instead of this tree's release build;
                         docs/benchmarks.md says what they measure
+  order [--minidocker FILE]
+                        writes anew in which order the linker puts the program's functions, as FILE or this tree's
+                        release build calls them
   docs                  links, files and commands that the documents name exist
   vm [--mem MIB] [--cpus N] [--timeout S] [--cgroup v1|v2] [--share DIR] [--kernel-arg A]... -- COMMAND...
                         run a command in a QEMU machine; one word is a line of bash, several are a command
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         "fuzz" => run(words, fuzz::fuzz),
         "ci" => run(words, |arguments| arguments.finish().and_then(|()| ci())),
         "bench" => run(words, bench::bench),
+        "order" => run(words, bench::runtime::order::order),
         "docs" => run(words, |arguments| arguments.finish().and_then(|()| docs::docs())),
         "vm" => run(words, vm::vm),
         _ => {
@@ -104,7 +108,9 @@ fn ci() -> Result<()> {
     process::stage("setup", setup::setup)?;
     process::stage("check", check::check)?;
     process::stage("docs", docs::docs)?;
-    process::stage("test", || e2e::test(Arguments::new(["--cgroup", "all"].map(String::from).into_iter())))
+    let words = |words: [&str; 2]| Arguments::new(words.map(String::from).into_iter());
+    process::stage("test", || e2e::test(words(["--cgroup", "all"])))?;
+    process::stage("fuzz", || fuzz::fuzz(Arguments::new(["--short".to_owned()].into_iter())))
 }
 
 /// The top of the repository.

@@ -4,10 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use oci::spec::{LinuxNamespaceType as Kind, Process, Spec};
+use oci::spec::{LinuxNamespaceType as Kind, LinuxResources, Process, Spec};
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::keys;
 
 /// The newest version of the specification that this runtime knows.
 pub(crate) const VERSION: &str = "1.3.0";
@@ -50,19 +51,36 @@ pub(crate) fn load(bundle: &Path) -> Result<Bundle, Error> {
 /// wants it; everything else must be understood.
 pub(crate) fn parse(text: &[u8]) -> Result<(Spec, Vec<String>), Error> {
     match serde_json::from_slice(text) {
-        Ok(spec) => Ok((spec, Vec::new())),
-        Err(first) => {
+        Ok(spec) if !keys::is_suspicious(text) => Ok((spec, Vec::new())),
+        read => {
             let mut value: Value =
                 serde_json::from_slice(text).map_err(|error| Error::new(error.to_string()))?;
+            value.pointer_mut("/linux/resources").map(keys::respell);
             let warnings = value.get_mut("process").map(understood).unwrap_or_default();
             if let Some(wrong) = wrong_memory_policy(&value) {
                 return Err(Error::new(wrong));
             }
             // What is wrong besides has its place in the text told.
-            let spec = serde_json::from_value(value).map_err(|_| Error::new(first.to_string()))?;
+            let spec = serde_json::from_value(value)
+                .map_err(|error| Error::new(read.err().unwrap_or(error).to_string()))?;
             Ok((spec, warnings))
         }
     }
+}
+
+/// Reads the resources of `update`.
+///
+/// # Errors
+/// What is wrong with the JSON, and where.
+pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, Error> {
+    let read = match keys::is_suspicious(text) {
+        false => serde_json::from_slice(text),
+        true => serde_json::from_slice(text).and_then(|mut value| {
+            keys::respell(&mut value);
+            serde_json::from_value(value)
+        }),
+    };
+    read.map_err(|error| Error::new(error.to_string()))
 }
 
 /// Reads the process of `exec --process`.

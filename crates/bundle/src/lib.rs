@@ -21,6 +21,7 @@ mod debug;
 mod error;
 mod foreground;
 mod guard;
+mod keys;
 mod notify;
 pub mod ops;
 mod outside;
@@ -30,6 +31,7 @@ mod store;
 
 use std::path::PathBuf;
 
+pub use config::parse_resources;
 pub use error::Error;
 pub use guard::read_only_self;
 pub use status::Status;

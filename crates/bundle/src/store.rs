@@ -76,6 +76,24 @@ impl Init {
         stat(self.pid).is_some_and(|(state, start)| start == self.start_time && !matches!(state, 'Z' | 'X'))
     }
 
+    /// Whether it has ended, is about to, or will as soon as it goes on: SIGKILL waits for it.
+    pub(crate) fn is_dying(&self) -> bool {
+        // PF_EXITING of linux/sched.h among its flags; a mask of signals has the bit number - 1.
+        const EXITING: u64 = 0x4;
+        const KILLED: u64 = 1 << 8;
+        if !self.is_alive() {
+            return true;
+        }
+        let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", self.pid)).unwrap_or_default();
+        let flags = read("stat").rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse().ok());
+        let waits = |line: &str| {
+            let mask = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"));
+            mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+                .is_some_and(|mask| mask & KILLED != 0)
+        };
+        flags.is_none_or(|flags: u64| flags & EXITING != 0) || read("status").lines().any(waits)
+    }
+
     /// A descriptor that means it alone; none if it has ended.
     pub(crate) fn pidfd(&self) -> Option<OwnedFd> {
         let pidfd = rustix::process::pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;

@@ -237,7 +237,10 @@ pub fn parse_list(text: &str) -> Option<Vec<(u32, u32)>> {
     let mut ranges = Vec::new();
     for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
+        // Digits alone: parse takes a sign too.
+        let number =
+            |text: &str| text.starts_with(|c: char| c.is_ascii_digit()).then(|| text.parse::<u32>().ok())?;
+        let (first, last) = (number(first)?, number(last)?);
         if first > last {
             return None;
         }
@@ -301,6 +304,7 @@ mod tests {
         assert_eq!(parse_list("0,1,2"), parse_list("0-2"));
         assert_eq!(parse_list("5, 0-1"), Some(vec![(0, 1), (5, 5)]));
         assert_eq!(parse_list(""), Some(vec![]));
+        assert_eq!([parse_list("+1"), parse_list("1-+2"), parse_list("1,,2")], [None, None, None]);
         for bad in ["2-1", "a", "0,,1", "-1", "0-", "0-1-2"] {
             assert_eq!(parse_list(bad), None, "{bad}");
         }

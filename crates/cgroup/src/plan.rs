@@ -69,12 +69,17 @@ pub struct View {
 /// Controllers that a v2 group should have for their counting alone.
 const COUNTING: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
+pub(crate) fn is_counting(controller: &str) -> bool {
+    COUNTING.contains(&controller)
+}
+
 /// Plans the group `path` (`/minidocker/<id>`) under `limits`.
 ///
 /// Errors: a path that is none, a limit whose controller is absent, a limit that the version has no word for.
 pub fn plan(h: &Hierarchies, path: &str, limits: &Limits) -> Result<Plan, Failure> {
     check_path(path)?;
-    planned(h, path, limits, &Purpose::Create, |mount, dir, cpuset| Step::Make { mount, dir, cpuset })
+    let make = |mount, dir, cpuset| Step::Make { mount, dir, cpuset };
+    planned(h, path, limits, &Purpose::Create, make, is_counting)
 }
 
 /// The same for a group that may be there already, as the OCI runtimes take it where it is empty
@@ -84,7 +89,8 @@ pub fn plan_over(h: &Hierarchies, path: &str, limits: &Limits) -> Result<Plan, F
     let group = Group::open(h, path)?;
     let purpose =
         if group.exists() { Purpose::Update(crate::update::now(&group, limits)) } else { Purpose::Create };
-    planned(h, path, limits, &purpose, |mount, dir, cpuset| Step::MakeOrTake { mount, dir, cpuset })
+    // With every controller that there is: whom engines give the group may use them all.
+    planned(h, path, limits, &purpose, |mount, dir, cpuset| Step::MakeOrTake { mount, dir, cpuset }, |_| true)
 }
 
 fn planned(
@@ -93,6 +99,7 @@ fn planned(
     limits: &Limits,
     purpose: &Purpose,
     make: fn(PathBuf, PathBuf, bool) -> Step,
+    welcome: fn(&str) -> bool,
 ) -> Result<Plan, Failure> {
     let writes = writes(h, limits, purpose)?;
     let program = device_program(h, limits)?;
@@ -103,7 +110,7 @@ fn planned(
         let own: Vec<&Write> = writes.iter().filter(|(on, _)| *on == mount).map(|(_, write)| write).collect();
         let first = plan.create.len();
         if mount.version == Version::V2 {
-            plan.create.extend(hand_on(mount, &dir, limits, &own).map(boxed));
+            plan.create.extend(hand_on(mount, &dir, limits, &own, welcome).map(boxed));
         }
         let cpuset = mount.version == Version::V1 && mount.has("cpuset");
         plan.create.push(boxed(make(mount.dir.clone(), dir.clone(), cpuset)));
@@ -268,15 +275,21 @@ fn device_program(h: &Hierarchies, limits: &Limits) -> Result<Option<Vec<u64>>, 
     Ok((mount.version == Version::V2).then(|| devices::program(&limits.devices)))
 }
 
-/// v2: which controllers the parent must hand on, if any.
-pub(crate) fn hand_on(mount: &Mount, dir: &std::path::Path, limits: &Limits, own: &[&Write]) -> Option<Step> {
+/// v2: which controllers the parent must hand on, if any, and which it may.
+pub(crate) fn hand_on(
+    mount: &Mount,
+    dir: &std::path::Path,
+    limits: &Limits,
+    own: &[&Write],
+    welcome: fn(&str) -> bool,
+) -> Option<Step> {
     let named = |name: &String| own.iter().any(|write| write.file.split('.').next() == Some(name));
     let asked = |name: &String| {
         Controller::ALL.iter().any(|other| other.v2() == Some(name.as_str()) && limits.asks(*other).is_some())
     };
     let (needed, rest): (Vec<String>, Vec<String>) =
         mount.controllers.iter().cloned().partition(|name| named(name) || asked(name));
-    let welcome: Vec<String> = rest.into_iter().filter(|name| COUNTING.contains(&name.as_str())).collect();
+    let welcome: Vec<String> = rest.into_iter().filter(|name| welcome(name)).collect();
     if needed.is_empty() && welcome.is_empty() {
         return None;
     }

@@ -43,7 +43,11 @@ pub fn update(h: &Hierarchies, path: &str, limits: &Limits) -> Result<(), Failur
     }
     if let Some(mount) = h.v2() {
         let own: Vec<_> = writes.iter().filter(|(on, _)| *on == mount).map(|(_, write)| write).collect();
-        let step = if own.is_empty() { None } else { plan::hand_on(mount, &mount.group(path), limits, &own) };
+        let step = if own.is_empty() {
+            None
+        } else {
+            plan::hand_on(mount, &mount.group(path), limits, &own, plan::is_counting)
+        };
         step.map_or(Ok(()), |step| step.perform(&mut ::step::Context::default()))?;
     }
     let mut done = Vec::with_capacity(writes.len());

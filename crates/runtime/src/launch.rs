@@ -307,7 +307,7 @@ impl Monitor<'_> {
 
 /// The container's first process, from the clone to execve(2).
 fn init(plan: &Plan, line: Line, stdio: Option<Stdio>, context: Context, traced: bool) -> ! {
-    let mut side = Init { line, context, traced };
+    let mut side = Init { line, context, traced, early: Vec::new() };
     let failure = match side.run(plan, stdio) {
         Ok(never) => match never {},
         Err(failure) => failure,
@@ -321,6 +321,8 @@ struct Init {
     line: Line,
     context: Context,
     traced: bool,
+    /// What the monitor had reached before it was waited for.
+    early: Vec<Point>,
 }
 
 impl Init {
@@ -405,29 +407,45 @@ impl Init {
     }
 
     fn wait_for(&mut self, point: Point, plan: &Plan) -> Result<(), Failure> {
-        // A filter may already be on: a plain read(2), but for the one message that brings descriptors.
-        let message = match point {
-            Point::Rooted | Point::Handed => self.line.receive(),
-            _ => self.line.read(),
-        };
-        match message.map_err(|errno| Failure::new("launch.wait", point.name(), errno))? {
-            Some((Message::Reached(reached), fds)) if reached == point => {
-                let mut fds = fds.into_iter();
-                if point == Point::Rooted {
-                    if plan.root_handed {
-                        self.context.root = fds.next();
-                    }
-                    self.context.taken.extend(plan.handed.iter().copied().zip(fds));
-                } else if point == Point::Handed {
-                    // The next mount is the one that it is for.
-                    self.context.taken.extend(fds.map(|fd| (NEXT, fd)));
+        if let Some(at) = self.early.iter().position(|reached| *reached == point) {
+            self.early.swap_remove(at);
+            return Ok(());
+        }
+        loop {
+            // A filter may already be on: a plain read(2), but for the one message that brings descriptors.
+            let message = match point {
+                Point::Rooted | Point::Handed => self.line.receive(),
+                _ => self.line.read(),
+            };
+            match message.map_err(|errno| Failure::new("launch.wait", point.name(), errno))? {
+                Some((Message::Reached(reached), fds)) if reached == point => {
+                    self.hand_over(point, plan, fds);
+                    return Ok(());
                 }
-                Ok(())
+                // The monitor does not wait for init with what init needs later only.
+                Some((Message::Reached(reached), fds)) if fds.is_empty() => self.early.push(reached),
+                Some((message, _)) => {
+                    return Err(Failure::because(
+                        "launch.wait",
+                        point.name(),
+                        format!("unexpected {message:?}"),
+                    ));
+                }
+                None => sys::process::exit_now(1),
             }
-            Some((message, _)) => {
-                Err(Failure::because("launch.wait", point.name(), format!("unexpected {message:?}")))
+        }
+    }
+
+    fn hand_over(&mut self, point: Point, plan: &Plan, fds: Vec<OwnedFd>) {
+        let mut fds = fds.into_iter();
+        if point == Point::Rooted {
+            if plan.root_handed {
+                self.context.root = fds.next();
             }
-            None => sys::process::exit_now(1),
+            self.context.taken.extend(plan.handed.iter().copied().zip(fds));
+        } else if point == Point::Handed {
+            // The next mount is the one that it is for.
+            self.context.taken.extend(fds.map(|fd| (NEXT, fd)));
         }
     }
 

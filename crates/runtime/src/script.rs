@@ -115,7 +115,11 @@ fn environment(out: &mut String, plan: &Plan) {
     for variable in &plan.program.env {
         let variable = variable.to_string_lossy();
         let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
-        let _ = writeln!(out, "export {name}={}", quote(value));
+        let known = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let _ = match name.chars().all(known) && !name.starts_with(|c: char| c.is_ascii_digit()) {
+            true => writeln!(out, "export {name}={}", quote(value)),
+            false => writeln!(out, "# no shell sets a variable of the name {name:?}"),
+        };
     }
     let _ = writeln!(out, "set -- {}", command.join(" "));
     let _ = writeln!(out, "case $(setpriv --help 2>&1) in");

@@ -28,8 +28,8 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// Both lists to their ends: each side waits for what the other says, in the order in which it is said, and nothing is
-/// said that nobody waits for.
+/// Both lists to their ends: each side waits for what the other says, the monitor in the order in which it is said, and
+/// nothing is said that nobody waits for.
 fn meet(plan: &Plan) {
     let mut sides = [(&plan.monitor, 0, VecDeque::new()), (&plan.init, 0, VecDeque::new())];
     loop {
@@ -43,6 +43,13 @@ fn meet(plan: &Plan) {
                     Entry::Await(Point::Ready) if at == 0 => {
                         if sides[1].1 < plan.init.len() {
                             break;
+                        }
+                    }
+                    // Init keeps what it is told before it waits for it.
+                    Entry::Await(point) if at == 1 => {
+                        match sides[1].2.iter().position(|said| said == point) {
+                            Some(found) => drop(sides[1].2.remove(found)),
+                            None => break,
                         }
                     }
                     Entry::Await(point) => match sides[at].2.pop_front() {

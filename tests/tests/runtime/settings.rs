@@ -80,6 +80,14 @@ fn network_devices_are_moved_in() {
             runtime.world().program(["ip", "link", "show", "veth7-peer"]).run().code != 0
         });
     }
+    // A hook of the host's finds it moved.
+    pair("veth9");
+    let line = "nsenter -t $(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/') -n ip -br link show veth9 > seen";
+    let hook = json!([{ "path": "/bin/sh", "args": ["sh", "-c", line] }]);
+    let bundle = runtime.bundle(&root).with("/linux/netDevices/veth9", json!({}));
+    let bundle = bundle.with("/hooks/createRuntime", hook);
+    assert!(bundle.facts()["interfaces"].get("veth9").is_some());
+    assert!(std::fs::read_to_string(bundle.directory().join("seen")).unwrap().starts_with("veth9@"));
     // Into a namespace that is there already.
     let pause = runtime.bundle(&root).args(["/inside", "pause"]).detached();
     pause.until("ready");

@@ -10,9 +10,21 @@ pub fn pause(settings: &Settings, id: &str) -> Result<(), Error> {
     let _lock = store.lock(id)?;
     let saved = store.load(id)?;
     match Status::of(&saved, &store.dir(id)) {
-        Status::Running | Status::Created => Ok(super::kill::group(&saved)?.freeze()?),
-        status => Err(Error::new(format!("container not running or created: {}", status.word()))),
+        Status::Running | Status::Created => {}
+        status => return Err(not_running(status)),
     }
+    let group = super::kill::group(&saved)?;
+    group.freeze()?;
+    // Who is killed meanwhile cannot die while he is frozen (version 1), and nobody would expect to have to resume him.
+    if saved.init.is_none_or(|init| init.is_dying()) {
+        group.thaw()?;
+        return Err(not_running(Status::Stopped));
+    }
+    Ok(())
+}
+
+fn not_running(status: Status) -> Error {
+    Error::new(format!("container not running or created: {}", status.word()))
 }
 
 /// Lets them go on.

@@ -67,7 +67,10 @@ pub(super) fn v1(files: &Files) -> Result<Blkio, Failure> {
 pub(crate) fn entries(text: &str) -> Result<Vec<BlkioEntry>, String> {
     let mut all = Vec::new();
     for line in text.lines() {
-        let words: Vec<&str> = line.split([' ', ':']).filter(|word| !word.is_empty()).collect();
+        let words: Vec<&str> = line
+            .split(|c: char| c == ':' || c.is_ascii_whitespace())
+            .filter(|word| !word.is_empty())
+            .collect();
         let (major, minor, op, value) = match words[..] {
             [major, minor, op, value] => (major, minor, op, value),
             ["Total", _] => continue,

@@ -318,7 +318,7 @@ mod tests {
                 calls(&plan.create),
                 [
                     format!("{START}CollectMode=inactive-or-failed, MemoryMax=67108864, TasksMax=64}})"),
-                    r#"cgroup.parent write(openat("system.slice/cgroup.subtree_control", O_WRONLY), "+memory +pids +cpu +io")"#
+                    r#"cgroup.parent write(openat("system.slice/cgroup.subtree_control", O_WRONLY), "+memory +pids +cpuset +cpu +io +hugetlb +rdma +misc")"#
                         .into(),
                     r#"cgroup.make unless it is there: mkdir("system.slice/docker-0f.scope", 0755)"#.into(),
                     r#"cgroup.limit write(openat("system.slice/docker-0f.scope/memory.max", O_WRONLY), "67108864")"#.into(),

@@ -180,6 +180,7 @@ impl Reader<'_> {
             match c {
                 '\\' => {}
                 c if Some(c) == quote => return Ok(text),
+                '\0' => return Err("has a zero, which no string of D-Bus may have".to_owned()),
                 c => {
                     text.push(c);
                     continue;

@@ -109,7 +109,10 @@ pub fn expand_slice(slice: &str) -> Result<String, Failure> {
     }
     let mut path = String::new();
     for (dash, _) in name.match_indices('-') {
-        path.push_str(&format!("/{}.slice", &name[..dash]));
+        let above = format!("{}.slice", &name[..dash]);
+        check_name(slice, &above)?;
+        path.push('/');
+        path.push_str(&above);
     }
     Ok(format!("{path}/{slice}"))
 }

@@ -78,13 +78,15 @@ pub(super) fn monitor(
     }
     if facts.linked {
         lane.wait(Point::Addressed);
-        lane.steps(std::mem::take(&mut network.settled));
-        lane.tell(Point::Settled);
     }
     if facts.hooked {
         lane.wait(Point::Mounted);
         lane.steps(hooks);
         lane.tell(Point::Hooked);
+    }
+    if facts.linked {
+        lane.steps(std::mem::take(&mut network.settled));
+        lane.tell(Point::Settled);
     }
     if facts.notifies {
         lane.wait(Point::Filtered);

@@ -252,7 +252,7 @@ impl Step for Mounts {
                 let at = below_root(target);
                 Shell::Lines(vec![
                     format!("mkdir -p {at}"),
-                    format!("mount -t {kind}{flags} {} {at}", quote(source)),
+                    format!("mount -t {}{flags} {} {at}", quote(kind), quote(source)),
                 ])
             }
             Self::Directory { path, .. } => {

@@ -80,7 +80,7 @@ fn from_file(file: &str) -> Result<LinuxResources, Problem> {
         file => File::open(file).and_then(|mut opened| opened.read_to_end(&mut text)),
     };
     read.map_err(|error| Problem::new(format!("read {file}: {}", io_reason(&error))))?;
-    serde_json::from_slice(&text).map_err(|error| {
+    bundle::parse_resources(&text).map_err(|error| {
         Problem::new(format!("{file}: {error}")).hint("it is linux.resources of config.json, as JSON")
     })
 }
