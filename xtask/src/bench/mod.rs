@@ -4,7 +4,7 @@
 mod memory;
 mod parallel;
 mod peers;
-mod runtime;
+pub(crate) mod runtime;
 mod start;
 mod statistics;
 mod world;

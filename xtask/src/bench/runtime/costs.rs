@@ -182,7 +182,8 @@ mod tests {
         // `status` adds up counters that each thread keeps apart for a while (proc_pid_status(5): inaccurate), so
         // the two files are compared with themselves alone.
         assert!(kib(&of(own, "status"), "VmHWM").unwrap() > 0);
-        let [resident, proportional] = ["Rss", "Pss"].map(|name| kib(&of(own, "smaps_rollup"), name).unwrap());
+        let [resident, proportional] =
+            ["Rss", "Pss"].map(|name| kib(&of(own, "smaps_rollup"), name).unwrap());
         assert!(proportional > 0 && resident >= proportional, "{resident} {proportional}");
         assert!(used(own).unwrap() > 0);
         assert!(kib(&of(own, "status"), "VmNone").is_err());

@@ -6,11 +6,13 @@
 //! - `bundle`: the one config.json.
 //! - `field`: the place where containers are made, and the way to clean it.
 //! - `times`, `costs`, `parallel`: the three measurements.
+//! - `order`: what these commands call, for the linker.
 
 mod bundle;
 mod costs;
 mod field;
 mod kit;
+pub(crate) mod order;
 mod parallel;
 mod peers;
 mod times;
