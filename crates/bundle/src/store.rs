@@ -44,7 +44,7 @@ pub(crate) struct Saved {
     pub group: String,
     /// The systemd unit that the group belongs to.
     pub unit: Option<String>,
-    /// The Intel RDT group that goes with it, where one was made.
+    /// Its processes keep the session keyring of whoever starts them.
     #[serde(default)]
     pub no_new_keyring: bool,
     /// Where its standard streams led when it was started, as /proc/PID/fd names it: their names in the images of a
