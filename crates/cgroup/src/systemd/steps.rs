@@ -235,7 +235,7 @@ pub fn plan(h: &Hierarchies, facts: &Facts, request: Request<'_>) -> Result<Plan
 }
 
 /// Other limits for a running unit, in its files and for systemd. Files first: what the kernel refuses is set back, and
-/// systemd has not heard of it.
+/// systemd has not heard of it. And last: they hold what was asked for, not what systemd makes of it.
 ///
 /// Errors as those of [`crate::update`] and [`Manager::set`]; after the latter the limits hold until systemd is
 /// reloaded.
@@ -248,7 +248,16 @@ pub fn update(manager: &mut Manager, h: &Hierarchies, unit: &Unit, limits: &Limi
     // That of a unit that runs is not systemd's to change.
     let fixed = |property: &Property| property.name == "OOMPolicy";
     let properties: Vec<Property> = translation.properties.into_iter().filter(|one| !fixed(one)).collect();
-    manager.set(unit, &properties)
+    if properties.is_empty() {
+        return Ok(());
+    }
+    manager.set(unit, &properties)?;
+    // systemd writes what it was told into the files, in its own conversions (weights of bfq), without those of single
+    // devices, and may do so after its answer: it has by the time that it answers once more.
+    manager.state(unit)?;
+    let mut limits = translation.limits;
+    limits.memory.check_before_update = false;
+    crate::update(h, &path, &limits)
 }
 
 /// systemd keeps a quota as a share of a second, so that one of quota and period is not enough: the other is that of
