@@ -61,6 +61,7 @@ pub const CAPABILITIES: [&str; 14] = [
 #[derive(Debug)]
 pub struct Runtime {
     program: PathBuf,
+    options: Vec<String>,
     made: AtomicU32,
     world: World,
 }
@@ -96,7 +97,14 @@ impl Runtime {
         let link = world.directory().join("minidocker-runtime");
         symlink(program, &link).expect("a link of our own");
         fs::create_dir(world.run_root()).expect("our own directory");
-        Self { program: link, made: AtomicU32::new(0), world }
+        Self { program: link, options: Vec::new(), made: AtomicU32::new(0), world }
+    }
+
+    /// With these global options in each command.
+    #[must_use]
+    pub fn with_options(mut self, options: &[&str]) -> Self {
+        self.options.extend(options.iter().map(|word| (*word).to_owned()));
+        self
     }
 
     /// The world that it stands in.
@@ -143,6 +151,7 @@ impl Runtime {
 
     fn words<W: AsRef<str>>(&self, words: impl IntoIterator<Item = W>) -> Vec<String> {
         let mut all = vec![text(&self.program), "--root".to_owned(), text(&self.root())];
+        all.extend(self.options.iter().cloned());
         all.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         all
     }

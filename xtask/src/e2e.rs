@@ -57,10 +57,12 @@ pub(crate) fn test(arguments: Arguments) -> Result<()> {
     e2e(arguments)
 }
 
-/// `cargo xtask e2e [--cgroup v1|v2|all] [--release] [FILTER]`.
+/// `cargo xtask e2e [--cgroup v1|v2|all] [--systemd] [--release] [FILTER]`.
 pub(crate) fn e2e(mut arguments: Arguments) -> Result<()> {
     let here = Version::here()?;
+    let alone = arguments.flag("--systemd");
     let versions = match arguments.value("--cgroup")?.as_deref() {
+        None if alone => Vec::new(),
         None => vec![here],
         Some("all") => vec![Version::V1, Version::V2],
         Some(text) => vec![Version::parse(text)?],
@@ -71,14 +73,18 @@ pub(crate) fn e2e(mut arguments: Arguments) -> Result<()> {
     process::need_root("the kernel tests")?;
 
     let tests = Tests::build(release)?;
-    for version in versions {
-        if version == here {
+    for version in &versions {
+        if *version == here {
             tests.run_here(filter.as_deref())?;
         } else {
-            tests.run_in_machine(version, filter.as_deref().unwrap_or(MACHINE_FILTER))?;
+            tests.run_in_machine(*version, filter.as_deref().unwrap_or(MACHINE_FILTER))?;
         }
     }
-    Ok(())
+    if alone || versions.len() > 1 && filter.is_none() {
+        tests.run_with_systemd(filter.as_deref())
+    } else {
+        Ok(())
+    }
 }
 
 /// The compiled kernel tests and the two programs that they use.
@@ -86,6 +92,8 @@ struct Tests {
     minidocker: PathBuf,
     inside: PathBuf,
     programs: Vec<artifacts::Program>,
+    /// Those that need systemd, and a kernel that CRIU knows.
+    machine: PathBuf,
     directory: PathBuf,
 }
 
@@ -96,11 +104,14 @@ impl Tests {
             arguments.push("--release");
         }
         let built = artifacts::build(&arguments)?;
-        let programs = artifacts::build(&["test", "--locked", "-p", "minidocker-tests", "--no-run"])?;
+        let test = |more: &[&str]| {
+            artifacts::build(&[&["test", "--locked", "-p", "minidocker-tests", "--no-run"], more].concat())
+        };
         Ok(Self {
             minidocker: artifacts::named(&built, "minidocker")?,
             inside: artifacts::named(&built, "inside")?,
-            programs,
+            programs: test(&[])?,
+            machine: artifacts::named(&test(&["--test", "machine"])?, "machine")?,
             directory: crate::repository()?.join("tests"),
         })
     }
@@ -119,22 +130,31 @@ impl Tests {
     /// All programs in one machine: booting takes seconds.
     fn run_in_machine(&self, version: Version, filter: &str) -> Result<()> {
         self.need_match(filter)?;
-        let quoted = |path: &PathBuf| process::quote(&path.to_string_lossy());
-        let mut script = format!(
-            "set -e\ncd {}\nexport MINIDOCKER_BIN={} MINIDOCKER_INSIDE={} MINIDOCKER_EMULATED=1\n",
-            quoted(&self.directory),
-            quoted(&self.minidocker),
-            quoted(&self.inside)
-        );
+        let mut script = self.script();
         for program in self.matching(filter)? {
             script.push_str(&format!("{} {}\n", quoted(&program.path), process::quote(filter)));
         }
         let machine = vm::Machine { version, share: crate::repository()?, ..vm::Machine::new()? };
         eprintln!("+ the tests named `{filter}` with control groups {} in the QEMU machine", version.name());
-        match machine.run(&script)? {
-            0 => Ok(()),
-            code => bail!("the tests in the QEMU machine ended with {code}"),
-        }
+        passes(&machine, &script)
+    }
+
+    /// One after the other: what they wait for is slow enough there.
+    fn run_with_systemd(&self, filter: Option<&str>) -> Result<()> {
+        let words = filter.map(process::quote).unwrap_or_default();
+        let script = format!("{}{} --test-threads=1 {words}\n", self.script(), quoted(&self.machine));
+        let machine = vm::Machine { systemd: true, share: crate::repository()?, ..vm::Machine::new()? };
+        eprintln!("+ the tests that need systemd, in the QEMU machine");
+        passes(&machine, &script)
+    }
+
+    fn script(&self) -> String {
+        format!(
+            "set -e\ncd {}\nexport MINIDOCKER_BIN={} MINIDOCKER_INSIDE={} MINIDOCKER_EMULATED=1\n",
+            quoted(&self.directory),
+            quoted(&self.minidocker),
+            quoted(&self.inside)
+        )
     }
 
     /// A filter that names nothing would pass everything.
@@ -156,4 +176,15 @@ impl Tests {
         }
         Ok(found)
     }
+}
+
+fn passes(machine: &vm::Machine, script: &str) -> Result<()> {
+    match machine.run(script)? {
+        0 => Ok(()),
+        code => bail!("the tests in the QEMU machine ended with {code}"),
+    }
+}
+
+fn quoted(path: &std::path::Path) -> String {
+    process::quote(&path.to_string_lossy())
 }

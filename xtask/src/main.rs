@@ -32,10 +32,11 @@ usage: cargo xtask COMMAND
   setup                 install what the tests need (Debian, Ubuntu; uses sudo unless run by root)
   check                 formatting, clippy, licences and sources of dependencies
   test                  unit tests, then e2e
-  e2e [--cgroup v1|v2|all] [--release] [FILTER]
+  e2e [--cgroup v1|v2|all] [--systemd] [--release] [FILTER]
                         the kernel tests, as root. Version by version: on this machine where it has that version of
                         control groups, else in the QEMU machine (there by default the tests named `limits`).
-                        Without --cgroup: this machine's version
+                        Without --cgroup: this machine's version. With all, or by --systemd alone: the tests that
+                        need systemd or CRIU, in the QEMU machine
   fuzz [TARGET] [--seconds 60] [--short] [--keep]
                         random inputs for each target of fuzz/: --short for the few that CI tries; --keep chooses
                         anew which inputs are kept, of these and what was found
