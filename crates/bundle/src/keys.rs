@@ -64,8 +64,8 @@ pub(crate) fn is_suspicious(text: &[u8]) -> bool {
         .any(|part| part.len() <= 24 && std::str::from_utf8(part).is_ok_and(|part| meant(part).is_some()))
 }
 
-/// Spells the keys of `linux.resources`, and of all that is in it, as the specification does. A key that is there in
-/// both spellings stays as it is.
+/// Spells the keys of `linux.resources`, and of all that is in it, as the specification does. Objects that are there in
+/// both spellings become one.
 pub(crate) fn respell(value: &mut Value) {
     match value {
         Value::Array(all) => all.iter_mut().for_each(respell),
@@ -75,7 +75,7 @@ pub(crate) fn respell(value: &mut Value) {
                 if key != "unified" {
                     respell(&mut value);
                 }
-                insert(object, key, value);
+                insert(object, meant(&key).map_or(key, str::to_owned), value);
             }
         }
         _ => {}
@@ -83,9 +83,12 @@ pub(crate) fn respell(value: &mut Value) {
 }
 
 fn insert(object: &mut Map<String, Value>, key: String, value: Value) {
-    match meant(&key) {
-        Some(right) => drop(object.entry(right).or_insert(value)),
-        None => drop(object.insert(key, value)),
+    match (object.get_mut(&key), value) {
+        (Some(Value::Object(there)), Value::Object(more)) => {
+            more.into_iter().for_each(|(key, value)| insert(there, key, value));
+        }
+        // In the order of their letters: the right spelling comes last.
+        (_, value) => drop(object.insert(key, value)),
     }
 }
 
@@ -97,14 +100,14 @@ mod tests {
     #[test]
     fn other_letters_mean_the_same() {
         let mut value = json!({
-            "CPU": { "Shares": 5, "quota": 7 },
+            "CPU": { "Shares": 5, "quota": 7 }, "cpu": { "cpus": "0" },
             "hugepageLimits": [{ "pagesize": "2MB", "limit": 1 }],
             "unified": { "CPU": "kept" },
             "Memory": { "limit": 1 }, "memory": { "limit": 2 },
         });
         respell(&mut value);
         let wanted = json!({
-            "cpu": { "shares": 5, "quota": 7 },
+            "cpu": { "shares": 5, "quota": 7, "cpus": "0" },
             "hugepageLimits": [{ "pageSize": "2MB", "limit": 1 }],
             "unified": { "CPU": "kept" },
             "memory": { "limit": 2 },
