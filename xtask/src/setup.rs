@@ -142,6 +142,8 @@ fn packages() -> Vec<&'static str> {
         let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let ubuntu = system.lines().any(|line| line == "ID=ubuntu");
         packages.push("qemu-system-x86");
+        // ring compiles C even to be checked.
+        packages.extend(["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]);
         packages.push(if ubuntu { "linux-image-virtual" } else { "linux-image-cloud-amd64" });
         if crate::vm::virtiofsd().is_none() && !in_qemu_system_common(&system) {
             packages.push("virtiofsd");

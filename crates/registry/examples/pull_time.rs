@@ -1,7 +1,7 @@
 //! Prints how long the first manifest and the layers of an image take, checked and thrown away:
 //! `cargo run --release -p minidocker-registry --example pull_time -- localhost:5000/app:1`.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 

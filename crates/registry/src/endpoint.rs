@@ -94,16 +94,25 @@ impl Endpoint {
         let _ = self.settled.set(scheme);
     }
 
-    /// Whether to go on without TLS after this fault.
+    /// Whether to go on without TLS after this fault. Where that fails too, the next attempt begins with TLS again: it
+    /// may be that nobody was there, and not that there is no TLS.
     pub(crate) fn falls_back(&self, scheme: Scheme, fault: &Fault) -> bool {
-        let fits = self.policy == Policy::Insecure
-            && scheme == Scheme::Https
-            && self.settled.get().is_none_or(|settled| *settled == Scheme::Http)
-            && fault.kind != Kind::Lasting;
-        if fits {
-            self.plain.store(true, Ordering::Relaxed);
+        if self.policy != Policy::Insecure || fault.kind == Kind::Lasting {
+            return false;
         }
-        fits
+        match (scheme, self.settled.get()) {
+            (Scheme::Https, None) => {
+                self.plain.store(true, Ordering::Relaxed);
+                true
+            }
+            // Another thread learned it meanwhile.
+            (Scheme::Https, Some(settled)) => *settled == Scheme::Http,
+            (Scheme::Http, None) => {
+                self.plain.store(false, Ordering::Relaxed);
+                false
+            }
+            (Scheme::Http, Some(_)) => false,
+        }
     }
 
     /// Whether certificates are checked.
@@ -138,4 +147,51 @@ pub(crate) fn is_checked(settings: &Settings, authority: &str, registry: &str) -
         return false;
     }
     !is_loopback(host) || Own::of(settings, authority).is_there()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: Kind) -> Fault {
+        Fault { words: String::new(), kind }
+    }
+
+    #[test]
+    fn tls_comes_first_until_something_is_known() {
+        let endpoint = Endpoint::of("localhost:5000", &Settings::default(), None);
+        assert_eq!((endpoint.scheme(), endpoint.checked()), (Scheme::Https, false));
+        // Nobody was there, neither with TLS nor without: it begins anew.
+        assert!(endpoint.falls_back(Scheme::Https, &fault(Kind::Passing)));
+        assert_eq!(endpoint.scheme(), Scheme::Http);
+        assert!(!endpoint.falls_back(Scheme::Http, &fault(Kind::Passing)));
+        assert_eq!(endpoint.scheme(), Scheme::Https);
+        // There is somebody without TLS: it stays at that.
+        assert!(endpoint.falls_back(Scheme::Https, &fault(Kind::Tls)));
+        endpoint.settle(Scheme::Http);
+        assert!(!endpoint.falls_back(Scheme::Http, &fault(Kind::Passing)));
+        assert!(endpoint.falls_back(Scheme::Https, &fault(Kind::Passing)), "a thread that began earlier");
+        assert_eq!(endpoint.scheme(), Scheme::Http);
+    }
+
+    #[test]
+    fn what_was_reached_by_tls_is_never_left() {
+        let endpoint = Endpoint::of("localhost:5000", &Settings::default(), None);
+        endpoint.settle(Scheme::Https);
+        assert!(!endpoint.falls_back(Scheme::Https, &fault(Kind::Passing)));
+        assert_eq!(endpoint.scheme(), Scheme::Https);
+        let strict = Endpoint::of("r.example", &Settings::default(), None);
+        assert!(strict.checked() && !strict.falls_back(Scheme::Https, &fault(Kind::Tls)));
+    }
+
+    #[test]
+    fn docker_hub_is_found_where_it_is() {
+        let hub = Endpoint::of("docker.io", &Settings::default(), None);
+        assert_eq!(hub.url("x").to_string(), "https://registry-1.docker.io/v2/x");
+        let url = Url::parse("https://m.example/cache/").unwrap();
+        assert_eq!(
+            Endpoint::mirror(&url, &Settings::default()).url("x").to_string(),
+            "https://m.example/cache/v2/x"
+        );
+    }
 }
