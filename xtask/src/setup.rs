@@ -27,24 +27,27 @@ const PACKAGES: &[(&str, &str)] = &[
     ("attr", "setfattr, for --explain=shell"),
     ("hostname", "hostname, for --explain=shell"),
     ("bsdutils", "script, for terminals"),
+    ("openssl", "certificates for the tests' registries"),
     ("python3", "a client and a server from outside the project"),
     ("kmod", "modules of the QEMU machine"),
     ("e2fsprogs", "the QEMU machine's disk"),
     ("qemu-system-common", "the QEMU machine"),
 ];
 
-/// Engines that start our runtime in the tests (tests/tests/engines): the package, the file that says that it is there
-/// in whatever way it came, and what is wanted of it.
+/// Engines that start our runtime in the tests (tests/tests/engines), and the registry that the client talks to: the
+/// package, the file that says that it is there in whatever way it came, and what is wanted of it.
 const ENGINES: &[(&str, &str, &str)] = &[
     ("docker.io", "/usr/bin/dockerd", "Docker, which brings runc, tini and iptables along"),
     ("containerd", "/usr/bin/containerd", "containerd, its client ctr and its shim"),
     ("podman", "/usr/bin/podman", "Podman"),
     ("conmon", "/usr/bin/conmon", "what starts Podman's containers"),
     ("netavark", "/usr/lib/podman/netavark", "Podman's networks"),
+    ("docker-registry", "/usr/bin/docker-registry", "a registry for images"),
 ];
 
 /// What of the engines would start with the machine. The tests start daemons of their own.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
+    "docker-registry.service",
     "docker.service",
     "docker.socket",
     "containerd.service",
@@ -139,6 +142,8 @@ fn packages() -> Vec<&'static str> {
         let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let ubuntu = system.lines().any(|line| line == "ID=ubuntu");
         packages.push("qemu-system-x86");
+        // ring compiles C even to be checked.
+        packages.extend(["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"]);
         packages.push(if ubuntu { "linux-image-virtual" } else { "linux-image-cloud-amd64" });
         if crate::vm::virtiofsd().is_none() && !in_qemu_system_common(&system) {
             packages.push("virtiofsd");

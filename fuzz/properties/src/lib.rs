@@ -13,9 +13,11 @@ mod cgroup_files;
 mod config;
 mod devices;
 mod hosts;
+mod image_names;
 pub mod json;
 mod mount_options;
 mod policy;
+mod registry_answers;
 mod script;
 mod seccomp_json;
 mod seccomp_rules;
@@ -26,7 +28,9 @@ pub use bus_message::bus_message;
 pub use cgroup_files::cgroup_files;
 pub use config::{GRAMMAR as CONFIG_GRAMMAR, config};
 pub use devices::devices;
+pub use image_names::image_names;
 pub use mount_options::mount_options;
+pub use registry_answers::registry_answers;
 pub use seccomp_json::{GRAMMAR as SECCOMP_GRAMMAR, seccomp_json};
 pub use seccomp_rules::seccomp_rules;
 pub use systemd_text::systemd_text;
@@ -35,13 +39,15 @@ pub use systemd_text::systemd_text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     ("addresses", addresses),
     ("bus_message", bus_message),
     ("cgroup_files", cgroup_files),
     ("config", config),
     ("devices", devices),
+    ("image_names", image_names),
     ("mount_options", mount_options),
+    ("registry_answers", registry_answers),
     ("seccomp_json", seccomp_json),
     ("seccomp_rules", seccomp_rules),
     ("systemd_text", systemd_text),
