@@ -8,9 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blobs;
+mod digest;
 mod hidden;
 mod host;
 mod identity;
+pub mod layer;
+pub mod layers;
 mod mask;
 #[cfg(test)]
 mod mount_tests;
@@ -26,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use step::{Failure, Steps};
 
+pub use digest::{Digest, NoDigest};
 pub use remove::{remove, remove_leftovers};
 use steps::{Directory, Slot, Storage};
 
