@@ -23,6 +23,8 @@ mod tree;
 mod hostile_tests;
 #[cfg(test)]
 mod round_trip_tests;
+#[cfg(test)]
+pub(crate) mod trial;
 
 pub use apply::{Applied, Devices, Limits, Onto, Options, apply};
 pub use archive::{Archived, Compression, Kind, Owners, Settings, archive};
