@@ -14,6 +14,7 @@ mod config;
 mod devices;
 mod hosts;
 pub mod json;
+mod layer;
 mod mount_options;
 mod policy;
 mod script;
@@ -26,6 +27,7 @@ pub use bus_message::bus_message;
 pub use cgroup_files::cgroup_files;
 pub use config::{GRAMMAR as CONFIG_GRAMMAR, config};
 pub use devices::devices;
+pub use layer::layer;
 pub use mount_options::mount_options;
 pub use seccomp_json::{GRAMMAR as SECCOMP_GRAMMAR, seccomp_json};
 pub use seccomp_rules::seccomp_rules;
@@ -35,12 +37,13 @@ pub use systemd_text::systemd_text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("addresses", addresses),
     ("bus_message", bus_message),
     ("cgroup_files", cgroup_files),
     ("config", config),
     ("devices", devices),
+    ("layer", layer),
     ("mount_options", mount_options),
     ("seccomp_json", seccomp_json),
     ("seccomp_rules", seccomp_rules),

@@ -70,7 +70,7 @@ macro_rules! replay {
 }
 
 replay! {
-    addresses bus_message cgroup_files config devices mount_options seccomp_json seccomp_rules systemd_text
+    addresses bus_message cgroup_files config devices layer mount_options seccomp_json seccomp_rules systemd_text
 }
 
 /// The input with something small changed: the same for one seed.
