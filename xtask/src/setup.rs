@@ -28,6 +28,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("hostname", "hostname, for --explain=shell"),
     ("bsdutils", "script, for terminals"),
     ("python3", "a client and a server from outside the project"),
+    ("umoci", "a second opinion on unpacked layers"),
     ("kmod", "modules of the QEMU machine"),
     ("e2fsprogs", "the QEMU machine's disk"),
     ("qemu-system-common", "the QEMU machine"),

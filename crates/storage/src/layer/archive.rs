@@ -135,6 +135,9 @@ pub fn archive(
     Ok(Archived { diff_id, bytes, digest, size, entries })
 }
 
+/// A number of a header.
+type Field = fn(&mut Header) -> &mut u64;
+
 enum Stop {
     Gone,
     Failed(Box<Failure>),
@@ -457,7 +460,7 @@ impl Packer<'_> {
             records.add(b"linkpath", &header.link);
             header.link = short(&header.link);
         }
-        let numbers: [(&[u8], u64, fn(&mut Header) -> &mut u64); 3] = [
+        let numbers: [(&[u8], u64, Field); 3] = [
             (b"uid", header.uid, |header| &mut header.uid),
             (b"gid", header.gid, |header| &mut header.gid),
             (b"size", header.size, |header| &mut header.size),
