@@ -27,6 +27,8 @@ pub enum Ingesting {
 }
 
 /// A blob of known digest on its way. Dropped, it keeps what it has for a later attempt.
+///
+/// Its lock is flock(2)'s: a process that is forked meanwhile and does not execute another program holds it too.
 pub struct Ingest {
     digest: Digest,
     size: u64,
