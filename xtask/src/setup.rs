@@ -29,6 +29,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("bsdutils", "script, for terminals"),
     ("openssl", "certificates for the tests' registries"),
     ("python3", "a client and a server from outside the project"),
+    ("umoci", "a second opinion on unpacked layers"),
     ("kmod", "modules of the QEMU machine"),
     ("e2fsprogs", "the QEMU machine's disk"),
     ("qemu-system-common", "the QEMU machine"),

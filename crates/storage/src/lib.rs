@@ -8,9 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod blobs;
+mod digest;
 mod hidden;
 mod host;
 mod identity;
+pub mod layer;
+pub mod layers;
 mod mask;
 #[cfg(test)]
 mod mount_tests;
@@ -26,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use step::{Failure, Steps};
 
+pub use digest::{Digest, NoDigest};
 pub use remove::{remove, remove_leftovers};
 use steps::{Directory, Slot, Storage};
 
@@ -38,6 +43,9 @@ pub enum Source {
     Directory(PathBuf),
     /// The directory stays untouched: changes go into the container's own layer.
     DirectoryOverlay(PathBuf),
+    /// Layers of an image, the lowest first as its configuration names them, each a directory as
+    /// [`layer::apply`] makes it. They stay untouched. None at all is an empty root.
+    Layers(Vec<PathBuf>),
 }
 
 /// Where minidocker keeps its state.
@@ -88,6 +96,9 @@ pub struct Rootfs {
     pub after_attach: Steps,
     /// Where the image's /etc/passwd and /etc/group can be read before the mount: a directory of the host.
     pub lookup: PathBuf,
+    /// Of an image with several layers: where else to look, in this order, for a file that `lookup` has not. A character
+    /// device in a file's place says that there is none.
+    pub lookup_below: Vec<PathBuf>,
 }
 
 /// Plans the root file system of the container `id`. Reads facts of the host and changes nothing.
@@ -110,18 +121,47 @@ pub fn plan(places: &Places, id: &str, source: &Source, options: Options) -> Res
                 idmapped: options.idmapped,
             };
             let mount: Steps = vec![Box::new(tree)];
-            Ok(Rootfs { prepare: Vec::new(), mount, after_attach: Vec::new(), lookup: path })
+            Ok(Rootfs {
+                prepare: Vec::new(),
+                mount,
+                after_attach: Vec::new(),
+                lookup: path,
+                lookup_below: Vec::new(),
+            })
         }
         Source::DirectoryOverlay(path) => {
             let path = source::check_directory(places, path)?;
             let owner = source::owner(&path)?;
-            let layer = steps::Overlay::new(&container, &path, None, options);
+            let layer = steps::Overlay::new(&container, vec![path.clone()], None, options);
             let prepare: Steps =
                 vec![Box::new(Storage::Directories { container, all: layer.directories(owner).into() })];
             let mount: Steps = vec![Box::new(Storage::Overlay(layer))];
-            Ok(Rootfs { prepare, mount, after_attach: Vec::new(), lookup: path })
+            Ok(Rootfs { prepare, mount, after_attach: Vec::new(), lookup: path, lookup_below: Vec::new() })
         }
+        Source::Layers(layers) => plan_layers(container, layers, options),
     }
+}
+
+/// The view of an image's layers, the lowest first.
+fn plan_layers(container: PathBuf, layers: &[PathBuf], options: Options) -> Result<Rootfs, Failure> {
+    let mut lower = source::check_layers(layers)?;
+    let mut all = Vec::new();
+    let owner = match lower.first() {
+        Some(uppermost) => source::owner(uppermost)?,
+        None => {
+            // overlayfs wants one at least: an empty one.
+            let owner = mask::Owner { mode: 0o755, uid: 0, gid: 0 };
+            all.push(Directory { name: "lower".to_owned(), owner });
+            lower.push(container.join("lower"));
+            owner
+        }
+    };
+    let layer = steps::Overlay::new(&container, lower.clone(), None, options);
+    all.extend(layer.directories(owner));
+    let prepare: Steps = vec![Box::new(Storage::Directories { container, all })];
+    let mount: Steps = vec![Box::new(Storage::Overlay(layer))];
+    let lookup = lower.remove(0);
+    Ok(Rootfs { prepare, mount, after_attach: Vec::new(), lookup, lookup_below: lower })
 }
 
 /// The view of the host's root `base`; `base` is "/" but in tests.
@@ -139,7 +179,7 @@ fn plan_host(
         let owner = source::owner(&lower)?;
         let below = (!at.as_os_str().is_empty()).then_some(at);
         let list = if below.is_some() { &mut after_attach } else { &mut mount };
-        let mut layer = steps::Overlay::new(container, &lower, below, options);
+        let mut layer = steps::Overlay::new(container, vec![lower.clone()], below, options);
         layer.steady_inodes = true;
         directories.extend(layer.directories(owner));
         if !mask.entries.is_empty() {
@@ -151,5 +191,5 @@ fn plan_host(
     }
     let container = container.to_owned();
     let prepare: Steps = vec![Box::new(Storage::Directories { container, all: directories })];
-    Ok(Rootfs { prepare, mount, after_attach, lookup: base.to_owned() })
+    Ok(Rootfs { prepare, mount, after_attach, lookup: base.to_owned(), lookup_below: Vec::new() })
 }

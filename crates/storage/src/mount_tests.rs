@@ -475,6 +475,117 @@ fn a_directory_as_it_is_for_a_user_namespace() {
     });
 }
 
+/// An image of so many layers: each has a file of its own and writes its number into one that all have; every tenth
+/// removes what the one before it brought.
+fn image(scratch: &Scratch, count: usize) -> Vec<PathBuf> {
+    let one = |number: usize| {
+        let path = scratch.path.join(format!("layers:,/{number:064}/fs"));
+        fs::create_dir_all(path.join("etc")).unwrap();
+        fs::write(path.join("etc/top"), number.to_string()).unwrap();
+        fs::write(path.join(format!("etc/{number}")), number.to_string()).unwrap();
+        if number % 10 == 9 {
+            let gone = path.join(format!("etc/{}", number - 1));
+            let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::empty());
+            rustix::fs::mknodat(rustix::fs::CWD, gone, kind, mode, 0).unwrap();
+        }
+        path
+    };
+    (0..count).map(one).collect()
+}
+
+fn expected(count: usize) -> Vec<String> {
+    let gone = |number: &usize| number % 10 == 8 && number + 1 < count;
+    let mut names: Vec<_> =
+        (0..count).filter(|number| !gone(number)).map(|number| number.to_string()).collect();
+    names.push("top".to_owned());
+    names.sort();
+    names
+}
+
+#[test]
+fn a_root_of_many_layers() {
+    in_namespace(|| {
+        for count in [1, 2, 15, 120, 200] {
+            let scratch = Scratch::new("many");
+            let (places, view) = (scratch.places(), scratch.path.join("view"));
+            let layers = image(&scratch, count);
+            let rootfs = plan(&places, "c1", &Source::Layers(layers.clone()), Options::default()).unwrap();
+            assert_eq!(rootfs.lookup, layers[count - 1]);
+            assert_eq!(rootfs.lookup_below.last(), (count > 1).then(|| &layers[0]));
+            mount(&rootfs, &view, None).unwrap();
+            assert_eq!(names(&view.join("etc")), expected(count));
+            assert_eq!(read(view.join("etc/top")), (count - 1).to_string());
+            fs::write(view.join("etc/top"), "mine").unwrap();
+            assert_eq!(read(places.container("c1").join("upper/etc/top")), "mine");
+            assert_eq!(read(layers[count - 1].join("etc/top")), (count - 1).to_string());
+        }
+    });
+}
+
+#[test]
+fn many_layers_of_a_user_namespace() {
+    in_namespace(|| {
+        let scratch = Scratch::new("manyidmapped");
+        let (places, view) = (scratch.places(), scratch.path.join("view"));
+        let options = Options { idmapped: true, ..Options::default() };
+        let rootfs = plan(&places, "c1", &Source::Layers(image(&scratch, 120)), options).unwrap();
+        let user = UserNamespace::new();
+        mount(&rootfs, &view, Some(&user)).unwrap();
+        assert_eq!(names(&view.join("etc")), expected(120));
+        assert_eq!(fs::metadata(view.join("etc/top")).unwrap().uid(), 100_000);
+    });
+}
+
+#[test]
+fn a_root_of_no_layer_and_of_the_same_layer_twice() {
+    in_namespace(|| {
+        let scratch = Scratch::new("fewlayers");
+        let (places, view) = (scratch.places(), scratch.path.join("view"));
+        mount(&plan(&places, "c1", &Source::Layers(Vec::new()), Options::default()).unwrap(), &view, None)
+            .unwrap();
+        assert_eq!(names(&view), Vec::<String>::new());
+        fs::write(view.join("new"), "x").unwrap();
+        let mut layers = image(&scratch, 3);
+        layers.insert(0, layers[1].clone());
+        layers.push(layers[2].clone());
+        let rootfs = plan(&places, "c2", &Source::Layers(layers.clone()), Options::default()).unwrap();
+        let second = scratch.path.join("second");
+        mount(&rootfs, &second, None).unwrap();
+        assert_eq!((names(&second.join("etc")), read(second.join("etc/top"))), (expected(3), "1".to_owned()));
+        layers.push(scratch.path.join("missing"));
+        let failure = plan(&places, "c3", &Source::Layers(layers), Options::default()).unwrap_err();
+        assert!(failure.hint.unwrap().contains("pull the image again"));
+    });
+}
+
+#[test]
+fn many_layers_by_the_older_call() {
+    in_namespace(|| {
+        let scratch = Scratch::new("classic");
+        let view = scratch.path.join("view");
+        for directory in ["view", "upper", "work"] {
+            fs::create_dir(scratch.path.join(directory)).unwrap();
+        }
+        let open = |path: &Path| {
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, rustix::fs::Mode::empty()).unwrap()
+        };
+        let layers = overlay::Layers {
+            lower: image(&scratch, 120).iter().rev().map(|path| open(path)).collect(),
+            upper: open(&scratch.path.join("upper")),
+            work: open(&scratch.path.join("work")),
+        };
+        let before = read("/proc/thread-self/mountinfo").lines().count();
+        let flags = overlay::Flags { volatile: true, read_only: true, ..overlay::Flags::default() };
+        let mount = overlay::mount_classic(&layers, flags, &scratch.path.join("work")).unwrap();
+        assert_eq!(read("/proc/thread-self/mountinfo").lines().count(), before);
+        let attach = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(&mount, c"", rustix::fs::CWD, &view, attach).unwrap();
+        assert_eq!(names(&view.join("etc")), expected(120));
+        assert!(fs::write(view.join("x"), "x").is_err());
+    });
+}
+
 #[test]
 fn layers_can_be_attached_for_kernels_that_want_it() {
     in_namespace(|| {

@@ -2,12 +2,17 @@
 //! read as a separator (the old parser of Linux before 6.5 refuses commas altogether), idmapped mounts need no place
 //! in the tree, and the container's /proc/mounts tells nothing of the host's directories.
 
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
+};
+use sys::mount::MountAttr;
 
 /// An overlay's layers, as descriptors that may be opened with O_PATH.
 #[derive(Debug)]
@@ -40,19 +45,87 @@ pub(crate) struct Refused {
     pub(crate) words: Option<String>,
 }
 
-/// A detached overlay mount. The layers may be closed afterwards.
-pub(crate) fn mount(layers: &Layers, flags: Flags) -> Result<OwnedFd, Refused> {
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-        .map_err(|errno| Refused { errno, words: None })?;
-    configure(&context, layers, flags).map_err(|errno| Refused { errno, words: log(&context) })
+/// Bytes that a value of fsconfig(2) may have, its NUL not counted (fs/fsopen.c).
+const LONGEST_VALUE: usize = 255;
+/// Bytes that all options of mount(2) may have together: a page, its last byte a NUL (fs/namespace.c).
+const LONGEST_OPTIONS: usize = 4095;
+
+/// How the lower layers are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// All in one value.
+    Joined,
+    /// One after the other, `lowerdir+`: Linux 6.7.
+    Appended,
+    /// By mount(2), whose options have room for some 200.
+    Classic,
 }
 
-fn configure(context: &OwnedFd, layers: &Layers, flags: Flags) -> Result<OwnedFd, Errno> {
+/// A detached overlay mount. The layers may be closed afterwards. `at` is an empty directory of the host where older
+/// kernels mount it for a moment if there are many layers.
+pub(crate) fn mount(layers: &Layers, flags: Flags, at: &Path) -> Result<OwnedFd, Refused> {
+    let refused = |errno| Refused { errno, words: None };
+    let way = match joined(layers).len() {
+        ..=LONGEST_VALUE => Way::Joined,
+        _ if kernel() >= (6, 7) => Way::Appended,
+        _ => Way::Classic,
+    };
+    if way == Way::Classic {
+        return mount_classic(layers, flags, at);
+    }
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(refused)?;
+    configure(&context, layers, flags, way).map_err(|errno| Refused { errno, words: log(&context) })
+}
+
+fn place(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+fn joined(layers: &Layers) -> String {
+    layers.lower.iter().map(place).collect::<Vec<_>>().join(":")
+}
+
+/// By mount(2), and a clone of what it attached, which goes again.
+pub(crate) fn mount_classic(layers: &Layers, flags: Flags, at: &Path) -> Result<OwnedFd, Refused> {
+    let refused = |errno| Refused { errno, words: None };
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},index=off{}{}",
+        joined(layers),
+        place(&layers.upper),
+        place(&layers.work),
+        if flags.steady_inodes { ",xino=on" } else { "" },
+        if flags.volatile { ",volatile" } else { "" },
+    );
+    if options.len() > LONGEST_OPTIONS {
+        let words = format!("{} layers are more than it takes before Linux 6.7", layers.lower.len());
+        return Err(Refused { errno: Errno::TOOBIG, words: Some(words) });
+    }
+    let options = CString::new(options).map_err(|_| refused(Errno::INVAL))?;
+    rustix::mount::mount("minidocker", at, "overlay", MountFlags::empty(), options.as_c_str())
+        .map_err(refused)?;
+    let flags_of_clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let clone = rustix::mount::open_tree(CWD, at, flags_of_clone);
+    rustix::mount::unmount(at, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(refused)?;
+    let clone = clone.map_err(refused)?;
+    // Attached it was of its parent's propagation, and a clone keeps that.
+    let attr = MountAttr {
+        set: if flags.read_only { sys::mount::RDONLY } else { 0 },
+        propagation: u64::from(MountPropagationFlags::PRIVATE.bits()),
+        ..MountAttr::default()
+    };
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
+    sys::mount::set_attr(&clone, c"", false, attr).map_err(|error| refused(errno(error)))?;
+    Ok(clone)
+}
+
+fn configure(context: &OwnedFd, layers: &Layers, flags: Flags, way: Way) -> Result<OwnedFd, Errno> {
     let set = |key: &str, value: &str| rustix::mount::fsconfig_set_string(context, key, value);
-    let place = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
     // The only thing of it that others can see, in /proc/mounts and df(1).
     set("source", "minidocker")?;
-    set("lowerdir", &layers.lower.iter().map(place).collect::<Vec<_>>().join(":"))?;
+    match way {
+        Way::Appended => layers.lower.iter().try_for_each(|lower| set("lowerdir+", &place(lower)))?,
+        Way::Joined | Way::Classic => set("lowerdir", &joined(layers))?,
+    }
     set("upperdir", &place(&layers.upper))?;
     set("workdir", &place(&layers.work))?;
     // The host may change below: an index would take that for corruption, and makes a second mount impossible.
@@ -73,10 +146,15 @@ fn configure(context: &OwnedFd, layers: &Layers, flags: Flags) -> Result<OwnedFd
 /// namespace (clone_private_mount in fs/namespace.c). Asked of the version, because a failed attempt marks a volatile
 /// work directory as used.
 pub(crate) fn takes_detached_layers() -> bool {
+    kernel() >= (6, 15)
+}
+
+/// The running kernel's version.
+fn kernel() -> (u32, u32) {
     let name = rustix::system::uname();
     let mut numbers = name.release().to_str().unwrap_or_default().split(|c: char| !c.is_ascii_digit());
     let mut number = || numbers.next().and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
-    (number(), number()) >= (6, 15)
+    (number(), number())
 }
 
 /// Layers that are attached, one over the other, as long as an overlay is being made of them. Descriptors of what

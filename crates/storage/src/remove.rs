@@ -55,7 +55,7 @@ pub fn remove_leftovers(places: &Places) -> Result<(), Failure> {
 }
 
 /// Removes `name` in the directory `parent`.
-fn empty(parent: &Path, name: &str) -> Result<(), Failure> {
+pub(crate) fn empty(parent: &Path, name: &str) -> Result<(), Failure> {
     let path = parent.join(name);
     let failed = |errno: Errno| Failure::new(STEP, path.display().to_string(), errno);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -74,6 +74,20 @@ fn empty(parent: &Path, name: &str) -> Result<(), Failure> {
     };
     Removal { top: &top, moved: 0 }.empty(&top, &path, 0)?;
     remove_name(&parent, &name, FileType::Directory).map_err(failed)
+}
+
+/// Removes the directory `name` in `parent` with all that is in it; `path` is for messages.
+pub(crate) fn tree(parent: &OwnedFd, name: &[u8], path: &Path) -> Result<(), Failure> {
+    let failed = |errno: Errno| failure(path, errno);
+    let name = CString::new(name).map_err(|_| failed(Errno::INVAL))?;
+    let top = open(parent, &name).map_err(failed)?;
+    Removal { top: &top, moved: 0 }.empty(&top, path, 0)?;
+    remove_name(parent, &name, FileType::Directory).map_err(failed)
+}
+
+/// Removes all that is in `directory`, which is open for reading; `path` is for messages.
+pub(crate) fn content(directory: &OwnedFd, path: &Path) -> Result<(), Failure> {
+    Removal { top: directory, moved: 0 }.empty(directory, path, 0)
 }
 
 struct Removal<'a> {
@@ -197,7 +211,8 @@ fn clear_flags(directory: &OwnedFd, name: &CStr) -> bool {
     cleared
 }
 
-fn list(directory: &OwnedFd) -> Result<Vec<(CString, FileType)>, Errno> {
+/// The names in a directory, open for reading, and what they are.
+pub(crate) fn list(directory: &OwnedFd) -> Result<Vec<(CString, FileType)>, Errno> {
     let mut buffer = [MaybeUninit::uninit(); 8192];
     let mut entries = RawDir::new(directory, &mut buffer);
     let mut all = Vec::new();

@@ -62,6 +62,37 @@ pub(crate) fn check_directory(places: &Places, path: &Path) -> Result<PathBuf, F
     Ok(real)
 }
 
+/// Layers that an overlay can be made of, the uppermost first: of one that is there twice the upper place counts. What
+/// the lower one brings is in the upper one too, and what it hides is hidden there as well; overlayfs refuses a
+/// directory that it is given twice.
+pub(crate) fn check_layers(layers: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut all: Vec<PathBuf> = Vec::with_capacity(layers.len());
+    for path in layers.iter().rev() {
+        let name = || path.display().to_string();
+        let real = path.canonicalize().map_err(|cause| {
+            let missing = cause.kind() == io::ErrorKind::NotFound;
+            let failure = Failure::new(STEP, name(), cause);
+            if missing { failure.hint("the image's layer is gone: pull the image again") } else { failure }
+        })?;
+        if !real.is_dir() {
+            return Err(Failure::because(STEP, name(), "is a layer, but no directory"));
+        }
+        if !all.contains(&real) {
+            all.push(real);
+        }
+    }
+    // OVL_MAX_STACK, fs/overlayfs/params.h.
+    if all.len() > 500 {
+        return Err(Failure::because(
+            STEP,
+            "the image",
+            format!("has {} layers, overlayfs takes 500", all.len()),
+        )
+        .hint("build it with fewer layers"));
+    }
+    Ok(all)
+}
+
 fn not_there(path: &Path, cause: io::Error) -> Failure {
     let missing = cause.kind() == io::ErrorKind::NotFound;
     let failure = Failure::new(STEP, path.display().to_string(), cause);

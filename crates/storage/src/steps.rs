@@ -36,8 +36,8 @@ pub(crate) struct Directory {
 pub(crate) struct Overlay {
     /// The container's directory.
     container: PathBuf,
-    /// The lowest layer, never written.
-    lower: PathBuf,
+    /// The lower layers, the uppermost first, never written.
+    lower: Vec<PathBuf>,
     /// Where it goes below the attached root; none for the root itself.
     at: Option<PathBuf>,
     /// Between the two.
@@ -48,8 +48,8 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
-    pub(crate) fn new(container: &Path, lower: &Path, at: Option<PathBuf>, options: Options) -> Self {
-        let (container, lower) = (container.to_owned(), lower.to_owned());
+    pub(crate) fn new(container: &Path, lower: Vec<PathBuf>, at: Option<PathBuf>, options: Options) -> Self {
+        let container = container.to_owned();
         Self { container, lower, at, mask: None, steady_inodes: false, options }
     }
 
@@ -69,6 +69,15 @@ impl Overlay {
         [Directory { name: upper, owner }, Directory { name: work, owner: private }]
     }
 
+    /// For messages: the uppermost layer, and how many more there are.
+    fn lower_shown(&self) -> String {
+        let first = self.lower.first().map_or_else(String::new, |path| path.display().to_string());
+        match self.lower.len() {
+            0 | 1 => first,
+            count => format!("{first} and {} layers below it", count - 1),
+        }
+    }
+
     fn flags(&self) -> Flags {
         Flags {
             volatile: self.options.volatile,
@@ -77,7 +86,12 @@ impl Overlay {
         }
     }
 
-    /// In the syntax of mount(8), where colons and commas have a meaning.
+    /// Whether the lower layers are too many to be written out: then the shell gets links with short names.
+    fn is_deep(&self) -> bool {
+        self.lower.len() > 8
+    }
+
+    /// In the syntax of mount(8), where colons and commas have a meaning. Of many layers the numbers of their links.
     fn shell_options(&self) -> String {
         let escape = |path: &Path| {
             let escaped = path.to_string_lossy().replace('\\', r"\\").replace(':', r"\:");
@@ -86,9 +100,13 @@ impl Overlay {
         let (upper, work) = self.names();
         let mask = if self.mask.is_some() { "\"$MASK\":" } else { "" };
         let flags = self.flags();
+        let lower: Vec<String> = match self.is_deep() {
+            true => (0..self.lower.len()).map(|number| number.to_string()).collect(),
+            false => self.lower.iter().map(|path| escape(path)).collect(),
+        };
         format!(
             "lowerdir={mask}{},upperdir={},workdir={},index=off{}{}{}",
-            escape(&self.lower),
+            lower.join(":"),
             escape(&self.container.join(upper)),
             escape(&self.container.join(work)),
             if flags.steady_inodes { ",xino=on" } else { "" },
@@ -165,7 +183,7 @@ impl Step for Storage {
             )),
             Self::Overlay(layer) => Cow::Owned(format!(
                 "shows {} and keeps it as it is: writes go to the container's own layer",
-                layer.lower.display()
+                layer.lower_shown()
             )),
         }
     }
@@ -197,8 +215,18 @@ impl Step for Storage {
                     .at
                     .as_ref()
                     .map_or_else(String::new, |at| format!("/{}", quote(&at.to_string_lossy())));
-                let mut lines =
-                    vec![format!("mount -t overlay minidocker -o {} \"$ROOT\"{at}", layer.shell_options())];
+                let mut lines = Vec::new();
+                let mount = format!("mount -t overlay minidocker -o {} \"$ROOT\"{at}", layer.shell_options());
+                if layer.is_deep() {
+                    lines.push("LAYERS=$(mktemp -d)".to_owned());
+                    lines.extend(layer.lower.iter().enumerate().map(|(number, path)| {
+                        format!("ln -s {} \"$LAYERS\"/{number}", quote(&path.to_string_lossy()))
+                    }));
+                    lines.push(format!("(cd \"$LAYERS\" && {mount})"));
+                    lines.push("rm -r \"$LAYERS\"".to_owned());
+                } else {
+                    lines.push(mount);
+                }
                 if layer.mask.is_some() {
                     lines.push("umount \"$MASK\" && rmdir \"$MASK\"".to_owned());
                 }
@@ -336,14 +364,15 @@ impl Storage {
                 if errno == Errno::INVAL { failure.hint(NO_IDMAP) } else { failure }
             }),
         };
-        let mut lower = Vec::with_capacity(2);
+        let mut lower = Vec::with_capacity(layer.lower.len() + 1);
         if let Some(slot) = &layer.mask {
             let mask = slot.borrow_mut().take();
-            let missing =
-                || Failure::because(self.id(), layer.lower.display().to_string(), "its mask was not made");
+            let missing = || Failure::because(self.id(), layer.lower_shown(), "its mask was not made");
             lower.push(mask.ok_or_else(missing)?);
         }
-        lower.push(open(&layer.lower)?);
+        for path in &layer.lower {
+            lower.push(open(path)?);
+        }
         // Both from the same mount: overlayfs insists, and a clone for each would be two.
         let container = open(&layer.container)?;
         let (upper, work) = layer.names();
@@ -388,7 +417,9 @@ impl Storage {
         layers: &Layers,
         idmapped: Option<&OwnedFd>,
     ) -> Result<OwnedFd, Failure> {
-        let mount = || overlay::mount(layers, layer.flags()).map_err(|refused| self.refused(layer, refused));
+        let at = layer.container.join(layer.names().1);
+        let mount =
+            || overlay::mount(layers, layer.flags(), &at).map_err(|refused| self.refused(layer, refused));
         let Some(container) = idmapped else { return mount() };
         let failed = |errno: Errno| self.failed(layer.container.display().to_string(), errno);
         // The directory is root's on disk: what it shows on the idmapped mount is the namespace's root.
@@ -398,7 +429,7 @@ impl Storage {
 
     /// The kernel's refusal with the way out, as far as it can be told.
     fn refused(&self, layer: &Overlay, refused: overlay::Refused) -> Failure {
-        let mut failure = self.failed(layer.lower.display().to_string(), refused.errno);
+        let mut failure = self.failed(layer.lower_shown(), refused.errno);
         failure.reason = refused.words;
         if refused.errno == Errno::NODEV {
             return failure.hint("the kernel has no overlay file system: try `modprobe overlay`");

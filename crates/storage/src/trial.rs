@@ -119,3 +119,36 @@ impl Drop for UserNamespace {
         let _ = self.0.wait();
     }
 }
+
+/// Bytes that do not compress, the same for one seed.
+pub(crate) fn fill(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut all = Vec::with_capacity(bytes + 8);
+    while all.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        all.extend_from_slice(&state.to_le_bytes());
+    }
+    all.truncate(bytes);
+    all
+}
+
+/// Starts this test program anew, for one test, with variables in its environment.
+pub(crate) fn respawn(test: &str, vars: &[(&str, &Path)]) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command.envs(vars.iter().copied());
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn().unwrap()
+}
+
+/// Runs `test` with a file system of so many bytes, in a mount namespace that goes with it.
+pub(crate) fn on_small_disk(name: &'static str, bytes: u64, test: impl FnOnce(&Path) + Send + 'static) {
+    in_namespace(move || {
+        let scratch = Scratch::new(name);
+        let flags = rustix::mount::MountFlags::empty();
+        let options = std::ffi::CString::new(format!("size={bytes}")).unwrap();
+        rustix::mount::mount("tmpfs", &scratch.path, "tmpfs", flags, options.as_c_str()).unwrap();
+        test(&scratch.path);
+    });
+}

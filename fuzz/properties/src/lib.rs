@@ -15,6 +15,7 @@ mod devices;
 mod hosts;
 mod image_names;
 pub mod json;
+mod layer;
 mod mount_options;
 mod policy;
 mod registry_answers;
@@ -29,6 +30,7 @@ pub use cgroup_files::cgroup_files;
 pub use config::{GRAMMAR as CONFIG_GRAMMAR, config};
 pub use devices::devices;
 pub use image_names::image_names;
+pub use layer::layer;
 pub use mount_options::mount_options;
 pub use registry_answers::registry_answers;
 pub use seccomp_json::{GRAMMAR as SECCOMP_GRAMMAR, seccomp_json};
@@ -39,13 +41,14 @@ pub use systemd_text::systemd_text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("addresses", addresses),
     ("bus_message", bus_message),
     ("cgroup_files", cgroup_files),
     ("config", config),
     ("devices", devices),
     ("image_names", image_names),
+    ("layer", layer),
     ("mount_options", mount_options),
     ("registry_answers", registry_answers),
     ("seccomp_json", seccomp_json),

@@ -1,0 +1,289 @@
+//! A blob on its way: locked, hashed as it is written, resumed where a killed attempt left it.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use step::Failure;
+
+use super::{Blobs, STEP, is_at, lock, sync_directory, with_hint};
+use crate::Digest;
+use crate::digest::Hash;
+
+/// How an attempt to bring a blob begins.
+#[derive(Debug)]
+pub enum Ingesting {
+    /// The blob is there, with so many bytes: nothing to do.
+    Present(u64),
+    /// It is ours to bring, from [`Ingest::offset`] on.
+    Begun(Ingest),
+    /// Another process brings it; of [`Blobs::try_ingest`] only.
+    Busy,
+}
+
+/// A blob of known digest on its way. Dropped, it keeps what it has for a later attempt.
+///
+/// Its lock is flock(2)'s: a process that is forked meanwhile and does not execute another program holds it too.
+pub struct Ingest {
+    digest: Digest,
+    size: u64,
+    writing: Writing,
+}
+
+/// A blob of unknown digest on its way. Dropped, it is gone.
+pub struct Fresh(Writing);
+
+struct Writing {
+    /// Locked.
+    file: OwnedFd,
+    path: PathBuf,
+    complete: PathBuf,
+    hash: Hash,
+    offset: u64,
+}
+
+impl fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ingest({}, {} of {})", self.digest, self.writing.offset, self.size)
+    }
+}
+
+impl fmt::Debug for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fresh({:?}, {})", self.0.path, self.0.offset)
+    }
+}
+
+pub(super) fn begin(blobs: &Blobs, digest: &Digest, size: u64, wait: bool) -> Result<Ingesting, Failure> {
+    let path = blobs.partial.join(digest.hex());
+    let failed = |cause: io::Error| with_hint(Failure::new(STEP, digest.to_string(), cause));
+    loop {
+        if let Some(there) = blobs.has(digest) {
+            return Ok(Ingesting::Present(there));
+        }
+        let Some(file) = open_locked(&path, wait).map_err(|errno| failed(errno.into()))? else {
+            return Ok(Ingesting::Busy);
+        };
+        // Renamed into place or removed while we waited: what we have locked is no longer what the name means.
+        if !is_at(&file, &path) {
+            continue;
+        }
+        // Committed between our look and our lock, and begun anew by nobody but us.
+        if let Some(there) = blobs.has(digest) {
+            let _ = rustix::fs::unlink(&path);
+            return Ok(Ingesting::Present(there));
+        }
+        let (hash, offset) = rehash(&file, size).map_err(failed)?;
+        let writing = Writing { file, path, complete: blobs.complete.clone(), hash, offset };
+        return Ok(Ingesting::Begun(Ingest { digest: *digest, size, writing }));
+    }
+}
+
+pub(super) fn create(blobs: &Blobs) -> Result<Fresh, Failure> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = blobs.partial.join(format!("new-{}-{number}", std::process::id()));
+        let failed = |errno: Errno| with_hint(Failure::new(STEP, path.display().to_string(), errno));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        // Another process of the same number, in another pid namespace or before a crash, may have the name.
+        let file = match rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)) {
+            Err(Errno::EXIST) => continue,
+            opened => opened.map_err(failed)?,
+        };
+        if lock(&file, false).map_err(failed)? && is_at(&file, &path) {
+            let (complete, hash) = (blobs.complete.clone(), Hash::default());
+            return Ok(Fresh(Writing { file, path, complete, hash, offset: 0 }));
+        }
+    }
+}
+
+/// The partial file with its lock; none if another has it and `wait` is false.
+fn open_locked(path: &PathBuf, wait: bool) -> Result<Option<OwnedFd>, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600))?;
+    Ok(lock(&file, wait)?.then_some(file))
+}
+
+/// The hash of what an earlier attempt wrote, and how much that is; the file stands at its end. More than the blob can
+/// have is nothing worth keeping.
+fn rehash(file: &OwnedFd, size: u64) -> io::Result<(Hash, u64)> {
+    let mut file = File::from(file.try_clone()?);
+    if file.metadata()?.len() > size {
+        file.set_len(0)?;
+    }
+    file.seek(SeekFrom::Start(0))?;
+    let mut hash = Hash::default();
+    let mut buffer = vec![0; 1 << 18];
+    let mut offset = 0;
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((hash, offset)),
+            length => {
+                hash.update(&buffer[..length]);
+                offset += length as u64;
+            }
+        }
+    }
+}
+
+impl Writing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, bytes))?;
+        self.hash.update(&bytes[..written]);
+        self.offset += written as u64;
+        Ok(written)
+    }
+
+    /// On disk first, then under its name: a name never stands for less than its content.
+    fn publish(&self, digest: &Digest) -> Result<(), Errno> {
+        rustix::fs::fdatasync(&self.file)?;
+        rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o444))?;
+        let target = self.complete.join(digest.hex());
+        match rustix::fs::renameat_with(CWD, &self.path, CWD, &target, RenameFlags::NOREPLACE) {
+            // The same content by another way: one is enough.
+            Err(Errno::EXIST) => rustix::fs::unlink(&self.path)?,
+            // A file system without NOREPLACE: replacing one by its equal does no harm either.
+            Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::rename(&self.path, &target)?,
+            renamed => renamed?,
+        }
+        sync_directory(&self.complete)
+    }
+}
+
+impl Ingest {
+    /// The blob's digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// How many bytes are there already: where to go on.
+    pub fn offset(&self) -> u64 {
+        self.writing.offset
+    }
+
+    /// How many bytes it will have.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Writes all of `bytes` at the end.
+    ///
+    /// # Errors
+    /// More than the blob's size; the disk's, with what was written kept.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let target = self.digest.to_string();
+        self.write_all(bytes).map_err(|cause| with_hint(Failure::new(STEP, target, cause)))
+    }
+
+    /// Throws away what is there and begins anew: for a server that cannot go on in the middle.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn restart(&mut self) -> Result<(), Failure> {
+        let failed = |errno: Errno| Failure::new(STEP, self.digest.to_string(), errno);
+        rustix::fs::ftruncate(&self.writing.file, 0).map_err(failed)?;
+        rustix::fs::seek(&self.writing.file, rustix::fs::SeekFrom::Start(0)).map_err(failed)?;
+        (self.writing.hash, self.writing.offset) = (Hash::default(), 0);
+        Ok(())
+    }
+
+    /// A reader of what is there so far, from the beginning: what an applier must see before the rest comes.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn begun(&self) -> Result<io::Take<File>, Failure> {
+        let failed = |errno: Errno| Failure::new(STEP, self.digest.to_string(), errno);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&self.writing.path, flags, Mode::empty()).map_err(failed)?;
+        Ok(File::from(file).take(self.writing.offset))
+    }
+
+    /// Checks size and digest and makes it a blob, on disk and under its name.
+    ///
+    /// # Errors
+    /// Too few bytes, which are kept for a later attempt; another digest, with which it is all gone; the disk's.
+    pub fn commit(self) -> Result<(), Failure> {
+        let Self { digest, size, writing } = self;
+        if writing.offset != size {
+            let reason = format!("has {} of {size} bytes", writing.offset);
+            return Err(
+                Failure::because(STEP, digest.to_string(), reason).hint("pull again: it goes on from there")
+            );
+        }
+        let is = writing.hash.clone().finish();
+        let failed = |errno: Errno| with_hint(Failure::new(STEP, digest.to_string(), errno));
+        if is != digest {
+            rustix::fs::unlink(&writing.path).map_err(failed)?;
+            return Err(Failure::because(STEP, digest.to_string(), format!("what came has the digest {is}"))
+                .hint("the download or its source is damaged; nothing of it was kept: try again"));
+        }
+        writing.publish(&digest).map_err(failed)
+    }
+
+    /// Gives up and removes what is there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn abandon(self) -> Result<(), Failure> {
+        match rustix::fs::unlink(&self.writing.path) {
+            Err(Errno::NOENT) | Ok(()) => Ok(()),
+            Err(errno) => Err(Failure::new(STEP, self.digest.to_string(), errno)),
+        }
+    }
+}
+
+impl Write for Ingest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.size - self.writing.offset {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes come than it has"));
+        }
+        self.writing.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Fresh {
+    /// How many bytes it has so far.
+    pub fn offset(&self) -> u64 {
+        self.0.offset
+    }
+
+    /// Makes it a blob; its digest and size.
+    ///
+    /// # Errors
+    /// The disk's; then nothing is left.
+    pub fn commit(self) -> Result<(Digest, u64), Failure> {
+        let digest = self.0.hash.clone().finish();
+        let failed = |errno: Errno| with_hint(Failure::new(STEP, digest.to_string(), errno));
+        self.0.publish(&digest).map_err(failed)?;
+        Ok((digest, self.0.offset))
+    }
+}
+
+impl Write for Fresh {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        // After a commit the name is gone already; by its lock nobody else can have made it anew.
+        if is_at(&self.0.file, &self.0.path) {
+            let _ = rustix::fs::unlink(&self.0.path);
+        }
+    }
+}
