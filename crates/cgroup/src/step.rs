@@ -214,21 +214,21 @@ impl ::step::Step for Step {
             }
             Self::Join { file, opened } => join(file, *opened, context).map_err(|cause| {
                 let failure = self.failure(file, cause);
-                match Errno::from_raw_os_error(failure.errno) {
-                    Errno::NOSPC => failure.hint("the cpuset has no processors or no memory nodes: see cpuset.cpus"),
-                    Errno::INVAL => failure.hint("a real-time process needs cpu.realtimeRuntime in its group"),
-                    Errno::NOENT => failure.hint("the group was removed while the container started"),
+                match errno(&failure) {
+                    Some(Errno::NOSPC) => failure.hint("the cpuset has no processors or no memory nodes: see cpuset.cpus"),
+                    Some(Errno::INVAL) => failure.hint("a real-time process needs cpu.realtimeRuntime in its group"),
+                    Some(Errno::NOENT) => failure.hint("the group was removed while the container started"),
                     _ => failure,
                 }
             }),
             Self::AttachDevices { dir, program } => attach(dir, program).map_err(|cause| {
                 let failure = self.failure(dir, cause);
-                match Errno::from_raw_os_error(failure.errno) {
-                    Errno::PERM => failure.hint(
+                match errno(&failure) {
+                    Some(Errno::PERM) => failure.hint(
                         "device programs need CAP_SYS_ADMIN (or CAP_BPF) in the first user namespace and, before \
                          Linux 5.11, a greater RLIMIT_MEMLOCK",
                     ),
-                    Errno::NOSYS | Errno::INVAL => failure
+                    Some(Errno::NOSYS | Errno::INVAL) => failure
                         .hint("this kernel lacks CONFIG_CGROUP_BPF: leave the device rules out, or use cgroup v1"),
                     _ => failure,
                 }
@@ -351,15 +351,20 @@ fn missing<'a>(enabled: &str, wanted: impl Iterator<Item = &'a String>) -> Vec<&
     wanted.filter(|name| !enabled.split_ascii_whitespace().any(|word| word == name.as_str())).collect()
 }
 
+/// What the kernel refused it with, if it was the kernel.
+fn errno(failure: &Failure) -> Option<Errno> {
+    (failure.errno > 0).then(|| Errno::from_raw_os_error(failure.errno))
+}
+
 fn handing_on_failed(file: &Path, name: &str, cause: io::Error) -> Failure {
     let failure = Failure::new("cgroup.parent", format!("{} +{name}", file.display()), cause);
-    match Errno::from_raw_os_error(failure.errno) {
-        Errno::BUSY => failure.hint(
+    match errno(&failure) {
+        Some(Errno::BUSY) => failure.hint(
             "processes live in this group itself, and v2 hands controllers on only from groups without: move them \
              to a child group, or put containers below another group",
         ),
-        Errno::NOENT => failure.hint("the group above does not hand this controller on: see cgroup.controllers"),
-        Errno::OPNOTSUPP => failure.hint("the group is threaded: put containers below another group"),
+        Some(Errno::NOENT) => failure.hint("the group above does not hand this controller on: see cgroup.controllers"),
+        Some(Errno::OPNOTSUPP) => failure.hint("the group is threaded: put containers below another group"),
         _ => failure,
     }
 }

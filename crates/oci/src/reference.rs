@@ -221,7 +221,8 @@ impl FromStr for Reference {
         if text.is_empty() {
             return Err(InvalidReference::Empty);
         }
-        if let Some((scheme, _)) = text.split_once("://") {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        if let Some(scheme) = scheme.filter(|scheme| scheme.chars().all(|c| c.is_ascii_alphabetic())) {
             return Err(InvalidReference::Url { text: text.to_owned(), scheme: scheme.to_owned() });
         }
         if is_id(text) {

@@ -34,26 +34,36 @@ pub fn script(plan: &Plan, prepare: &[Box<dyn Step>], clean: &[String]) -> Strin
     }
     out.push_str("  umount -l \"$ROOT\" 2>/dev/null; rmdir \"$ROOT\"\n}\ntrap cleanup EXIT\n");
     section(&mut out, "the container's first process");
-    out.push_str("cat > \"$ROOT.init\" <<'INIT'\nset -eu\n");
+    let (mut name, mut text) = ("init", String::from("set -eu\n"));
     if let Some(dir) = &plan.clone.into {
-        out.push_str("# clone: the shell has no CLONE_INTO_CGROUP, so the process joins its group itself\n");
-        let _ = writeln!(out, "echo $$ > {}/cgroup.procs", quote(&dir.to_string_lossy()));
+        text.push_str("# clone: the shell has no CLONE_INTO_CGROUP, so the process joins its group itself\n");
+        let _ = writeln!(text, "echo $$ > {}/cgroup.procs", quote(&dir.to_string_lossy()));
     }
     for entry in &plan.init {
         let Entry::Do(step) = entry else { continue };
         if step.id() == "namespace.cgroup" {
             // Its root is the group that the process is in at this moment.
-            let _ = writeln!(out, "# {}: {}", step.id(), step.why());
-            out.push_str("exec unshare --cgroup bash \"$ROOT.then\"\nINIT\n\n");
-            out.push_str("cat > \"$ROOT.then\" <<'INIT'\nset -eu\n");
+            let _ = writeln!(text, "# {}: {}", step.id(), step.why());
+            text.push_str("exec unshare --cgroup bash \"$ROOT.then\"\n");
+            file(&mut out, name, &text);
+            (name, text) = ("then", String::from("set -eu\n"));
         } else {
-            lines(&mut out, step.as_ref(), "");
+            lines(&mut text, step.as_ref(), "");
         }
     }
-    environment(&mut out, plan);
-    out.push_str("INIT\n\n");
+    environment(&mut text, plan);
+    file(&mut out, name, &text);
     start(&mut out, plan);
     format!("{HEAD}{}{ROOT}{out}", tools(&out))
+}
+
+/// A script within the script. It ends with a line that it does not have: a path may have any.
+fn file(out: &mut String, name: &str, text: &str) {
+    let mut end = "INIT".to_owned();
+    while text.lines().any(|line| line == end) {
+        end.push('_');
+    }
+    let _ = writeln!(out, "cat > \"$ROOT.{name}\" <<'{end}'\n{text}{end}\n");
 }
 
 /// Tools that not every machine has, and their packages in Debian.

@@ -238,14 +238,12 @@ impl Step for Storage {
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
             Self::Directories { container, all } => {
-                self.make_directories(container, all).map_err(|failure| {
-                    match Errno::from_raw_os_error(failure.errno) {
-                        Errno::NOSPC | Errno::DQUOT => {
-                            failure.hint("the disk is full: free some space, or choose another with --root")
-                        }
-                        Errno::ROFS => failure.hint("choose a writable place with --root"),
-                        _ => failure,
+                self.make_directories(container, all).map_err(|failure| match errno(&failure) {
+                    Some(Errno::NOSPC | Errno::DQUOT) => {
+                        failure.hint("the disk is full: free some space, or choose another with --root")
                     }
+                    Some(Errno::ROFS) => failure.hint("choose a writable place with --root"),
+                    _ => failure,
                 })
             }
             Self::Tree { path, read_only, idmapped } => {
@@ -481,4 +479,9 @@ fn make_directory(parent: &OwnedFd, name: &str, owner: Owner) -> Result<(), Errn
     }
     // The umask has taken from what mkdir was told.
     rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
+}
+
+/// What the kernel refused it with, if it was the kernel.
+fn errno(failure: &Failure) -> Option<Errno> {
+    (failure.errno > 0).then(|| Errno::from_raw_os_error(failure.errno))
 }

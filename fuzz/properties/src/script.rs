@@ -4,9 +4,6 @@
 /// Names in configurations that a shell would run, were they not quoted.
 pub(crate) const BAIT: &str = "$(BAIT)";
 
-/// The line that ends the text within the script.
-const END: &str = "INIT";
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
     Plain,
@@ -20,11 +17,12 @@ enum Reading {
 /// Panics where the script would run what the configuration says.
 pub(crate) fn check(script: &str) {
     let mut reading = Reading::Plain;
-    let mut within = false;
+    // The line that ends the text within the script, while that is read.
+    let mut within = None;
     for line in script.split('\n') {
-        if within && line == END {
+        if within == Some(line) {
             assert!(reading == Reading::Plain, "a word ends the text within the script:\n{script}");
-            within = false;
+            within = None;
         }
         let mut rest = line;
         let mut at_start = true;
@@ -49,9 +47,11 @@ pub(crate) fn check(script: &str) {
         if reading == Reading::Comment {
             reading = Reading::Plain;
         }
-        within |= reading == Reading::Plain && line.ends_with(&format!("<<'{END}'"));
+        if within.is_none() && reading == Reading::Plain {
+            within = line.rsplit_once("<<'").and_then(|(_, end)| end.strip_suffix('\''));
+        }
     }
-    assert!(reading == Reading::Plain && !within, "the script has no end:\n{script}");
+    assert!(reading == Reading::Plain && within.is_none(), "the script has no end:\n{script}");
 }
 
 #[cfg(test)]
