@@ -3,7 +3,8 @@
 //!
 //! The program is written from its end to its start. Classic BPF only jumps forward, so every target has its place
 //! when the jump to it is written, and nothing needs patching. A conditional jump reaches 255 instructions; where the
-//! target is farther, a copy of it (a return) or an unconditional jump to it is put within reach.
+//! target is farther, a copy of it (a return) or an unconditional jump to it is put within reach. So a return is written
+//! last of a comparison's targets: after a long other one its copy would be all that is reached.
 
 use sys::seccomp::Instruction;
 
@@ -74,7 +75,7 @@ impl<'c> Assembler<'c> {
 
     /// The whole program: `ranges` for the calls of each AUDIT_ARCH_* value, `foreign` for those of any other.
     pub(crate) fn program(mut self, arches: &[(u32, Vec<Range>)], foreign: u32) -> Vec<Instruction> {
-        let mut next = self.returns(foreign);
+        let mut next = None;
         // Written backwards: the first architecture is the first that is asked for.
         for (audit, ranges) in arches.iter().rev() {
             let mut tree = self.tree(ranges);
@@ -82,7 +83,8 @@ impl<'c> Assembler<'c> {
                 // The tree's first comparison was written last: the load falls through to it.
                 tree = self.plain(LOAD, NUMBER);
             }
-            next = self.branch(IF_EQUAL, *audit, tree, next);
+            let other = next.unwrap_or_else(|| self.returns(foreign));
+            next = Some(self.branch(IF_EQUAL, *audit, tree, other));
         }
         self.plain(LOAD, ARCH);
         self.code.reverse();
@@ -95,19 +97,27 @@ impl<'c> Assembler<'c> {
             [one] => self.verdict(one.verdict),
             // A single number among others: one comparison less.
             [before, one, after] if before.verdict == after.verdict && one.start + 1 == after.start => {
-                let others = self.verdict(before.verdict);
-                let one_place = self.verdict(one.verdict);
+                let (one_place, others) = self.both(std::slice::from_ref(one), std::slice::from_ref(before));
                 self.branch(IF_EQUAL, one.start, one_place, others)
             }
             _ => {
                 let middle = ranges.len() / 2;
                 let (low, high) = ranges.split_at(middle);
                 let start = high[0].start;
-                let high = self.tree(high);
-                let low = self.tree(low);
+                let (high, low) = self.both(high, low);
                 self.branch(IF_GREATER_EQUAL, start, high, low)
             }
         }
+    }
+
+    /// The decisions over both, a single return after the other.
+    fn both(&mut self, one: &[Range], other: &[Range]) -> (Place, Place) {
+        if matches!(one, [Range { verdict: Verdict::Return(_), .. }]) {
+            let other = self.tree(other);
+            return (self.tree(one), other);
+        }
+        let one = self.tree(one);
+        (one, self.tree(other))
     }
 
     fn verdict(&mut self, verdict: Verdict) -> Place {
