@@ -24,8 +24,8 @@ const SECONDS: u64 = 60;
 const SHORT: u64 = 20;
 /// Longer inputs take longer and find nothing else.
 const LONGEST: usize = 8192;
-/// The inputs of a short run: few, and from one seed, so that a change fails for what it changed. Long runs find.
-const RUNS: u32 = 300;
+/// The inputs of a short run: few, and from one seed. Which they are depends on the build besides.
+const RUNS: u32 = 4_000;
 /// How much of a log is shown of a target that fails.
 const SHOWN: usize = 60;
 

@@ -5,10 +5,8 @@
 //! running container, the restore from the root file system with the bind mounts on it, one after the other, as they
 //! were when the container was made.
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -290,40 +288,18 @@ impl Seen {
 
 /// Number and mount point of each mount, proc_pid_mountinfo(5).
 fn mounts(file: &str) -> Result<Vec<(u64, String)>, Error> {
-    let text = fs::read(file).map_err(|error| Error::io("read", Path::new(file), error))?;
-    let text = String::from_utf8_lossy(&text);
+    let read = fs::read(file).map_err(|error| Error::io("read", Path::new(file), error))?;
     let mount = |line: &str| {
         let fields: Vec<&str> = line.split(' ').collect();
-        Some((fields.first()?.parse().ok()?, unescape(fields.get(4)?)))
+        Some((fields.first()?.parse().ok()?, text(&sys::mount::unescape(fields.get(4)?.as_bytes()))))
     };
-    Ok(text.lines().filter_map(mount).collect())
+    Ok(String::from_utf8_lossy(&read).lines().filter_map(mount).collect())
 }
 
 /// The mount points below another.
 fn below<'m>(mounts: &'m [(u64, String)], top: &str) -> impl Iterator<Item = String> + use<'m> {
     let prefix = format!("{}/", top.trim_end_matches('/'));
     mounts.iter().filter(move |(_, point)| point.starts_with(&prefix)).map(|(_, point)| point.clone())
-}
-
-/// Blanks and backslashes are written as three octal digits.
-fn unescape(field: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = field.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let digits =
-            tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    text(Path::new(&OsString::from_vec(bytes)))
 }
 
 /// CRIU's messages take UTF-8 only; another path is refused there.
@@ -349,8 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn mounts_are_found_by_their_points() {
-        assert_eq!(unescape(r"/a\040b\134c\9"), r"/a b\c\9");
+    fn only_what_lies_below_is_below() {
         let mounts: Vec<_> = ["/a", "/a/b", "/ab", "/"].map(|point| (1, point.to_owned())).into();
         assert_eq!(below(&mounts, "/a").collect::<Vec<_>>(), ["/a/b"]);
         assert_eq!(below(&mounts, "/").count(), 4);

@@ -268,7 +268,8 @@ impl Entry {
                 .collect(),
             _ => Vec::new(),
         };
-        Some(Self { id, parent, root: unescape(root), dir: unescape(dir), version, options })
+        let text = |word: &str| sys::mount::unescape(word.as_bytes()).to_string_lossy().into_owned();
+        Some(Self { id, parent, root: text(root), dir: text(dir), version, options })
     }
 }
 
@@ -292,28 +293,6 @@ const CONTROLLERS_V1: [&str; 16] = [
     "dmem",
     "debug",
 ];
-
-/// Undoes mountinfo's `\040` for a space and its like.
-fn unescape(text: &str) -> String {
-    if !text.contains('\\') {
-        return text.to_owned();
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        if *first == b'\\'
-            && let Some(code) = tail.get(..3).and_then(|code| std::str::from_utf8(code).ok())
-            && let Ok(byte) = u8::from_str_radix(code, 8)
-        {
-            bytes.push(byte);
-            rest = &tail[3..];
-        } else {
-            bytes.push(*first);
-            rest = tail;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -1,7 +1,5 @@
 //! The host's mounts, of /proc/self/mountinfo (proc_pid_mountinfo(5)).
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// One mount.
@@ -36,26 +34,9 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     // 36 35 98:0 /subtree /point rw,noatime optional:1 - ext3 /dev/root rw
     let mut words = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
-    let point = unescape(words.nth(3)?);
+    let point = sys::mount::unescape(words.nth(3)?);
     let kind = words.skip_while(|word| *word != b"-").nth(1)?;
     Some(Mount { id, point, kind: String::from_utf8(kind.to_vec()).ok()? })
-}
-
-/// Space, tab, newline and backslash are written as `\` and three octal digits.
-fn unescape(word: &[u8]) -> PathBuf {
-    let mut path = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let [byte, tail @ ..] = rest {
-        rest = tail;
-        path.push(match tail {
-            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] if *byte == b'\\' => {
-                rest = after;
-                (a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')
-            }
-            _ => *byte,
-        });
-    }
-    PathBuf::from(OsString::from_vec(path))
 }
 
 #[cfg(test)]

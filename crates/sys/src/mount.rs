@@ -1,8 +1,11 @@
-//! mount_setattr(2), which rustix does not have yet. The rest of the mount API comes from rustix.
+//! mount_setattr(2), which rustix does not have yet, and the paths of mountinfo. The rest of the mount API comes from
+//! rustix.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 /// What mount_setattr(2) changes: MOUNT_ATTR_* bits, a propagation (MS_PRIVATE, MS_SLAVE, …; 0 keeps it) and the
 /// user namespace of an idmapped mount.
@@ -66,4 +69,35 @@ pub fn set_attr(fd: impl AsFd, path: &CStr, recursive: bool, attr: MountAttr<'_>
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A path as mountinfo has it, in which space, tab, newline and backslash are a backslash and three octal digits:
+/// proc_pid_mountinfo(5).
+#[must_use]
+pub fn unescape(word: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        path.push(match tail {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] if *byte == b'\\' => {
+                rest = after;
+                (a - b'0') << 6 | (b - b'0') << 3 | (c - b'0')
+            }
+            _ => *byte,
+        });
+    }
+    PathBuf::from(OsString::from_vec(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octal_digits_are_letters() {
+        let path = |text: &str| unescape(text.as_bytes()).into_os_string().into_vec();
+        assert_eq!(path(r"/a\040b\134c\9\+12"), br"/a b\c\9\+12");
+        assert_eq!(path(r"/\377\04"), b"/\xff\\04");
+    }
 }

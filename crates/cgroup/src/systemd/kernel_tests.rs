@@ -1,5 +1,5 @@
-//! The module against a real systemd: `cargo xtask vm --systemd --tests minidocker-cgroup -- --ignored systemd`, once
-//! more with `--cgroup v1`. Ignored elsewhere, and failing where systemd is not process 1.
+//! The module against a real systemd, in the QEMU machine: `cargo xtask e2e --systemd`. Ignored elsewhere, and failing
+//! where systemd is not process 1.
 //!
 //! What systemd has is asked of systemctl, what the kernel has of the files. Each test has a unit of its own, named by
 //! this process, and takes it away.
@@ -184,12 +184,11 @@ fn limits() -> Limits {
     }
 }
 
-const WHY: &str =
-    "needs systemd as process 1: cargo xtask vm --systemd --tests minidocker-cgroup -- --ignored systemd";
+const WHY: &str = "needs systemd as process 1: cargo xtask e2e --systemd";
 
 /// Every process 1 that is not systemd makes every test here fail rather than pass.
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn systemd_is_process_1_and_says_who_it_is() {
     let name = std::fs::read_to_string("/proc/1/comm").unwrap();
     assert_eq!(name, "systemd\n", "{WHY}");
@@ -202,7 +201,7 @@ fn systemd_is_process_1_and_says_who_it_is() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn a_bus_takes_every_type_and_gives_it_back() {
     // The bus checks every byte of a message and hangs up on who sends a wrong one.
     let mut bus = Bus::connect(&Address::Path("/run/dbus/system_bus_socket".into()), true).unwrap();
@@ -219,7 +218,7 @@ fn a_bus_takes_every_type_and_gives_it_back() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn a_unit_has_its_process_and_its_limits_with_systemd_and_in_the_files() {
     let mut world = World::new("limits");
     let (pid, plan) = world.start(&limits(), text("TimeoutStopSec", "uint64 7"), "true");
@@ -272,7 +271,7 @@ fn a_unit_has_its_process_and_its_limits_with_systemd_and_in_the_files() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn idle_stays_idle() {
     let mut world = World::new("idle");
     let cpu = Cpu { idle: Some(true), ..Cpu::default() };
@@ -283,7 +282,7 @@ fn idle_stays_idle() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn an_update_reaches_both() {
     let mut world = World::new("update");
     world.start(&limits(), vec![], "true");
@@ -323,7 +322,7 @@ fn an_update_reaches_both() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn devices_are_what_the_rules_allow_and_stay_so() {
     let script = "for d in null zero full; do (: <> /dev/$d) 2>/dev/null && echo $d; done";
     // As systemd can say it, and as only our own program or table can.
@@ -355,7 +354,7 @@ fn devices_are_what_the_rules_allow_and_stay_so() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn a_failed_unit_that_was_left_behind_is_cleared() {
     let mut world = World::new("failed");
     world.start(&Limits::default(), text("RuntimeMaxSec", "1"), "true");
@@ -372,7 +371,7 @@ fn a_failed_unit_that_was_left_behind_is_cleared() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn a_unit_that_runs_is_left_alone() {
     let mut world = World::new("running");
     let (first, _) = world.start(&Limits::default(), vec![], "true");
@@ -384,7 +383,7 @@ fn a_unit_that_runs_is_left_alone() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn what_systemd_does_not_take_is_told_in_its_words() {
     let mut world = World::new("refused");
     let unit = world.unit.clone();
@@ -405,7 +404,7 @@ fn what_systemd_does_not_take_is_told_in_its_words() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn systemds_own_socket_does_without_a_bus() {
     let mut world = World::new("private");
     let place = Place { address: Address::Path("/run/systemd/private".into()), bus: false };
@@ -418,7 +417,7 @@ fn systemds_own_socket_does_without_a_bus() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn slices_without_processes() {
     let mut manager = Manager::connect(false).unwrap();
     let name = format!("minidockertest{}pods", std::process::id());
@@ -438,7 +437,7 @@ fn slices_without_processes() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn a_scope_goes_with_its_last_process() {
     let mut world = World::new("gone");
     world.start(&limits(), vec![], "true");
@@ -452,7 +451,7 @@ fn a_scope_goes_with_its_last_process() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn the_script_of_a_start_does_it() {
     let mut world = World::new("script");
     let start = Step::Start {
@@ -486,7 +485,7 @@ fn the_script_of_a_start_does_it() {
 }
 
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn many_starts_at_once_hear_of_their_own_jobs() {
     let threads: Vec<_> = (0..12)
         .map(|number| {
@@ -503,7 +502,7 @@ fn many_starts_at_once_hear_of_their_own_jobs() {
 
 /// The user's systemd of `nobody`, from the inside of this program run again as that user.
 #[test]
-#[ignore = "needs systemd: cargo xtask vm --systemd"]
+#[ignore = "needs systemd: cargo xtask e2e --systemd"]
 fn a_users_own_systemd_keeps_the_users_units() {
     const NOBODY: &str = "65534";
     run(Command::new("systemctl").args(["start", &format!("user@{NOBODY}.service")]));

@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
@@ -114,30 +113,10 @@ pub(super) fn is_shared(path: &Path) -> Result<bool, Errno> {
 /// Where the mount that `path` is on is attached: the last of the longest, proc_pid_mountinfo(5).
 pub(super) fn mount_point(path: &Path) -> Result<PathBuf, Errno> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").map_err(|_| Errno::NOENT)?;
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let points = points.map(|point| sys::mount::unescape(point.as_bytes()));
     let on = points.filter(|point| path.starts_with(point));
     on.max_by_key(|point| point.as_os_str().len()).ok_or(Errno::NOENT)
-}
-
-/// `\040` and its like in a mount's path.
-pub(super) fn unescape(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let octal =
-            tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
 /// open_tree(2): a detached copy of the mount at `path` below `dir`.

@@ -10,7 +10,7 @@ use rustix::mount::{MoveMountFlags, UnmountFlags};
 use step::{Context, Failure, Step};
 use sys::mount::MountAttr;
 
-use super::clones::{EMPTY, attach, clone, file_type, unescape};
+use super::clones::{EMPTY, attach, clone, file_type};
 use super::{Change, Mounts};
 use crate::options::Options;
 use crate::path;
@@ -112,7 +112,10 @@ impl Mounts {
             .map_err(|error| self.failed("/proc/self/mountinfo", error))?;
         let line = |line: &str| -> Option<(PathBuf, String)> {
             let (before, after) = line.split_once(" - ")?;
-            Some((unescape(before.split(' ').nth(4)?), after.split(' ').next()?.to_owned()))
+            Some((
+                sys::mount::unescape(before.split(' ').nth(4)?.as_bytes()),
+                after.split(' ').next()?.to_owned(),
+            ))
         };
         let kernels = mounts
             .lines()
