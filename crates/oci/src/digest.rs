@@ -100,6 +100,15 @@ impl Digest {
         &self.bytes[..self.algorithm.size()]
     }
 
+    /// The digest of so many hexadecimal digits: their number tells the algorithm.
+    ///
+    /// # Errors
+    /// As for the whole text.
+    pub fn from_hex(hex: &str) -> Result<Self, InvalidDigest> {
+        let algorithm = if hex.len() == 128 { Algorithm::Sha512 } else { Algorithm::Sha256 };
+        format!("{}:{hex}", algorithm.name()).parse()
+    }
+
     /// What stands behind the colon.
     pub fn hex(&self) -> String {
         let mut text = String::with_capacity(self.algorithm.size() * 2);
@@ -194,6 +203,13 @@ pub struct Hasher(State);
 enum State {
     Sha256(sha2::Sha256),
     Sha512(sha2::Sha512),
+}
+
+impl Default for Hasher {
+    /// SHA-256.
+    fn default() -> Self {
+        Self::new(Algorithm::Sha256)
+    }
 }
 
 impl Hasher {

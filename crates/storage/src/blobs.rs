@@ -1,7 +1,7 @@
 //! The content store: files by the digest of what is in them.
 //!
 //! ```text
-//! <root>/blobs/sha256/<hex>   complete, read-only; a name that is there has the content that it says
+//! <root>/blobs/sha256/<hex>   complete, read-only; a name that is there has the content that it says; sha512 beside it
 //! <root>/ingest/<hex>         on its way, as far as it came; locked by whoever brings it
 //! <root>/ingest/new-<number>  on its way, the digest not known yet
 //! ```
@@ -23,16 +23,18 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use step::Failure;
 
-use crate::Digest;
+use oci::{Algorithm, Digest};
 
 pub use ingest::{Fresh, Ingest, Ingesting};
 
 const STEP: &str = "storage.blob";
+/// Each has its directory.
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
 
 /// The content store below a root directory.
 #[derive(Debug)]
 pub struct Blobs {
-    /// `<root>/blobs/sha256`.
+    /// `<root>/blobs`.
     complete: PathBuf,
     /// `<root>/ingest`.
     partial: PathBuf,
@@ -53,10 +55,11 @@ impl Blobs {
     /// # Errors
     /// Directories that cannot be made.
     pub fn open(root: &Path) -> Result<Self, Failure> {
-        let this = Self { complete: root.join("blobs/sha256"), partial: root.join("ingest") };
-        for directory in [&this.complete, &this.partial] {
-            make_private(directory, STEP)?;
+        let this = Self { complete: root.join("blobs"), partial: root.join("ingest") };
+        for algorithm in ALGORITHMS {
+            make_private(&this.complete.join(algorithm.name()), STEP)?;
         }
+        make_private(&this.partial, STEP)?;
         Ok(this)
     }
 
@@ -83,7 +86,7 @@ impl Blobs {
 
     /// Where the blob is or would be: for programs that are given a path.
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        self.complete.join(digest.hex())
+        self.complete.join(digest.algorithm().name()).join(digest.hex())
     }
 
     /// Begins to bring a blob of `size` bytes, or goes on where a killed attempt was. Waits as long as another process
@@ -146,9 +149,13 @@ impl Blobs {
     /// # Errors
     /// A directory that cannot be read.
     pub fn list(&self) -> Result<Vec<(Digest, u64)>, Failure> {
-        let names = names(&self.complete, STEP)?;
-        let digests = names.iter().filter_map(|name| Digest::from_hex(name).ok());
-        Ok(digests.filter_map(|digest| Some((digest, self.has(&digest)?))).collect())
+        let mut all = Vec::new();
+        for algorithm in ALGORITHMS {
+            let names = names(&self.complete.join(algorithm.name()), STEP)?;
+            let digests = names.iter().filter_map(|name| format!("{}:{name}", algorithm.name()).parse().ok());
+            all.extend(digests.filter_map(|digest: Digest| Some((digest, self.has(&digest)?))));
+        }
+        Ok(all)
     }
 
     /// Removes all partial files that nobody is writing: what killed attempts left and no later one went on with.

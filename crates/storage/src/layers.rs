@@ -28,7 +28,9 @@ use step::Failure;
 
 use crate::blobs::{is_at, lock, make_private, names, sync_directory, with_hint};
 use crate::layer::{self, Applied, Onto, Options};
-use crate::{Digest, remove};
+use oci::Digest;
+
+use crate::remove;
 
 const STEP: &str = "storage.layer";
 
@@ -60,7 +62,7 @@ pub enum Extraction {
     /// The layer is there: nothing was read of the source.
     Present,
     /// It is extracted and verified, and waits for [`publish`].
-    Done(Extracted),
+    Done(Box<Extracted>),
     /// Another process extracts it; of [`Layers::try_extract`] only.
     Busy,
 }
@@ -172,7 +174,7 @@ impl Layers {
         let onto = Onto::Layer { userxattr: self.userxattr };
         extracted.applied =
             layer::apply(source, &files, &Options { onto, diff_id: Some(*diff_id), ..*options })?;
-        Ok(Extraction::Done(extracted))
+        Ok(Extraction::Done(Box::new(extracted)))
     }
 
     /// Removes a layer. Whether it was there. That nothing is mounted from it is the caller's to know.

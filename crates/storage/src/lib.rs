@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 
 pub mod blobs;
-mod digest;
 mod hidden;
 mod host;
 mod identity;
@@ -30,7 +29,6 @@ use std::path::{Path, PathBuf};
 
 use step::{Failure, Steps};
 
-pub use digest::{Digest, NoDigest};
 pub use remove::{remove, remove_leftovers};
 use steps::{Directory, Slot, Storage};
 

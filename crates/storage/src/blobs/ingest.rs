@@ -12,8 +12,7 @@ use rustix::io::Errno;
 use step::Failure;
 
 use super::{Blobs, STEP, is_at, lock, sync_directory, with_hint};
-use crate::Digest;
-use crate::digest::Hash;
+use oci::{Algorithm, Digest, Hasher};
 
 /// How an attempt to bring a blob begins.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ pub enum Ingesting {
 pub struct Ingest {
     digest: Digest,
     size: u64,
-    writing: Writing,
+    writing: Box<Writing>,
 }
 
 /// A blob of unknown digest on its way. Dropped, it is gone.
@@ -43,7 +42,7 @@ struct Writing {
     file: OwnedFd,
     path: PathBuf,
     complete: PathBuf,
-    hash: Hash,
+    hash: Hasher,
     offset: u64,
 }
 
@@ -78,8 +77,8 @@ pub(super) fn begin(blobs: &Blobs, digest: &Digest, size: u64, wait: bool) -> Re
             let _ = rustix::fs::unlink(&path);
             return Ok(Ingesting::Present(there));
         }
-        let (hash, offset) = rehash(&file, size).map_err(failed)?;
-        let writing = Writing { file, path, complete: blobs.complete.clone(), hash, offset };
+        let (hash, offset) = rehash(&file, size, digest.algorithm()).map_err(failed)?;
+        let writing = Box::new(Writing { file, path, complete: blobs.complete.clone(), hash, offset });
         return Ok(Ingesting::Begun(Ingest { digest: *digest, size, writing }));
     }
 }
@@ -97,7 +96,7 @@ pub(super) fn create(blobs: &Blobs) -> Result<Fresh, Failure> {
             opened => opened.map_err(failed)?,
         };
         if lock(&file, false).map_err(failed)? && is_at(&file, &path) {
-            let (complete, hash) = (blobs.complete.clone(), Hash::default());
+            let (complete, hash) = (blobs.complete.clone(), Hasher::default());
             return Ok(Fresh(Writing { file, path, complete, hash, offset: 0 }));
         }
     }
@@ -112,13 +111,13 @@ fn open_locked(path: &PathBuf, wait: bool) -> Result<Option<OwnedFd>, Errno> {
 
 /// The hash of what an earlier attempt wrote, and how much that is; the file stands at its end. More than the blob can
 /// have is nothing worth keeping.
-fn rehash(file: &OwnedFd, size: u64) -> io::Result<(Hash, u64)> {
+fn rehash(file: &OwnedFd, size: u64, algorithm: Algorithm) -> io::Result<(Hasher, u64)> {
     let mut file = File::from(file.try_clone()?);
     if file.metadata()?.len() > size {
         file.set_len(0)?;
     }
     file.seek(SeekFrom::Start(0))?;
-    let mut hash = Hash::default();
+    let mut hash = Hasher::new(algorithm);
     let mut buffer = vec![0; 1 << 18];
     let mut offset = 0;
     loop {
@@ -144,7 +143,8 @@ impl Writing {
     fn publish(&self, digest: &Digest) -> Result<(), Errno> {
         rustix::fs::fdatasync(&self.file)?;
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(0o444))?;
-        let target = self.complete.join(digest.hex());
+        let directory = self.complete.join(digest.algorithm().name());
+        let target = directory.join(digest.hex());
         match rustix::fs::renameat_with(CWD, &self.path, CWD, &target, RenameFlags::NOREPLACE) {
             // The same content by another way: one is enough.
             Err(Errno::EXIST) => rustix::fs::unlink(&self.path)?,
@@ -152,7 +152,7 @@ impl Writing {
             Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::rename(&self.path, &target)?,
             renamed => renamed?,
         }
-        sync_directory(&self.complete)
+        sync_directory(&directory)
     }
 }
 
@@ -189,7 +189,7 @@ impl Ingest {
         let failed = |errno: Errno| Failure::new(STEP, self.digest.to_string(), errno);
         rustix::fs::ftruncate(&self.writing.file, 0).map_err(failed)?;
         rustix::fs::seek(&self.writing.file, rustix::fs::SeekFrom::Start(0)).map_err(failed)?;
-        (self.writing.hash, self.writing.offset) = (Hash::default(), 0);
+        (self.writing.hash, self.writing.offset) = (Hasher::new(self.digest.algorithm()), 0);
         Ok(())
     }
 

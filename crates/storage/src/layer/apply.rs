@@ -20,7 +20,9 @@ use super::pipeline::{self, Trouble};
 use super::reader::{Entries, Entry, Kind};
 use super::tree::{Hiding, Place, Tree};
 use super::{AUFS, OPAQUE, WHITEOUT};
-use crate::{Digest, blobs, remove};
+use oci::Digest;
+
+use crate::{blobs, remove};
 
 pub(super) const STEP: &str = "storage.unpack";
 

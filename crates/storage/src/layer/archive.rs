@@ -16,7 +16,9 @@ use super::pax::{self, Records};
 use super::sparse::{self, Segment};
 use super::tree::opaque_attribute;
 use super::{OPAQUE, WHITEOUT, shown};
-use crate::{Digest, remove};
+use oci::Digest;
+
+use crate::remove;
 
 pub(super) const STEP: &str = "storage.pack";
 

@@ -12,8 +12,7 @@ use libdeflater::{CompressionLvl, Compressor};
 use step::Failure;
 
 use super::archive::{Compression, STEP};
-use crate::Digest;
-use crate::digest::Hash;
+use oci::{Digest, Hasher};
 
 /// Bytes of content in a member.
 const MEMBER: usize = 1 << 20;
@@ -37,7 +36,7 @@ type Job = (Vec<u8>, SyncSender<Vec<u8>>);
 /// What takes the tar stream.
 pub(super) struct Feed {
     buffer: Vec<u8>,
-    hash: Hash,
+    hash: Hasher,
     bytes: u64,
     parts: SyncSender<Part>,
     jobs: Option<SyncSender<Job>>,
@@ -106,7 +105,7 @@ pub(super) fn run<T>(
         drop(todo);
         let mut feed = Feed {
             buffer: Vec::with_capacity(MEMBER),
-            hash: Hash::default(),
+            hash: Hasher::default(),
             bytes: 0,
             parts,
             jobs: gzip.map(|_| jobs),
@@ -144,7 +143,7 @@ fn deflate(level: u8, todo: &Mutex<Receiver<Job>>) {
 /// Counts and hashes what goes out.
 struct Counted<W> {
     output: W,
-    hash: Hash,
+    hash: Hasher,
     size: u64,
 }
 
@@ -163,7 +162,7 @@ impl<W: Write> Write for Counted<W> {
 
 /// Writes the parts in their order; digest and size.
 fn write(compression: Compression, output: impl Write, parts: &Receiver<Part>) -> io::Result<(Digest, u64)> {
-    let mut output = Counted { output, hash: Hash::default(), size: 0 };
+    let mut output = Counted { output, hash: Hasher::default(), size: 0 };
     let lost = |_| io::Error::other("a part of it was not compressed");
     if let Compression::Zstd(level) = compression {
         let mut encoder = zstd::stream::write::Encoder::new(&mut output, i32::from(level))?;

@@ -3,8 +3,8 @@
 
 use super::apply::{Applied, Devices, Limits, Onto, Options};
 use super::trial::{Tar, apply_bytes, attributes, facts};
-use crate::Digest;
 use crate::trial::{Scratch, fill, on_small_disk};
+use oci::Digest;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};

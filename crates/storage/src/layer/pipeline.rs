@@ -18,8 +18,7 @@ use rustix::io::Errno;
 use step::Failure;
 
 use super::apply::Limits;
-use crate::Digest;
-use crate::digest::Hash;
+use oci::{Digest, Hasher};
 
 /// Bytes of a piece between the stages: a few of them fit into a processor's cache.
 const PIECE: usize = 256 << 10;
@@ -143,7 +142,7 @@ pub(super) fn run<T>(
         let summing = {
             let pool = pool.clone();
             let sum = move || {
-                let mut hash = Hash::default();
+                let mut hash = Hasher::default();
                 for piece in sum {
                     hash.update(&piece);
                     pool.give(piece);
@@ -177,12 +176,12 @@ fn read(
     wants_digest: bool,
     pool: &Pool,
 ) -> Option<Digest> {
-    let mut hash = wants_digest.then(Hash::default);
+    let mut hash = wants_digest.then(Hasher::default);
     loop {
         let mut buffer = pool.take();
         buffer.resize(PIECE, 0);
         let length = match source.read(&mut buffer) {
-            Ok(0) => return hash.map(Hash::finish),
+            Ok(0) => return hash.map(Hasher::finish),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {

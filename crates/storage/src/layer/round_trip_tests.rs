@@ -4,8 +4,8 @@
 use super::apply::{Onto, Options};
 use super::archive::{Archived, Compression, Kind, Owners, Settings, archive};
 use super::trial::{Tar, apply_bytes, assert_same, attributes, facts};
-use crate::Digest;
 use crate::trial::{Scratch, fill, in_namespace};
+use oci::Digest;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, symlink};

@@ -10,7 +10,7 @@ use std::path::Path;
 use step::Failure;
 
 use super::apply::{Applied, Options, apply};
-use crate::Digest;
+use oci::Digest;
 
 /// An archive in the making, without the code that it is to test.
 #[derive(Clone, Default)]

@@ -31,7 +31,7 @@ fn count(path: &Path) -> usize {
 
 fn extracted(layers: &Layers, diff_id: &Digest, bytes: &[u8]) -> Extracted {
     match layers.extract(diff_id, bytes, &Options::default()).unwrap() {
-        Extraction::Done(extracted) => extracted,
+        Extraction::Done(extracted) => *extracted,
         other => panic!("{other:?}"),
     }
 }
@@ -104,7 +104,7 @@ fn a_process_that_extracts() {
     let source = File::open(root.join("layer")).unwrap();
     match layers.extract(&diff_id, source, &Options::default()).unwrap() {
         Extraction::Done(extracted) => {
-            publish(vec![extracted]).unwrap();
+            publish(vec![*extracted]).unwrap();
             println!("extracted");
         }
         Extraction::Present => {}
