@@ -13,6 +13,8 @@ pub enum Kind {
     NotFound,
     /// There is no such container: 1.
     NoSuchContainer,
+    /// There is no such image here: 125 from `run`, 1 from other commands.
+    NoSuchImage,
     /// The request contradicts itself or the state: 125 from `run`, 1 from other commands.
     Invalid,
 }

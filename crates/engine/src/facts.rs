@@ -59,8 +59,13 @@ const FIRST_ID: u32 = 1 << 20;
 /// Below the ids that the kernel and NFS have uses for.
 const END_OF_IDS: u32 = 1 << 31;
 
-/// Reads them. `lookup` is where the image's files can be read.
-pub(crate) fn gather(store: &Store, request: &RunRequest, id: &str, lookup: &Path) -> Result<Facts, Error> {
+/// Reads them. `lookup` is where the image's files can be read, the uppermost layer first.
+pub(crate) fn gather(
+    store: &Store,
+    request: &RunRequest,
+    id: &str,
+    lookup: &[PathBuf],
+) -> Result<Facts, Error> {
     let user = crate::users::resolve(lookup, request.process.user.as_deref(), &request.process.groups)?;
     let join = |namespace: &Namespace| match namespace {
         Namespace::Container(name) => living(store, name).map(Some),

@@ -5,6 +5,7 @@
 mod error;
 mod facts;
 mod files;
+mod image;
 mod keeper;
 mod names;
 pub mod ops;
@@ -17,6 +18,7 @@ mod steps;
 mod sweep;
 mod users;
 
+pub use ::images::{Event, Image, Phase};
 pub use error::{Error, Kind};
 pub use monitor::{DetachKeys, Note};
 pub use settings::Settings;

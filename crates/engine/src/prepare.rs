@@ -27,28 +27,29 @@ pub(crate) fn draft(
     settings: &Settings,
     store: &Store,
     request: &RunRequest,
+    source: &storage::Source,
     id: &str,
 ) -> Result<Draft, Error> {
-    let source = match &request.image {
-        Image::Host => storage::Source::Host,
-        Image::Directory(path) => storage::Source::Directory(path.clone()),
-        Image::DirectoryOverlay(path) => storage::Source::DirectoryOverlay(path.clone()),
-    };
     let options = storage::Options {
         volatile: request.remove,
         read_only: request.storage.read_only,
         idmapped: request.namespaces.user != crate::request::UserNamespace::Host,
     };
-    let rootfs = storage::plan(&settings.places(), id, &source, options)
+    let rootfs = storage::plan(&settings.places(), id, source, options)
         .map_err(|failure| bad_root(request, failure))?;
-    let facts = facts::gather(store, request, id, &rootfs.lookup)?;
+    let lookup: Vec<PathBuf> = [&rootfs.lookup].into_iter().chain(&rootfs.lookup_below).cloned().collect();
+    let facts = facts::gather(store, request, id, &lookup)?;
     let group = settings.group(request.resources.cgroup_parent.as_deref(), id);
     Ok(Draft { rootfs, facts, hierarchies: Hierarchies::probe()?, group })
 }
 
 /// A root file system that cannot be one, in the words that were typed.
 fn bad_root(request: &RunRequest, failure: Failure) -> Error {
-    let option = if request.image == Image::Host { "the image host:" } else { "--rootfs" };
+    let option = match &request.image {
+        Image::Host => "the image host:".to_owned(),
+        Image::Named(name) => format!("the image {name}:"),
+        Image::Directory(_) | Image::DirectoryOverlay(_) => "--rootfs".to_owned(),
+    };
     let message = format!("{option} {}: {}", failure.target, failure.cause());
     Error { kind: Kind::Invalid, message, hint: failure.hint }
 }

@@ -56,6 +56,8 @@ pub enum Image {
     Directory(PathBuf),
     /// `--rootfs DIR:overlay`: the directory stays untouched.
     DirectoryOverlay(PathBuf),
+    /// An image of the store, as typed: a name, or an id.
+    Named(String),
 }
 
 impl std::fmt::Display for Image {
@@ -64,6 +66,7 @@ impl std::fmt::Display for Image {
             Self::Host => f.write_str("host"),
             Self::Directory(path) => write!(f, "{}", path.display()),
             Self::DirectoryOverlay(path) => write!(f, "{}:overlay", path.display()),
+            Self::Named(name) => f.write_str(name),
         }
     }
 }

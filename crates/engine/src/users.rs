@@ -1,10 +1,6 @@
-//! Who the program is: `-u` resolved in the image's own /etc/passwd and /etc/group, which are read with care, since
-//! the image may have put links there.
+//! Who the program is: `-u` resolved in the image's own /etc/passwd and /etc/group.
 
-use std::os::fd::AsFd;
-use std::path::Path;
-
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Kind};
 
@@ -55,26 +51,18 @@ fn groups(text: &str) -> impl Iterator<Item = Group<'_>> {
     })
 }
 
-/// A file of the image's; empty if it is not there. Links are followed inside of the image.
-fn read(root: &Path, path: &str) -> String {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let Ok(root) = rustix::fs::open(root, flags, Mode::empty()) else { return String::new() };
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    // O_NONBLOCK: a pipe in this place must not hold us up.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let Ok(file) = rustix::fs::openat2(root.as_fd(), path, flags, Mode::empty(), resolve) else {
-        return String::new();
-    };
-    let mut text = Vec::new();
-    let _ =
-        std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::from(file), 4 << 20), &mut text);
-    String::from_utf8_lossy(&text).into_owned()
-}
+/// More than this no passwd(5) has.
+const MAX_FILE: u64 = 4 << 20;
 
-/// Resolves `user[:group]` and the additional groups in the image whose files lie below `root`.
-pub(crate) fn resolve(root: &Path, user: Option<&str>, additional: &[String]) -> Result<User, Error> {
-    let passwd = read(root, "etc/passwd");
-    let group = read(root, "etc/group");
+/// Resolves `user[:group]` and the additional groups in the image whose layers these are, the uppermost first.
+pub(crate) fn resolve(
+    layers: &[PathBuf],
+    user: Option<&str>,
+    additional: &[String],
+) -> Result<User, Error> {
+    let read = |path: &str| storage::read_file(layers, Path::new(path), MAX_FILE).unwrap_or_default();
+    let (passwd, group) = (read("etc/passwd"), read("etc/group"));
+    let (passwd, group) = (String::from_utf8_lossy(&passwd), String::from_utf8_lossy(&group));
     resolve_in(&passwd, &group, user.unwrap_or("0"), additional)
 }
 

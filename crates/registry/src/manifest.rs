@@ -105,7 +105,21 @@ impl Client {
         reference: &Reference,
         platform: &Platform,
     ) -> Result<(Manifest, ImageManifest), Error> {
-        let mut manifest = self.manifest(reference)?;
+        let manifest = self.manifest(reference)?;
+        self.choose(reference, manifest, platform)
+    }
+
+    /// What [`Client::image`] does once the manifest of the name is there: for one who needs that one, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::image`].
+    pub fn choose(
+        &self,
+        reference: &Reference,
+        mut manifest: Manifest,
+        platform: &Platform,
+    ) -> Result<(Manifest, ImageManifest), Error> {
         for _ in 0..MAX_DEPTH {
             let index = match manifest.content()? {
                 Content::Image(image) => return Ok((manifest, *image)),

@@ -27,7 +27,7 @@ mod round_trip_tests;
 pub(crate) mod trial;
 
 pub use apply::{Applied, Devices, Limits, Onto, Options, apply};
-pub use archive::{Archived, Compression, Kind, Owners, Settings, archive};
+pub use archive::{Archived, Compression, Kind, Owners, Settings, archive, compress};
 
 /// Where the name of a file that hides another begins: OCI image specification, layer.md, "Whiteouts".
 const WHITEOUT: &[u8] = b".wh.";

@@ -24,12 +24,14 @@ mod source;
 mod steps;
 #[cfg(test)]
 mod trial;
+mod view;
 
 use std::path::{Path, PathBuf};
 
 use step::{Failure, Steps};
 
 pub use remove::{remove, remove_leftovers};
+pub use view::read_file;
 use steps::{Directory, Slot, Storage};
 
 /// What a root file system is made from.

@@ -1,6 +1,7 @@
 //! One file per operation; each begins with its contents page.
 
 mod attach;
+pub mod images;
 pub mod info;
 pub mod kill;
 pub mod list;

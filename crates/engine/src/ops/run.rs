@@ -8,6 +8,7 @@ use step::{Actor, Context, Steps, Trace};
 
 pub use super::attach::{AttachOptions, Finished};
 use super::attach::{refusal, wait_for_start};
+use crate::image::{self, Origin, Resolved};
 use crate::keeper::Keeper;
 use crate::prepare::{Prepared, draft, finish, reserve, take_name};
 use crate::request::{Namespace, NetworkMode, RunRequest};
@@ -60,10 +61,11 @@ fn run_traced(settings: &Settings, request: &RunRequest, trace: &mut Trace) -> R
     check_cidfile(request)?;
     let store = Store::new(settings);
     store.prepare()?;
+    let image = image::resolve(settings, request)?;
     let left = sweep(settings, &store)?;
     let id = names::id();
     let held = store.hold(&id)?;
-    match start(settings, &store, request, &id, held, trace) {
+    match start(settings, &store, image, &id, held, trace) {
         Ok(mut started) => {
             started.notes.extend(left);
             if let Some(path) = &request.cidfile {
@@ -87,17 +89,21 @@ fn run_traced(settings: &Settings, request: &RunRequest, trace: &mut Trace) -> R
 fn start(
     settings: &Settings,
     store: &Store,
-    request: &RunRequest,
+    image: Resolved,
     id: &str,
     held: Held,
     trace: &mut Trace,
 ) -> Result<Started, Error> {
-    let draft = draft(settings, store, request, id)?;
+    let Resolved { request, source, origin, bringing } = image;
+    let request = &request;
+    let draft = draft(settings, store, request, &source, id)?;
     let name = take_name(store, request, id)?;
     let place = reserve(settings, store, request, id, &name)?;
     let prepared = finish(store, request, id, draft, place)?;
-    let record = record(request, id, &name, &prepared)?;
+    let record = record(request, id, &name, &prepared, origin)?;
     store.write_record(&record)?;
+    // From now on the record keeps the layers.
+    drop(bringing);
     let mut context = Context::default();
     trace.perform_all(&prepared.prepare, &mut context)?;
     let restore = terminal_to_restore(request);
@@ -145,10 +151,11 @@ fn start(
 pub fn plan(settings: &Settings, request: &RunRequest) -> Result<Plan, Error> {
     let store = Store::new(settings);
     store.prepare()?;
+    let image = image::resolve(settings, request)?;
     sweep(settings, &store)?;
     let id = names::id();
     let held = store.hold(&id)?;
-    let planned = plan_held(settings, &store, request, &id);
+    let planned = plan_held(settings, &store, &image, &id);
     let remains = remains_of(settings, request, &id);
     let mut context = Context::default();
     let taken = take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context));
@@ -158,8 +165,9 @@ pub fn plan(settings: &Settings, request: &RunRequest) -> Result<Plan, Error> {
     Ok(plan)
 }
 
-fn plan_held(settings: &Settings, store: &Store, request: &RunRequest, id: &str) -> Result<Plan, Error> {
-    let draft = draft(settings, store, request, id)?;
+fn plan_held(settings: &Settings, store: &Store, image: &Resolved, id: &str) -> Result<Plan, Error> {
+    let request = &image.request;
+    let draft = draft(settings, store, request, &image.source, id)?;
     let place = reserve(settings, store, request, id, request.name.as_deref().unwrap_or(&id[..12]))?;
     let prepared = finish(store, request, id, draft, place)?;
     let remains =
@@ -180,7 +188,13 @@ fn plan_held(settings: &Settings, store: &Store, request: &RunRequest, id: &str)
     Ok(Plan { records, script })
 }
 
-fn record(request: &RunRequest, id: &str, name: &str, prepared: &Prepared) -> Result<Record, Error> {
+fn record(
+    request: &RunRequest,
+    id: &str,
+    name: &str,
+    prepared: &Prepared,
+    origin: Option<Origin>,
+) -> Result<Record, Error> {
     Ok(Record {
         format: 1,
         id: id.to_owned(),
@@ -190,6 +204,7 @@ fn record(request: &RunRequest, id: &str, name: &str, prepared: &Prepared) -> Re
         group: prepared.group.clone(),
         network: prepared.place.clone(),
         request: request.clone(),
+        origin,
     })
 }
 

@@ -9,6 +9,7 @@ use step::Failure;
 
 use super::Store;
 use super::files::{failed, read_json, write_json};
+use crate::image::Origin;
 use crate::request::RunRequest;
 
 /// The format of the records; others are refused.
@@ -33,6 +34,9 @@ pub(crate) struct Record {
     pub network: Option<network::Attachment>,
     /// What was asked for.
     pub request: RunRequest,
+    /// The image that it was made of; none of a directory or of the host.
+    #[serde(default)]
+    pub origin: Option<Origin>,
 }
 
 /// How a container ended.

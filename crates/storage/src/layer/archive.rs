@@ -2,7 +2,7 @@
 //! records only where ustar has no room, no names of users, no times but the files' own.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
@@ -135,6 +135,34 @@ pub fn archive(
     })?;
     let compress::Written { diff_id, bytes, digest, size } = written;
     Ok(Archived { diff_id, bytes, digest, size, entries })
+}
+
+/// Compresses a tar stream that is there already. Its digests; `entries` are not counted.
+///
+/// # Errors
+/// Step `storage.pack`: a source that cannot be read, output that fails.
+pub fn compress(
+    mut source: impl Read,
+    output: impl Write + Send,
+    compression: Compression,
+) -> Result<Archived, Failure> {
+    let ((), written) = compress::run(compression, output, |feed| {
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            match source.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => match feed.write(&buffer[..length]) {
+                    Ok(()) => {}
+                    // What stopped it is the output's error, which it tells itself.
+                    Err(Gone) => return Ok(()),
+                },
+                Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(Failure::new(STEP, "the layer", cause)),
+            }
+        }
+    })?;
+    let compress::Written { diff_id, bytes, digest, size } = written;
+    Ok(Archived { diff_id, bytes, digest, size, entries: 0 })
 }
 
 /// A number of a header.

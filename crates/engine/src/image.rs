@@ -1,0 +1,179 @@
+//! What a request's image is on disk, and what it says of how a container starts.
+
+use std::collections::HashSet;
+
+use images::{Bringing, Images};
+use oci::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::request::{Image, RunRequest};
+use crate::state::Store;
+use crate::{Error, Kind, Settings};
+
+/// What a container keeps of its image: as long as its record is there, the layers stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    /// The image's id.
+    pub id: Digest,
+    /// Its layers' diff ids, the lowest first.
+    pub layers: Vec<Digest>,
+}
+
+/// An image that a container can be made of.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    /// The request with what the image says where nothing was asked for.
+    pub request: RunRequest,
+    /// For the storage room.
+    pub source: storage::Source,
+    /// Of an image with a name.
+    pub origin: Option<Origin>,
+    /// Keeps the layers until the container's record names them. Never to be held across a fork.
+    pub bringing: Option<Bringing>,
+}
+
+/// Finds it. An image that is not here is an error: bringing it is `pull`'s.
+pub(crate) fn resolve(settings: &Settings, request: &RunRequest) -> Result<Resolved, Error> {
+    let plain = |source| Resolved { request: request.clone(), source, origin: None, bringing: None };
+    let name = match &request.image {
+        Image::Host => return Ok(plain(storage::Source::Host)),
+        Image::Directory(path) => return Ok(plain(storage::Source::Directory(path.clone()))),
+        Image::DirectoryOverlay(path) => return Ok(plain(storage::Source::DirectoryOverlay(path.clone()))),
+        Image::Named(name) => name,
+    };
+    let images = Images::open(&settings.root)?;
+    let bringing = images.bringing()?;
+    let image = images
+        .find(name)
+        .map_err(|failure| Error { kind: Kind::Invalid, ..Error::from(failure) })?
+        .ok_or_else(|| absent(name))?;
+    let config = images.config(&image)?;
+    let layers: Vec<Digest> = image.layers.iter().map(|layer| layer.diff_id).collect();
+    let source = storage::Source::Layers(layers.iter().map(|layer| images.layers().path(layer)).collect());
+    Ok(Resolved {
+        request: completed(request, &config)?,
+        source,
+        origin: Some(Origin { id: image.id, layers }),
+        bringing: Some(bringing),
+    })
+}
+
+/// An image that is not here, as Docker says it.
+pub(crate) fn absent(name: &str) -> Error {
+    Error::new(Kind::NoSuchImage, format!("no such image: {name}"))
+        .hint(format!("`minidocker images` lists those that are here; `minidocker pull {name}` may bring it"))
+}
+
+/// Docker's rules: an entry point that was typed takes the image's command with it; variables and labels of the image
+/// come first, so that typed ones win.
+fn completed(request: &RunRequest, config: &images::Config) -> Result<RunRequest, Error> {
+    let start = &config.config;
+    let mut request = request.clone();
+    if request.entrypoint.is_none() {
+        if request.command.is_empty() {
+            request.command.clone_from(&start.cmd);
+        }
+        request.entrypoint = Some(start.entrypoint.clone());
+    }
+    if request.entrypoint.as_ref().is_none_or(Vec::is_empty) && request.command.is_empty() {
+        return Err(Error::new(Kind::Invalid, format!("the image {} has no command", request.image))
+            .hint("name one after the image"));
+    }
+    let variable = |text: &String| {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        (name.to_owned(), Some(value.to_owned()))
+    };
+    let own = start.env.iter().map(variable);
+    request.process.env = own.chain(std::mem::take(&mut request.process.env)).collect();
+    if request.process.user.is_none() && !start.user.is_empty() {
+        request.process.user = Some(start.user.clone());
+    }
+    if request.process.workdir.is_none() && !start.working_dir.is_empty() {
+        // Docker takes a relative one as seen from the root.
+        request.process.workdir = Some(std::path::Path::new("/").join(&start.working_dir));
+    }
+    for (name, value) in &start.labels {
+        request.labels.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+    Ok(request)
+}
+
+/// A container that uses an image.
+pub(crate) struct User {
+    pub id: String,
+    pub running: bool,
+    pub origin: Origin,
+}
+
+/// All containers that were made of an image.
+pub(crate) fn users(store: &Store) -> Result<Vec<User>, Error> {
+    let mut users = Vec::new();
+    for id in store.all()? {
+        // A damaged record names no layers; `rm -f` is its way out.
+        let Ok(Some(record)) = store.record(&id) else { continue };
+        if let Some(origin) = record.origin {
+            users.push(User { running: store.living_init(&id).is_some(), id, origin });
+        }
+    }
+    Ok(users)
+}
+
+/// The layers of all containers.
+pub(crate) fn used_layers(store: &Store) -> Result<HashSet<Digest>, step::Failure> {
+    let users = users(store).map_err(|error| step::Failure::because("images", "containers", error.message))?;
+    Ok(users.into_iter().flat_map(|user| user.origin.layers).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> images::Config {
+        images::Config::parse(format!("{{\"config\":{text}}}").as_bytes()).unwrap()
+    }
+
+    fn words(request: &RunRequest) -> Vec<String> {
+        request.entrypoint.iter().flatten().chain(&request.command).cloned().collect()
+    }
+
+    #[test]
+    fn the_command_is_put_together_as_docker_does() {
+        let both = config(r#"{"Entrypoint":["/start"],"Cmd":["serve"]}"#);
+        let asked = |entrypoint: Option<&[&str]>, command: &[&str]| RunRequest {
+            image: Image::Named("x".into()),
+            entrypoint: entrypoint.map(|words| words.iter().map(|word| (*word).to_owned()).collect()),
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            ..RunRequest::default()
+        };
+        let done = |entrypoint, command| words(&completed(&asked(entrypoint, command), &both).unwrap());
+        assert_eq!(done(None, &[]), ["/start", "serve"]);
+        assert_eq!(done(None, &["other"]), ["/start", "other"]);
+        assert_eq!(done(Some(&["sh"]), &[]), ["sh"]);
+        assert_eq!(done(Some(&["sh"]), &["-c"]), ["sh", "-c"]);
+        assert_eq!(done(Some(&[]), &["x"]), ["x"]);
+        assert!(completed(&asked(Some(&[]), &[]), &both).unwrap_err().message.contains("has no command"));
+        assert!(completed(&asked(None, &[]), &config("null")).is_err());
+    }
+
+    #[test]
+    fn what_is_typed_wins_over_what_the_image_says() {
+        let image = config(
+            r#"{"Cmd":["x"],"User":"web","WorkingDir":"srv","Env":["A=image","B=image","C"],
+                "Labels":{"a":"image","b":"image"}}"#,
+        );
+        let mut asked = RunRequest::default();
+        asked.process.env = vec![("A".into(), Some("typed".into()))];
+        asked.labels.insert("a".into(), "typed".into());
+        let done = completed(&asked, &image).unwrap();
+        let last = |name: &str| done.process.env.iter().rfind(|(known, _)| known == name).unwrap().1.clone();
+        assert_eq!([last("A"), last("B"), last("C")].map(Option::unwrap), ["typed", "image", ""]);
+        assert_eq!(done.labels["a"], "typed");
+        assert_eq!(done.labels["b"], "image");
+        assert_eq!(done.process.user.as_deref(), Some("web"));
+        assert_eq!(done.process.workdir.as_deref(), Some(std::path::Path::new("/srv")));
+        asked.process.user = Some("0".into());
+        asked.process.workdir = Some("/typed".into());
+        let done = completed(&asked, &image).unwrap();
+        assert_eq!((done.process.user.unwrap(), done.process.workdir.unwrap()), ("0".into(), "/typed".into()));
+    }
+}

@@ -1,0 +1,128 @@
+//! What an image is, in Docker's words.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use images::{Image, Images};
+use oci::Reference;
+use serde_json::{Value, json};
+
+use crate::image::absent;
+use crate::{Error, Kind, Settings};
+
+/// One step of how an image was made.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// The image's id in its uppermost line; none below, as the steps of an image have no ids of their own.
+    pub id: Option<String>,
+    /// When.
+    pub created: SystemTime,
+    /// The instruction.
+    pub created_by: String,
+    /// Bytes on disk.
+    pub size: u64,
+    /// Free text.
+    pub comment: String,
+}
+
+/// How an image was made, the newest step first.
+pub fn history(settings: &Settings, name: &str) -> Result<Vec<History>, Error> {
+    let images = Images::open(&settings.root)?;
+    let image = images.find(name)?.ok_or_else(|| absent(name))?;
+    let config = images.config(&image)?;
+    let mut layers = image.layers.iter();
+    let mut all = Vec::new();
+    for entry in &config.history {
+        let layer = (!entry.empty_layer).then(|| layers.next()).flatten();
+        let size = match layer {
+            Some(layer) => images.layers().size(&layer.diff_id)?.map_or(0, |size| size.disk),
+            None => 0,
+        };
+        let created = entry.created.as_deref().and_then(images::seconds).unwrap_or(image.created);
+        all.push(History {
+            id: None,
+            created: time(created),
+            created_by: entry.created_by.clone().unwrap_or_default(),
+            size,
+            comment: entry.comment.clone().unwrap_or_default(),
+        });
+    }
+    // Layers that the history does not tell of.
+    for layer in layers {
+        let size = images.layers().size(&layer.diff_id)?.map_or(0, |size| size.disk);
+        let (created_by, comment) = ("<missing>".to_owned(), String::new());
+        all.push(History { id: None, created: time(image.created), created_by, size, comment });
+    }
+    all.reverse();
+    if let Some(top) = all.first_mut() {
+        top.id = Some(image.id.to_string());
+    }
+    Ok(all)
+}
+
+/// Seconds since 1970 as a time.
+pub(super) fn time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// All that is known of an image: the object that Docker's `image inspect` prints.
+pub fn inspect(settings: &Settings, name: &str) -> Result<Value, Error> {
+    let images = Images::open(&settings.root)?;
+    let image = images.find(name)?.ok_or_else(|| absent(name))?;
+    let damaged = |cause: serde_json::Error| {
+        Error::new(Kind::Engine, format!("the configuration of {name} is damaged: {cause}"))
+    };
+    let config: Value = serde_json::from_slice(&images.config_bytes(&image)?).map_err(damaged)?;
+    let own = |key: &str| config.get(key).cloned().unwrap_or(json!(""));
+    let layers: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
+    let mut directories: Vec<String> = image
+        .layers
+        .iter()
+        .rev()
+        .map(|layer| images.layers().path(&layer.diff_id).display().to_string())
+        .collect();
+    let upper = (!directories.is_empty()).then(|| directories.remove(0));
+    let mut data = serde_json::Map::new();
+    if let Some(upper) = upper {
+        data.insert("UpperDir".into(), upper.into());
+    }
+    if !directories.is_empty() {
+        data.insert("LowerDir".into(), directories.join(":").into());
+    }
+    Ok(json!({
+        "Id": image.id,
+        "RepoTags": familiar(&image.names),
+        "RepoDigests": familiar(&image.digests),
+        "Parent": "",
+        "Comment": comment(&config),
+        "Created": own("created"),
+        "DockerVersion": own("docker_version"),
+        "Author": own("author"),
+        "Config": config.get("config").cloned().unwrap_or(json!({})),
+        "Architecture": own("architecture"),
+        "Variant": own("variant"),
+        "Os": own("os"),
+        "Size": image.size,
+        "GraphDriver": {"Data": data, "Name": "overlay2"},
+        "RootFS": {"Type": "layers", "Layers": layers},
+        "Metadata": {"LastTagTime": images::rfc3339(image.tagged)},
+        "Descriptor": descriptor(&image),
+    }))
+}
+
+fn descriptor(image: &Image) -> Value {
+    let manifest = &image.manifest;
+    json!({"mediaType": manifest.media_type, "digest": manifest.digest, "size": manifest.size})
+}
+
+fn comment(config: &Value) -> Value {
+    let last = config.get("history").and_then(Value::as_array).and_then(|all| all.last());
+    last.and_then(|entry| entry.get("comment")).cloned().unwrap_or(json!(""))
+}
+
+/// Names in Docker's short form.
+pub(super) fn familiar(names: &[String]) -> Vec<String> {
+    let short = |name: &String| {
+        name.parse::<Reference>().map_or_else(|_| name.clone(), |reference| reference.to_string())
+    };
+    names.iter().map(short).collect()
+}

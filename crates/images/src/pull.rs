@@ -1,0 +1,188 @@
+//! `pull`: from a registry into the store, and then a name.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use oci::image::{Descriptor, ImageManifest};
+use oci::{Digest, Platform, Reference, Verified};
+use registry::{Client, Settings};
+use step::Failure;
+
+use crate::Images;
+use crate::bring::{Supply, Watch};
+use crate::config::Config;
+use crate::find::by_digest;
+use crate::image::{Image, Layer, Manifest};
+
+/// A configuration is text: some kilobytes.
+const MAX_CONFIG: u64 = 8 << 20;
+
+/// What is to be pulled.
+#[derive(Debug, Clone, Copy)]
+pub struct Pull<'p> {
+    /// How registries are reached.
+    pub settings: &'p Arc<Settings>,
+    /// The name. One with a digest brings exactly that, and gives no tag.
+    pub reference: &'p Reference,
+    /// For whom, where the name stands for several images.
+    pub platform: &'p Platform,
+}
+
+/// What came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// The image.
+    pub image: Image,
+    /// What the name stands for at the registry: the digest of its manifest, or of the index.
+    pub digest: Digest,
+    /// Nothing had to be brought, and the name stood for this image before.
+    pub up_to_date: bool,
+}
+
+impl Images {
+    /// Pulls an image. Killed at any moment, it has changed nothing but what the next attempt goes on with.
+    ///
+    /// # Errors
+    /// The registry's; content that is not what it says; the disk's.
+    pub fn pull(&self, pull: Pull<'_>, watch: Watch<'_>) -> Result<Pulled, Failure> {
+        let Pull { settings, reference, platform } = pull;
+        let failed = |error: registry::Error| error.into_failure("pull", reference.to_string());
+        let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
+        let top = client.manifest(reference).map_err(failed)?;
+        let digest = top.digest;
+        let (manifest, content) = client.choose(reference, top, platform).map_err(failed)?;
+        let _bringing = self.bringing()?;
+
+        let config = self.pull_config(&client, reference, content.config())?;
+        let id = Digest::of(&config);
+        let layers = layers(&content, &Config::parse(&config)?)?;
+        let from = Registry { client, repository: reference.repository(), content: &content };
+        let known = self.by_id(&id)?;
+        self.bring(&layers, &from, watch)?;
+        self.blobs.put_bytes(&manifest.bytes)?;
+        let size = manifest.bytes.len() as u64;
+        let media_type = content.media_type().as_ref().map_or(manifest.media_type, ToString::to_string);
+        let manifest = Manifest { media_type, digest: manifest.digest, size };
+        let image = self.describe(&config, manifest, layers)?;
+        let name = reference.tag().filter(|_| reference.digest().is_none()).map(|_| reference.canonical());
+        let image = Image { digests: vec![by_digest(reference, digest)], ..image };
+        let up_to_date = known.is_some_and(|known| {
+            known.digests.contains(&image.digests[0])
+                && name.as_ref().is_none_or(|name| known.names.contains(name))
+        });
+        let image = self.add(image, name.as_slice())?;
+        Ok(Pulled { image, digest, up_to_date })
+    }
+
+    /// Gives an image whose content is here a place in the catalogue, and names, each of which another image may lose.
+    ///
+    /// # Errors
+    /// A catalogue that cannot be written.
+    pub fn add(&self, image: Image, names: &[String]) -> Result<Image, Failure> {
+        let (id, now) = (image.id, now());
+        self.change(|catalogue| {
+            catalogue.add(image);
+            for name in names {
+                catalogue.give_name(&id, name, now);
+            }
+            catalogue.get(&id).cloned().ok_or_else(|| Failure::because("images", id.to_string(), "is gone"))
+        })
+    }
+
+    /// What the catalogue says of an image whose configuration and layers are here. The configuration becomes a blob.
+    ///
+    /// # Errors
+    /// A configuration that is none, layers that are not here.
+    pub fn describe(
+        &self,
+        config: &[u8],
+        manifest: Manifest,
+        layers: Vec<Layer>,
+    ) -> Result<Image, Failure> {
+        let id = self.blobs.put_bytes(config)?;
+        let read = Config::parse(config)?;
+        let mut size = 0;
+        for layer in &layers {
+            size += self.layers.size(&layer.diff_id)?.map_or(0, |size| size.disk);
+        }
+        let platform = Platform::new(&read.os, &read.architecture, read.variant.as_deref());
+        let created = read.created.as_deref().and_then(crate::config::seconds).unwrap_or(0);
+        let (names, digests) = (Vec::new(), Vec::new());
+        let platform = platform.to_string();
+        Ok(Image { id, manifest, names, digests, layers, platform, created, tagged: now(), size })
+    }
+
+    fn pull_config(
+        &self,
+        client: &Client,
+        reference: &Reference,
+        descriptor: &Descriptor,
+    ) -> Result<Vec<u8>, Failure> {
+        let digest = digest_of(descriptor)?;
+        let target = format!("the configuration of {reference}");
+        if descriptor.size() > MAX_CONFIG {
+            let reason = format!("has {} bytes, more than {MAX_CONFIG}", descriptor.size());
+            return Err(Failure::because("pull", target, reason));
+        }
+        let mut bytes = Vec::new();
+        let read = match self.blobs.get(&digest)? {
+            Some(mut blob) => blob.file.read_to_end(&mut bytes),
+            None => {
+                let blob = client.blob(reference.repository(), descriptor, 0);
+                let blob = blob.map_err(|error| error.into_failure("pull", reference.to_string()))?;
+                Verified::new(blob, digest, descriptor.size()).read_to_end(&mut bytes)
+            }
+        };
+        read.map_err(|error| Failure::because("pull", target, step::words(&error)))?;
+        Ok(bytes)
+    }
+}
+
+/// A manifest's layers with their diff ids.
+pub(crate) fn layers(manifest: &ImageManifest, config: &Config) -> Result<Vec<Layer>, Failure> {
+    let packed = registry::layers(manifest).map_err(|error| error.into_failure("pull", "the image"))?;
+    let diff_ids = &config.rootfs.diff_ids;
+    if packed.len() != diff_ids.len() {
+        let reason =
+            format!("has {} layers, its configuration knows {}", packed.len(), diff_ids.len());
+        return Err(Failure::because("pull", "the image", reason));
+    }
+    let both = packed.into_iter().zip(diff_ids);
+    let layer = |(packed, diff_id): (registry::Layer<'_>, &Digest)| Layer {
+        diff_id: *diff_id,
+        digest: packed.digest,
+        size: packed.descriptor.size(),
+        media_type: packed.descriptor.media_type().to_string(),
+    };
+    Ok(both.map(layer).collect())
+}
+
+/// A repository's layers.
+struct Registry<'r> {
+    client: Client,
+    repository: &'r str,
+    content: &'r ImageManifest,
+}
+
+impl Supply for Registry<'_> {
+    fn open(&self, layer: &Layer, offset: u64) -> Result<Box<dyn Read + Send + '_>, Failure> {
+        let digest = layer.digest.to_string();
+        let mut all = self.content.layers().iter();
+        let descriptor = all
+            .find(|descriptor| descriptor.digest().as_ref() == digest)
+            .ok_or_else(|| Failure::because("pull", &digest, "is no layer of the image"))?;
+        let blob = self.client.blob(self.repository, descriptor, offset);
+        Ok(Box::new(blob.map_err(|error| error.into_failure("pull", digest))?))
+    }
+}
+
+pub(crate) fn digest_of(descriptor: &Descriptor) -> Result<Digest, Failure> {
+    Digest::try_from(descriptor.digest())
+        .map_err(|error| Failure::because("pull", "the manifest", error.to_string()))
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |past| past.as_secs() as i64)
+}

@@ -1,0 +1,191 @@
+//! How images go: names first, then what nobody names.
+
+use std::collections::HashSet;
+
+use oci::Digest;
+use step::Failure;
+
+use crate::catalogue::{Catalogue, Dropped};
+use crate::find::{Wanted, find_in, missing};
+use crate::image::Image;
+use crate::pull::now;
+use crate::Images;
+
+/// What a removal did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Names that are gone, in full.
+    pub untagged: Vec<String>,
+    /// The image that is gone with them.
+    pub deleted: Option<Digest>,
+}
+
+/// What was given back to the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Blobs and layers.
+    pub pieces: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Images {
+    /// Gives an image one more name, which another may lose.
+    ///
+    /// # Errors
+    /// An image that is not here.
+    pub fn tag(&self, text: &str, name: &str) -> Result<Image, Failure> {
+        self.change(|catalogue| {
+            let image = find_in(catalogue, text)?.ok_or_else(|| missing(text))?;
+            catalogue.give_name(&image.id, name, now());
+            Ok(image)
+        })
+    }
+
+    /// Removes what `text` names: that name, and with its last one the image. An id with several names is only removed
+    /// with `force`. `in_use` tells of an image why it has to stay, and whether `force` takes it all the same: then its
+    /// layers stay for those who use them.
+    ///
+    /// The content goes by [`Images::sweep`].
+    ///
+    /// # Errors
+    /// An image that is not here, or is in use.
+    pub fn remove(
+        &self,
+        text: &str,
+        force: bool,
+        in_use: &dyn Fn(&Image) -> Option<Failure>,
+    ) -> Result<Removed, Failure> {
+        self.change(|catalogue| {
+            let image = find_in(catalogue, text)?.ok_or_else(|| missing(text))?;
+            let named = match Wanted::parse(text)? {
+                Wanted::Name(reference) => match reference.digest() {
+                    Some(digest) => Some(crate::find::by_digest(&reference, digest)),
+                    None => Some(reference.canonical()),
+                },
+                Wanted::Id(_) => None,
+            };
+            let named = named.filter(|name| image.names.contains(name) || image.digests.contains(name));
+            let others = image.names.iter().filter(|name| Some(*name) != named.as_ref()).count();
+            if let Some(name) = &named
+                && others > 0
+            {
+                for known in catalogue.images.iter_mut().filter(|known| known.id == image.id) {
+                    known.names.retain(|known| known != name);
+                    known.digests.retain(|known| known != name);
+                }
+                return Ok(Removed { untagged: vec![name.clone()], deleted: None });
+            }
+            if named.is_none() && image.names.len() > 1 && !force {
+                return Err(Failure::because(
+                    "rmi",
+                    text,
+                    format!("has several names: {}", image.names.join(", ")),
+                )
+                .hint("name the ones to remove, or use --force"));
+            }
+            if let Some(why) = in_use(&image) {
+                return Err(why);
+            }
+            let mut untagged = image.names.clone();
+            untagged.extend(image.digests.iter().cloned());
+            drop_image(catalogue, &image.id);
+            Ok(Removed { untagged, deleted: Some(image.id) })
+        })
+    }
+
+    /// Removes all images that `unwanted` says, at once.
+    ///
+    /// # Errors
+    /// A catalogue that cannot be written.
+    pub fn remove_all(&self, unwanted: &dyn Fn(&Image) -> bool) -> Result<Vec<Image>, Failure> {
+        self.change(|catalogue| {
+            let gone: Vec<Image> = catalogue.images.iter().filter(|image| unwanted(image)).cloned().collect();
+            for image in &gone {
+                drop_image(catalogue, &image.id);
+            }
+            Ok(gone)
+        })
+    }
+
+    /// Removes the content that was dropped and that no image has, unless somebody brings something: then it waits for
+    /// the next sweep. `used` are the layers of containers.
+    ///
+    /// # Errors
+    /// What cannot be removed.
+    pub fn sweep(&self, used: &dyn Fn() -> Result<HashSet<Digest>, Failure>) -> Result<Freed, Failure> {
+        if self.read()?.dropped == Dropped::default() {
+            return Ok(Freed::default());
+        }
+        self.sweep_with(used, false)
+    }
+
+    /// The same for everything that no image and no container has: what killed attempts left too, which a later one
+    /// could have gone on with.
+    ///
+    /// # Errors
+    /// What cannot be removed; somebody who brings something.
+    pub fn sweep_all(&self, used: &dyn Fn() -> Result<HashSet<Digest>, Failure>) -> Result<Freed, Failure> {
+        self.sweep_with(used, true)
+    }
+
+    fn sweep_with(
+        &self,
+        used: &dyn Fn() -> Result<HashSet<Digest>, Failure>,
+        all: bool,
+    ) -> Result<Freed, Failure> {
+        let Some(_alone) = self.removing()? else { return Ok(Freed::default()) };
+        let used = used()?;
+        let catalogue = self.read()?;
+        let named = |digest: &Digest| {
+            catalogue.images.iter().any(|image| image.blobs().any(|blob| blob == *digest))
+        };
+        let layered = |diff_id: &Digest| {
+            let has = |image: &Image| image.layers.iter().any(|layer| layer.diff_id == *diff_id);
+            used.contains(diff_id) || catalogue.images.iter().any(has)
+        };
+        let (mut blobs, mut layers) = (catalogue.dropped.blobs.clone(), catalogue.dropped.layers.clone());
+        if all {
+            blobs.extend(self.blobs.list()?.into_iter().map(|(digest, _)| digest));
+            layers.extend(self.layers.list()?);
+        }
+        let mut freed = Freed::default();
+        for digest in unique(blobs).filter(|digest| !named(digest)) {
+            let size = self.blobs.has(&digest).unwrap_or(0);
+            if self.blobs.remove(&digest)? {
+                freed = Freed { pieces: freed.pieces + 1, bytes: freed.bytes + size };
+            }
+        }
+        for diff_id in unique(layers).filter(|diff_id| !layered(diff_id)) {
+            let size = self.layers.size(&diff_id)?.map_or(0, |size| size.disk);
+            if self.layers.remove(&diff_id)? {
+                freed = Freed { pieces: freed.pieces + 1, bytes: freed.bytes + size };
+            }
+        }
+        if all {
+            freed.bytes += self.blobs.remove_partial()?;
+            self.layers.sweep()?;
+        }
+        let done = catalogue.dropped;
+        self.change(|catalogue| {
+            catalogue.dropped.blobs.retain(|digest| !done.blobs.contains(digest));
+            // Those that a container uses wait for its end.
+            catalogue.dropped.layers.retain(|diff_id| !done.layers.contains(diff_id) || used.contains(diff_id));
+            Ok::<_, Failure>(())
+        })?;
+        Ok(freed)
+    }
+}
+
+fn unique(mut digests: Vec<Digest>) -> impl Iterator<Item = Digest> {
+    digests.sort();
+    digests.dedup();
+    digests.into_iter()
+}
+
+fn drop_image(catalogue: &mut Catalogue, id: &Digest) {
+    let Some(place) = catalogue.images.iter().position(|image| image.id == *id) else { return };
+    let image = catalogue.images.remove(place);
+    catalogue.dropped.blobs.extend(image.blobs());
+    catalogue.dropped.layers.extend(image.layers.iter().map(|layer| layer.diff_id));
+}
