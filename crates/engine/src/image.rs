@@ -120,7 +120,8 @@ pub(crate) fn users(store: &Store) -> Result<Vec<User>, Error> {
 
 /// The layers of all containers.
 pub(crate) fn used_layers(store: &Store) -> Result<HashSet<Digest>, step::Failure> {
-    let users = users(store).map_err(|error| step::Failure::because("images", "containers", error.message))?;
+    let users =
+        users(store).map_err(|error| step::Failure::because("images", "containers", error.message))?;
     Ok(users.into_iter().flat_map(|user| user.origin.layers).collect())
 }
 
@@ -174,6 +175,9 @@ mod tests {
         asked.process.user = Some("0".into());
         asked.process.workdir = Some("/typed".into());
         let done = completed(&asked, &image).unwrap();
-        assert_eq!((done.process.user.unwrap(), done.process.workdir.unwrap()), ("0".into(), "/typed".into()));
+        assert_eq!(
+            (done.process.user.unwrap(), done.process.workdir.unwrap()),
+            ("0".into(), "/typed".into())
+        );
     }
 }

@@ -18,7 +18,7 @@ mod steps;
 mod sweep;
 mod users;
 
-pub use ::images::{Event, Image, Phase};
+pub use ::images::{Event, Image, Phase, seconds};
 pub use error::{Error, Kind};
 pub use monitor::{DetachKeys, Note};
 pub use settings::Settings;

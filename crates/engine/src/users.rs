@@ -55,11 +55,7 @@ fn groups(text: &str) -> impl Iterator<Item = Group<'_>> {
 const MAX_FILE: u64 = 4 << 20;
 
 /// Resolves `user[:group]` and the additional groups in the image whose layers these are, the uppermost first.
-pub(crate) fn resolve(
-    layers: &[PathBuf],
-    user: Option<&str>,
-    additional: &[String],
-) -> Result<User, Error> {
+pub(crate) fn resolve(layers: &[PathBuf], user: Option<&str>, additional: &[String]) -> Result<User, Error> {
     let read = |path: &str| storage::read_file(layers, Path::new(path), MAX_FILE).unwrap_or_default();
     let (passwd, group) = (read("etc/passwd"), read("etc/group"));
     let (passwd, group) = (String::from_utf8_lossy(&passwd), String::from_utf8_lossy(&group));

@@ -232,7 +232,7 @@ struct Tee<'t, 'w> {
 }
 
 impl Tee<'_, '_> {
-    fn from_supply(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn supplied_bytes(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.work.stopped.load(Ordering::Relaxed) {
             return Err(io::Error::other("another layer failed"));
         }
@@ -257,7 +257,7 @@ impl Tee<'_, '_> {
     fn drain(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; PIECE];
         loop {
-            match self.from_supply(&mut buffer) {
+            match self.supplied_bytes(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -277,7 +277,7 @@ fn supplied(error: &io::Error, target: String) -> Failure {
 impl Read for Tee<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.begun.read(buffer)? {
-            0 => self.from_supply(buffer),
+            0 => self.supplied_bytes(buffer),
             count => Ok(count),
         }
     }

@@ -148,7 +148,8 @@ impl Images {
 /// Seconds since 1970 of a time in RFC 3339, fractions cut off. None for what is none.
 pub fn seconds(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
-    let at = |place: usize, wanted: &[u8]| text.as_bytes().get(place).is_some_and(|byte| wanted.contains(byte));
+    let at =
+        |place: usize, wanted: &[u8]| text.as_bytes().get(place).is_some_and(|byte| wanted.contains(byte));
     if !(at(4, b"-") && at(7, b"-") && at(10, b"Tt ") && at(13, b":") && at(16, b":")) {
         return None;
     }
@@ -166,8 +167,8 @@ pub fn seconds(text: &str) -> Option<i64> {
     };
     // Days since 1970 by the rule of the Gregorian calendar, years beginning in March.
     let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
-        - 719_469;
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 719_469;
     Some(days * 86_400 + hour * 3600 + minute * 60 + second - offset * 60)
 }
 
@@ -209,7 +210,9 @@ mod tests {
         }
         assert_eq!(seconds("2000-03-01T01:59:59.123456789+02:00"), Some(951_868_799));
         assert_eq!(seconds("2000-02-29t18:29:59-05:30"), Some(951_868_799));
-        for wrong in ["", "2000", "2000-02-29", "2000-02-29T23:59:59", "2000-02-29T23:59:59X", "yesterday at noon!!"] {
+        for wrong in
+            ["", "2000", "2000-02-29", "2000-02-29T23:59:59", "2000-02-29T23:59:59X", "yesterday at noon!!"]
+        {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }
     }

@@ -89,12 +89,10 @@ pub(crate) fn find_in(catalogue: &Catalogue, text: &str) -> Result<Option<Image>
     };
     let mut found = catalogue.images.iter().filter(|image| image.id.hex().starts_with(begin));
     match (found.next(), found.next()) {
-        (Some(_), Some(_)) => Err(Failure::because(
-            "images",
-            text,
-            "is ambiguous: several images' ids begin with it",
-        )
-        .hint("give more digits, or a name")),
+        (Some(_), Some(_)) => {
+            Err(Failure::because("images", text, "is ambiguous: several images' ids begin with it")
+                .hint("give more digits, or a name"))
+        }
         (first, _) => Ok(first.cloned()),
     }
 }

@@ -94,12 +94,7 @@ impl Images {
     ///
     /// # Errors
     /// A configuration that is none, layers that are not here.
-    pub fn describe(
-        &self,
-        config: &[u8],
-        manifest: Manifest,
-        layers: Vec<Layer>,
-    ) -> Result<Image, Failure> {
+    pub fn describe(&self, config: &[u8], manifest: Manifest, layers: Vec<Layer>) -> Result<Image, Failure> {
         let id = self.blobs.put_bytes(config)?;
         let read = Config::parse(config)?;
         let mut size = 0;
@@ -144,8 +139,7 @@ pub(crate) fn layers(manifest: &ImageManifest, config: &Config) -> Result<Vec<La
     let packed = registry::layers(manifest).map_err(|error| error.into_failure("pull", "the image"))?;
     let diff_ids = &config.rootfs.diff_ids;
     if packed.len() != diff_ids.len() {
-        let reason =
-            format!("has {} layers, its configuration knows {}", packed.len(), diff_ids.len());
+        let reason = format!("has {} layers, its configuration knows {}", packed.len(), diff_ids.len());
         return Err(Failure::because("pull", "the image", reason));
     }
     let both = packed.into_iter().zip(diff_ids);

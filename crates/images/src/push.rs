@@ -48,7 +48,9 @@ impl Images {
         }
         let from = image.digests.iter().filter_map(|name| name.parse::<Reference>().ok());
         let from = from
-            .filter(|from| from.registry() == reference.registry() && from.repository() != reference.repository())
+            .filter(|from| {
+                from.registry() == reference.registry() && from.repository() != reference.repository()
+            })
             .map(|from| from.repository().to_owned())
             .next();
 
@@ -59,8 +61,7 @@ impl Images {
         };
         let one = |layer: &Layer| -> Result<(), Failure> {
             watch(Event { layer, phase: Phase::Waiting });
-            let mut progress =
-                |bytes: u64| watch(Event { layer, phase: Phase::Downloading(bytes) });
+            let mut progress = |bytes: u64| watch(Event { layer, phase: Phase::Downloading(bytes) });
             let pushed = client
                 .push_blob(
                     reference.repository(),

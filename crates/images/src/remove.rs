@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use oci::Digest;
 use step::Failure;
 
+use crate::Images;
 use crate::catalogue::{Catalogue, Dropped};
 use crate::find::{Wanted, find_in, missing};
 use crate::image::Image;
 use crate::pull::now;
-use crate::Images;
 
 /// What a removal did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -137,9 +137,8 @@ impl Images {
         let Some(_alone) = self.removing()? else { return Ok(Freed::default()) };
         let used = used()?;
         let catalogue = self.read()?;
-        let named = |digest: &Digest| {
-            catalogue.images.iter().any(|image| image.blobs().any(|blob| blob == *digest))
-        };
+        let named =
+            |digest: &Digest| catalogue.images.iter().any(|image| image.blobs().any(|blob| blob == *digest));
         let layered = |diff_id: &Digest| {
             let has = |image: &Image| image.layers.iter().any(|layer| layer.diff_id == *diff_id);
             used.contains(diff_id) || catalogue.images.iter().any(has)
@@ -170,7 +169,10 @@ impl Images {
         self.change(|catalogue| {
             catalogue.dropped.blobs.retain(|digest| !done.blobs.contains(digest));
             // Those that a container uses wait for its end.
-            catalogue.dropped.layers.retain(|diff_id| !done.layers.contains(diff_id) || used.contains(diff_id));
+            catalogue
+                .dropped
+                .layers
+                .retain(|diff_id| !done.layers.contains(diff_id) || used.contains(diff_id));
             Ok::<_, Failure>(())
         })?;
         Ok(freed)

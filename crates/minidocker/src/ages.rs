@@ -41,6 +41,11 @@ pub(crate) fn date(time: SystemTime) -> String {
     )
 }
 
+/// The same as RFC 3339 writes it.
+pub(crate) fn rfc3339(time: SystemTime) -> String {
+    date(time).replacen(' ', "T", 1).replace(" +0000 UTC", "Z")
+}
+
 /// Year, month and day of a count of days since 1970.
 fn civil(mut days: u64) -> (u64, u64, u64) {
     let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use engine::Settings;
 
-use crate::commands::NAMES_AND_HELP;
+use crate::commands::{listed, names_in};
 use crate::nearest::nearest;
 use crate::options::bad_value;
 use crate::problem::Problem;
@@ -130,7 +130,8 @@ fn unknown(name: &str) -> Problem {
     let longs = OPTIONS.iter().map(|option| option.long).chain(["help", "version"]);
     match nearest(name.trim_start_matches('-'), longs) {
         Some(long) => problem.hint(format!("did you mean --{long}?")),
-        None => problem.hint(format!("options of a command stand after it; commands are {NAMES_AND_HELP}")),
+        None => problem
+            .hint(format!("options of a command stand after it; commands are {}", listed(&names_in(None)))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::commands::{COMMANDS, Command};
+use crate::commands::{COMMANDS, Command, GROUPS};
 use crate::global;
 use crate::options::{Opt, Takes};
 
@@ -20,11 +20,13 @@ pub(crate) fn overview() -> String {
          minidocker run --explain host true       every kernel step, its time and its reason\n\n\
          Commands:\n",
     );
-    for command in COMMANDS {
+    for command in COMMANDS.iter().filter(|command| !command.name.contains(' ')) {
         row(&mut text, &format!("  {}", command.name), command.summary, 14);
     }
     row(&mut text, "  help", "Help of a command", 14);
-    row(&mut text, "  container", "The same by Docker's long names: container run, ls, kill, rm", 14);
+    for (group, summary) in GROUPS {
+        row(&mut text, &format!("  {group}"), summary, 14);
+    }
     row(
         &mut text,
         "  runtime",
@@ -42,6 +44,19 @@ pub(crate) fn overview() -> String {
     text
 }
 
+/// The help of a group of commands.
+pub(crate) fn group(group: &str) -> String {
+    let mut text = format!("Usage: minidocker {group} COMMAND\n\nCommands:\n");
+    for command in COMMANDS {
+        let mut names = command.names().filter_map(|name| name.strip_prefix(group)?.strip_prefix(' '));
+        if let Some(name) = names.next() {
+            row(&mut text, &format!("  {name}"), command.summary, 14);
+        }
+    }
+    let _ = writeln!(text, "\nRun 'minidocker {group} COMMAND --help' for more on a command.");
+    text
+}
+
 /// The help of one command.
 pub(crate) fn of(command: &Command) -> String {
     let mut text = String::new();
@@ -51,8 +66,7 @@ pub(crate) fn of(command: &Command) -> String {
     }
     let _ = writeln!(text, "\n{}", command.about);
     if !command.long_names.is_empty() {
-        let names: Vec<_> =
-            command.long_names.iter().map(|name| format!("minidocker container {name}")).collect();
+        let names: Vec<_> = command.long_names.iter().map(|name| format!("minidocker {name}")).collect();
         let _ = writeln!(text, "\nAliases:\n  {}", names.join(", "));
     }
     if !command.examples.is_empty() {

@@ -10,7 +10,9 @@ mod global;
 mod help;
 mod nearest;
 mod options;
+mod path_template;
 mod problem;
+mod progress;
 mod runtime;
 mod template;
 mod terminal;
@@ -19,7 +21,7 @@ mod values;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use commands::{COMMANDS, Command, NAMES_AND_HELP};
+use commands::{COMMANDS, Command, GROUPS, listed, names_in};
 use global::Asked;
 use nearest::nearest;
 use problem::Problem;
@@ -82,46 +84,49 @@ enum Found {
 /// The command that the first words name, and what follows them.
 fn find(mut arguments: Vec<String>) -> Result<Found, Problem> {
     let first = arguments.remove(0);
-    let (named, long) = match first.as_str() {
-        "help" => return help_of(&arguments).map(Found::Help),
-        "container" => match arguments.first().map(String::as_str) {
-            None | Some("-h" | "--help") => return Ok(Found::Help(help::overview())),
-            Some(_) => (arguments.remove(0), true),
-        },
-        _ => (first, false),
+    if first == "help" {
+        return help_of(&arguments).map(Found::Help);
+    }
+    let Some(group) = group(&first) else {
+        return Ok(Found::Command(look_up(None, &first)?, arguments));
     };
-    let command = look_up(&named, long).ok_or_else(|| unknown(&named, long))?;
-    Ok(Found::Command(command, arguments))
+    match arguments.first().map(String::as_str) {
+        None | Some("-h" | "--help") => Ok(Found::Help(help::group(group))),
+        Some(_) => {
+            let second = arguments.remove(0);
+            Ok(Found::Command(look_up(Some(group), &second)?, arguments))
+        }
+    }
 }
 
 fn help_of(words: &[String]) -> Result<String, Problem> {
-    let (named, long) = match words {
-        [] => return Ok(help::overview()),
-        [first, second, ..] if first == "container" => (second, true),
-        [first, ..] if first == "container" => return Ok(help::overview()),
-        [first, ..] => (first, false),
-    };
-    look_up(named, long).map(help::of).ok_or_else(|| unknown(named, long))
+    match words {
+        [] => Ok(help::overview()),
+        [first, rest @ ..] => match (group(first), rest) {
+            (None, _) => look_up(None, first).map(help::of),
+            (Some(group), []) => Ok(help::group(group)),
+            (Some(group), [second, ..]) => look_up(Some(group), second).map(help::of),
+        },
+    }
 }
 
-fn look_up(named: &str, long: bool) -> Option<&'static Command> {
-    let meant = |command: &&Command| match long {
-        true => command.long_names.contains(&named),
-        false => command.name == named,
-    };
-    COMMANDS.iter().copied().find(meant)
+fn group(word: &str) -> Option<&'static str> {
+    GROUPS.iter().map(|(name, _)| *name).find(|name| *name == word)
 }
 
-fn unknown(named: &str, long: bool) -> Problem {
-    let (words, known): (_, Vec<&str>) = if long {
-        ("container ", COMMANDS.iter().flat_map(|command| command.long_names).copied().collect())
-    } else {
-        ("", COMMANDS.iter().map(|command| command.name).chain(["help", "container"]).collect())
-    };
+fn look_up(group: Option<&str>, named: &str) -> Result<&'static Command, Problem> {
+    let full = group.map_or_else(|| named.to_owned(), |group| format!("{group} {named}"));
+    let meant = |command: &&Command| command.names().any(|name| name == full);
+    COMMANDS.iter().copied().find(meant).ok_or_else(|| unknown(group, named))
+}
+
+fn unknown(group: Option<&str>, named: &str) -> Problem {
+    let words = group.map_or_else(String::new, |group| format!("{group} "));
+    let known = names_in(group);
     let problem = Problem::new(format!("unknown command {}", step::quote(&format!("{words}{named}"))));
-    problem.hint(match nearest(named, known) {
+    problem.hint(match nearest(named, known.iter().copied()) {
         Some(near) => format!("did you mean 'minidocker {words}{near}'?"),
-        None => format!("commands are {NAMES_AND_HELP}"),
+        None => format!("commands are {}", listed(&known)),
     })
 }
 

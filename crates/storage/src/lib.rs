@@ -31,8 +31,8 @@ use std::path::{Path, PathBuf};
 use step::{Failure, Steps};
 
 pub use remove::{remove, remove_leftovers};
-pub use view::read_file;
 use steps::{Directory, Slot, Storage};
+pub use view::read_file;
 
 /// What a root file system is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]

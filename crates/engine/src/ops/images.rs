@@ -2,7 +2,7 @@
 
 mod inspect;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use images::{Freed, Image, Images, Pull, Pulled, Push, Removed, Watch};
@@ -64,7 +64,12 @@ pub fn pull(
 }
 
 /// Whether a `run` has to pull first.
-pub fn is_missing(settings: &Settings, name: &str, when: When, platform: Option<&str>) -> Result<bool, Error> {
+pub fn is_missing(
+    settings: &Settings,
+    name: &str,
+    when: When,
+    platform: Option<&str>,
+) -> Result<bool, Error> {
     let here = Images::open(&settings.root)?.find(name)?;
     let other = |image: &Image| match platform {
         Some(text) => self::platform(Some(text)).map(|wanted| wanted.to_string() != image.platform),
@@ -123,9 +128,8 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<Removed, E
     let in_use = |image: &Image| {
         let mut its = users.iter().filter(|user| user.origin.id == image.id);
         let running = its.clone().find(|user| user.running);
-        let because = |what: &str, id: &str| {
-            Failure::because("rmi", name, format!("{what} container {}", &id[..12]))
-        };
+        let because =
+            |what: &str, id: &str| Failure::because("rmi", name, format!("{what} container {}", &id[..12]));
         match (running, its.next()) {
             (Some(user), _) => Some(
                 because("is being used by running", &user.id)
@@ -173,6 +177,11 @@ pub fn manifest(name: &str) -> Result<Vec<u8>, Error> {
     let failed = |error: registry::Error| Error::from(error.into_failure("manifest", name));
     let client = registry::Client::new(reference.registry(), registries()?).map_err(failed)?;
     Ok(client.manifest(&reference).map_err(failed)?.bytes)
+}
+
+/// An image's labels.
+pub fn labels(settings: &Settings, image: &Image) -> Result<BTreeMap<String, String>, Error> {
+    Ok(Images::open(&settings.root)?.config(image)?.config.labels)
 }
 
 /// What an image names complete: registry, repository, tag or digest.

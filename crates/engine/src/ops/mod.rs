@@ -5,5 +5,6 @@ pub mod images;
 pub mod info;
 pub mod kill;
 pub mod list;
+pub mod login;
 pub mod remove;
 pub mod run;

@@ -9,7 +9,7 @@ use crate::values::signals;
 
 pub(crate) const COMMAND: Command = Command {
     name: "kill",
-    long_names: &["kill"],
+    long_names: &["container kill"],
     summary: "Send a signal to running containers",
     usage: &["kill [OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Send a signal to the first process of running containers.",

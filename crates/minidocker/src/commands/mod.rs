@@ -1,8 +1,11 @@
 //! One file per command: what it accepts and an `exec` that calls the engine. This table is the only place that
 //! knows them all; Docker's long names (`container ls`) are further names of the same entries.
 
+mod image;
 mod info;
 mod kill;
+mod login;
+mod manifest;
 mod ps;
 mod rm;
 mod run;
@@ -16,9 +19,9 @@ use crate::problem::Problem;
 /// One command.
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// `ps`.
+    /// `ps`, or with its group: `image prune`.
     pub(crate) name: &'static str,
-    /// Its names after `container`.
+    /// Its other names: `container ls`.
     pub(crate) long_names: &'static [&'static str],
     /// One line of the overview.
     pub(crate) summary: &'static str,
@@ -39,11 +42,61 @@ pub(crate) struct Command {
 }
 
 /// Every command, in the order of the overview.
-pub(crate) const COMMANDS: &[&Command] =
-    &[&run::COMMAND, &ps::COMMAND, &kill::COMMAND, &rm::COMMAND, &info::COMMAND, &version::COMMAND];
+pub(crate) const COMMANDS: &[&Command] = &[
+    &run::COMMAND,
+    &ps::COMMAND,
+    &kill::COMMAND,
+    &rm::COMMAND,
+    &image::ls::COMMAND,
+    &image::pull::COMMAND,
+    &image::push::COMMAND,
+    &image::tag::COMMAND,
+    &image::rm::COMMAND,
+    &image::history::COMMAND,
+    &image::inspect::COMMAND,
+    &image::prune::COMMAND,
+    &login::COMMAND,
+    &login::LOGOUT,
+    &manifest::COMMAND,
+    &info::COMMAND,
+    &version::COMMAND,
+];
 
-/// For hints.
-pub(crate) const NAMES_AND_HELP: &str = "run, ps, kill, rm, info, version, help and container";
+/// Groups of commands, Docker's long names: `container ls`, `image prune`.
+pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("container", "Containers by Docker's long names: container run, ls, kill, rm"),
+    ("image", "Images by Docker's long names: image ls, pull, push, tag, rm"),
+    ("manifest", "Manifests at registries"),
+    ("system", "minidocker as a whole"),
+];
+
+/// All names of a command, the first one first.
+impl Command {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.long_names.iter().copied())
+    }
+}
+
+/// The names after a group, or the names of one word, each with its group where it has one.
+pub(crate) fn names_in(group: Option<&str>) -> Vec<&'static str> {
+    let all = COMMANDS.iter().flat_map(|command| command.names());
+    match group {
+        None => all
+            .filter(|name| !name.contains(' '))
+            .chain(GROUPS.iter().map(|(name, _)| *name))
+            .chain(["help"])
+            .collect(),
+        Some(group) => all.filter_map(|name| name.strip_prefix(group)?.strip_prefix(' ')).collect(),
+    }
+}
+
+/// For hints: the names in words.
+pub(crate) fn listed(names: &[&str]) -> String {
+    match names {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        names => names.concat(),
+    }
+}
 
 /// Does `act` to each named container, prints the name of each that it was done to, and tells of each other one.
 fn for_each(
@@ -73,9 +126,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hint_names_every_command() {
-        for command in COMMANDS {
-            assert!(NAMES_AND_HELP.split([',', ' ']).any(|name| name == command.name), "{}", command.name);
+    fn every_name_is_there_once_and_its_group_is_known() {
+        let mut all: Vec<&str> = COMMANDS.iter().flat_map(|command| command.names()).collect();
+        for name in &all {
+            if let Some((group, _)) = name.split_once(' ') {
+                assert!(GROUPS.iter().any(|(known, _)| *known == group), "{name}");
+            }
         }
+        for (group, _) in GROUPS {
+            assert!(!names_in(Some(group)).is_empty(), "{group}");
+        }
+        let number = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), number);
+        assert_eq!(listed(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(listed(&["a"]), "a");
     }
 }

@@ -18,7 +18,7 @@ use filters::Filters;
 
 pub(crate) const COMMAND: Command = Command {
     name: "ps",
-    long_names: &["ls", "list", "ps"],
+    long_names: &["container ls", "container list", "container ps"],
     summary: "List containers",
     usage: &["ps [OPTIONS]"],
     about: "List containers; those that run, where no option says otherwise.",

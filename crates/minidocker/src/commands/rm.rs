@@ -8,7 +8,7 @@ use crate::problem::Problem;
 
 pub(crate) const COMMAND: Command = Command {
     name: "rm",
-    long_names: &["rm", "remove"],
+    long_names: &["container rm", "container remove"],
     summary: "Remove containers",
     usage: &["rm [OPTIONS] CONTAINER [CONTAINER...]"],
     about: "Remove containers that have ended; with --force running ones too.",

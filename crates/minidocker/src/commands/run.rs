@@ -6,20 +6,23 @@ mod request;
 
 use std::io::IsTerminal;
 
+use engine::ops::images::{self, When};
 use engine::ops::run::AttachOptions;
-use engine::request::RunRequest;
+use engine::request::{Image, RunRequest};
 use engine::{DetachKeys, Settings, ops};
 
 use super::Command;
+use super::image::pull;
 use crate::explain::{self, Format, Teller};
 use crate::options::{Typed, Words};
 use crate::problem::{Problem, RUN_FAILED};
+use crate::progress::To;
 use crate::terminal;
 use crate::values::streams;
 
 pub(crate) const COMMAND: Command = Command {
     name: "run",
-    long_names: &["run"],
+    long_names: &["container run"],
     summary: "Run a command in a new container",
     usage: &[
         "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -52,6 +55,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let format = typed.read("explain", explain::format)?;
     let dry = typed.flag("dry-run")?.unwrap_or(false);
     let attach = attach_options(&typed)?;
+    bring(&typed, settings, &request)?;
     // Whatever is kept here, the monitor keeps too: it is a fork of this process.
     drop(typed);
     if dry || format == Some(Format::Shell) {
@@ -64,6 +68,28 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     }
     conflicts::warn(&request);
     start(settings, &request, format, &attach)
+}
+
+/// Pulls the image where that is wanted. Standard output stays the container's.
+fn bring(typed: &Typed, settings: &Settings, request: &RunRequest) -> Result<(), Problem> {
+    let platform = typed.one("platform");
+    let when = typed.read("pull", |text| match text {
+        "missing" => Ok(When::Missing),
+        "always" => Ok(When::Always),
+        "never" => Ok(When::Never),
+        _ => Err("there are missing, always and never".to_owned()),
+    })?;
+    let quiet = typed.flag("quiet")?.unwrap_or(false);
+    let Image::Named(name) = &request.image else { return Ok(()) };
+    let when = when.unwrap_or_default();
+    if !images::is_missing(settings, name, when, platform)? {
+        return Ok(());
+    }
+    if when == When::Missing && !quiet {
+        let named = images::reference(name)?;
+        terminal::warn(&format!("Unable to find image '{}' locally\n", terminal::plain(&named.to_string())));
+    }
+    pull::pull(settings, name, platform, if quiet { To::Nowhere } else { To::Err })
 }
 
 /// Prints what would be done.

@@ -59,9 +59,43 @@ fn bytes(whole: &str, fraction: &str, shift: u32) -> Option<u64> {
     whole.checked_add(part.try_into().ok()?).filter(|bytes| i64::try_from(*bytes).is_ok())
 }
 
+/// An amount as Docker shows it: powers of 1000, three digits, `78.1MB`.
+pub(crate) fn decimal(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    // What three digits round up to the next unit belongs there.
+    while amount >= 999.5 && unit + 1 < UNITS.len() {
+        amount /= 1000.0;
+        unit += 1;
+    }
+    let digits = if amount < 9.995 { 2 } else { usize::from(amount < 99.95) };
+    let text = format!("{amount:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shows_sizes_as_docker_does() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (1234, "1.23kB"),
+            (78_123_456, "78.1MB"),
+            (100_000_000, "100MB"),
+            (999_600_000, "1GB"),
+            (1_020_000_000, "1.02GB"),
+            (9_996_000, "10MB"),
+            (u64::MAX, "18.4EB"),
+        ] {
+            assert_eq!(decimal(bytes), text, "{bytes}");
+        }
+    }
 
     #[test]
     fn reads_dockers_sizes() {

@@ -78,10 +78,7 @@ fn image(typed: &Typed, caller: &Caller<'_>) -> Result<(Image, Vec<String>), Pro
     }
     match typed.words.split_first() {
         Some((image, command)) if image == "host" => Ok((Image::Host, command.to_vec())),
-        Some((image, _)) => {
-            Err(Problem::new(format!("no image {}: images from registries come later", step::quote(image)))
-                .hint("the image 'host' is there, or a directory: minidocker run --rootfs DIR COMMAND"))
-        }
+        Some((image, command)) => Ok((Image::Named(image.clone()), command.to_vec())),
         None => {
             Err(Problem::new("run needs an image or --rootfs")
                 .hint("for example: minidocker run -it host bash"))

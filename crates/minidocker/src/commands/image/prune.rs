@@ -1,0 +1,74 @@
+//! `image prune`: images that nobody needs.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::time::SystemTime;
+
+use engine::ops::images;
+use engine::{Image, Settings};
+
+use super::ls::Filter;
+use crate::commands::Command;
+use crate::options::{Group, Typed, Words, flag, many};
+use crate::problem::Problem;
+use crate::terminal::{plain, print};
+use crate::values::sizes;
+
+pub(crate) const COMMAND: Command = Command {
+    name: "image prune",
+    long_names: &[],
+    summary: "Remove images that nobody needs",
+    usage: &["image prune [OPTIONS]"],
+    about: "Remove images without a name, and what interrupted downloads left. With --all every image that no\n\
+            container uses.",
+    examples: &[("minidocker image prune -af --filter until=24h", "those older than a day")],
+    groups: &[Group {
+        title: "Options",
+        options: &[
+            flag("all", "Every image that no container uses").short('a'),
+            many("filter", "KEY=VALUE", "Only those with this label=, label!= or until="),
+            flag("force", "Do not ask").short('f'),
+        ],
+    }],
+    words: Words::None,
+    failed: 1,
+    exec,
+};
+
+fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    let all = typed.flag("all")?.unwrap_or(false);
+    let filters = typed.read_many("filter", Filter::for_prune)?;
+    if !typed.flag("force")?.unwrap_or(false) {
+        let which = if all { "all images that no container uses" } else { "all images without a name" };
+        print(&format!("WARNING! This will remove {which}.\nAre you sure you want to continue? [y/N] "))?;
+        let stdin = std::io::stdin();
+        let mut answer = String::new();
+        let read = stdin.lock().read_line(&mut answer);
+        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
+            if !stdin.is_terminal() {
+                print("\n")?;
+            }
+            return Ok(0);
+        }
+    }
+    let listed = images::list(settings)?;
+    let configs = Filter::configs(settings, &listed, &filters)?;
+    let now = SystemTime::now();
+    let keep = |image: &Image| !filters.iter().all(|filter| filter.holds(image, &configs, now));
+    let pruned = images::prune(settings, all, &keep)?;
+    let mut text = String::new();
+    if !pruned.images.is_empty() {
+        text.push_str("Deleted Images:\n");
+    }
+    for image in &pruned.images {
+        for name in &image.names {
+            let short = images::reference(name).map_or_else(|_| name.clone(), |name| name.to_string());
+            text.push_str(&format!("untagged: {}\n", plain(&short)));
+        }
+        text.push_str(&format!("deleted: {}\n", image.id));
+    }
+    if !pruned.images.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&format!("Total reclaimed space: {}\n", sizes::decimal(pruned.freed.bytes)));
+    print(&text).map(|()| 0)
+}

@@ -1,0 +1,86 @@
+//! `pull`: images from registries, in Docker's words.
+
+use engine::ops::images;
+use engine::{Error, Settings};
+
+use crate::commands::Command;
+use crate::options::{Group, Typed, Words, flag, one};
+use crate::problem::Problem;
+use crate::progress::{Progress, To, Way};
+use crate::terminal::{plain, print};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "pull",
+    long_names: &["image pull"],
+    summary: "Bring images from a registry",
+    usage: &["pull [OPTIONS] NAME[:TAG|@DIGEST]"],
+    about: "Bring an image from a registry. A name without a registry is one of Docker Hub.\n\n\
+            What was interrupted goes on where it was. Mirrors and registries without TLS stand in\n\
+            /etc/minidocker/registries.toml.",
+    examples: &[
+        ("minidocker pull alpine", "docker.io/library/alpine:latest"),
+        ("minidocker pull --platform linux/arm64 localhost:5000/app:1", "of one's own registry"),
+    ],
+    groups: &[Group {
+        title: "Options",
+        options: &[
+            flag("all-tags", "Bring every tag of the repository").short('a'),
+            one("platform", "OS/ARCH[/VARIANT]", "For this machine where absent"),
+            flag("quiet", "Print the name alone").short('q'),
+        ],
+    }],
+    words: Words::Between,
+    failed: 1,
+    exec,
+};
+
+fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    let [name] = typed.words.as_slice() else {
+        return Err(
+            Problem::new("pull needs the name of one image").hint("for example: minidocker pull alpine")
+        );
+    };
+    let quiet = typed.flag("quiet")?.unwrap_or(false);
+    let platform = typed.one("platform");
+    let to = if quiet { To::Nowhere } else { To::Out };
+    if !typed.flag("all-tags")?.unwrap_or(false) {
+        return pull(settings, name, platform, to).map(|()| 0);
+    }
+    let reference = images::reference(name)?;
+    if reference.digest().is_some() || reference.tag().is_some_and(|tag| name.ends_with(&format!(":{tag}"))) {
+        return Err(Problem::new("--all-tags and a tag or digest contradict each other")
+            .hint(format!("minidocker pull --all-tags {}", reference.familiar_name())));
+    }
+    for tag in images::tags(name)? {
+        pull(settings, &format!("{}:{tag}", reference.familiar_name()), platform, to)?;
+    }
+    Ok(0)
+}
+
+/// Pulls one image and tells of it.
+pub(crate) fn pull(settings: &Settings, name: &str, platform: Option<&str>, to: To) -> Result<(), Problem> {
+    let reference = images::reference(name)?;
+    let tell = |text: String| match to {
+        To::Out => print(&text),
+        To::Err => {
+            crate::terminal::warn(&text);
+            Ok(())
+        }
+        To::Nowhere => Ok(()),
+    };
+    let wanted = reference.wanted();
+    if reference.digest().is_none() && !name.ends_with(&format!(":{wanted}")) && to == To::Out {
+        tell(format!("Using default tag: {}\n", plain(&wanted)))?;
+    }
+    tell(format!("{}: Pulling from {}\n", plain(&wanted), plain(reference.repository())))?;
+    let progress = Progress::new(Way::Pull, to);
+    let pulled = images::pull(settings, name, platform, &|event| progress.event(event));
+    progress.end();
+    let pulled = pulled.map_err(|error: Error| Problem::from(error))?;
+    let status = if pulled.up_to_date { "Image is up to date for" } else { "Downloaded newer image for" };
+    tell(format!("Digest: {}\nStatus: {status} {reference}\n", pulled.digest))?;
+    match to {
+        To::Err => Ok(()),
+        _ => print(&format!("{}\n", reference.canonical())),
+    }
+}

@@ -1,0 +1,69 @@
+//! `push`: an image to its registry.
+
+use engine::Settings;
+use engine::ops::images;
+
+use crate::commands::Command;
+use crate::options::{Group, Typed, Words, flag};
+use crate::problem::Problem;
+use crate::progress::{Progress, To, Way};
+use crate::terminal::{plain, print};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "push",
+    long_names: &["image push"],
+    summary: "Send images to a registry",
+    usage: &["push [OPTIONS] NAME[:TAG]"],
+    about: "Send an image to the registry that its name says. What is there already is not sent again.",
+    examples: &[("minidocker push localhost:5000/app:1", "after: minidocker tag app localhost:5000/app:1")],
+    groups: &[Group {
+        title: "Options",
+        options: &[
+            flag("all-tags", "Send every tag of the repository").short('a'),
+            flag("quiet", "Print the name alone").short('q'),
+        ],
+    }],
+    words: Words::Between,
+    failed: 1,
+    exec,
+};
+
+fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    let [name] = typed.words.as_slice() else {
+        return Err(Problem::new("push needs the name of one image")
+            .hint("for example: minidocker push localhost:5000/app:1"));
+    };
+    let quiet = typed.flag("quiet")?.unwrap_or(false);
+    if !typed.flag("all-tags")?.unwrap_or(false) {
+        return push(settings, name, quiet).map(|()| 0);
+    }
+    let wanted = images::reference(name)?;
+    let mut names: Vec<_> = images::list(settings)?
+        .into_iter()
+        .flat_map(|listed| listed.image.names)
+        .filter_map(|known| images::reference(&known).ok())
+        .filter(|known| known.familiar_name() == wanted.familiar_name())
+        .map(|known| known.to_string())
+        .collect();
+    names.sort();
+    if names.is_empty() {
+        return Err(Problem::new(format!("no image here is called {}", plain(&wanted.familiar_name()))));
+    }
+    names.iter().try_for_each(|name| push(settings, name, quiet)).map(|()| 0)
+}
+
+fn push(settings: &Settings, name: &str, quiet: bool) -> Result<(), Problem> {
+    let reference = images::reference(name)?;
+    let repository = format!("{}/{}", reference.registry(), reference.repository());
+    if !quiet {
+        print(&format!("The push refers to repository [{}]\n", plain(&repository)))?;
+    }
+    let progress = Progress::new(Way::Push, if quiet { To::Nowhere } else { To::Out });
+    let pushed = images::push(settings, name, &|event| progress.event(event));
+    progress.end();
+    let digest = pushed?;
+    match quiet {
+        true => print(&format!("{}\n", reference.canonical())),
+        false => print(&format!("{}: digest: {digest}\n", plain(&reference.wanted()))),
+    }
+}
