@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Which of Docker's exit codes an error ends in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Kind {
     /// The engine could not do it: 125 from `run`, 1 from other commands.
     Engine,

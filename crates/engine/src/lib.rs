@@ -17,6 +17,7 @@ mod state;
 mod steps;
 mod sweep;
 mod users;
+mod worker;
 
 pub use ::images::{Event, Image, Phase, seconds};
 pub use error::{Error, Kind};

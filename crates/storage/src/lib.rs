@@ -22,6 +22,7 @@ mod overlay;
 mod remove;
 mod source;
 mod steps;
+mod stubs;
 #[cfg(test)]
 mod trial;
 mod view;
@@ -32,6 +33,7 @@ use step::{Failure, Steps};
 
 pub use remove::{remove, remove_leftovers};
 use steps::{Directory, Slot, Storage};
+pub use stubs::remove_stubs;
 pub use view::read_file;
 
 /// What a root file system is made from.
@@ -61,6 +63,11 @@ impl Places {
     /// The directory of everything that the container `id` leaves on disk.
     fn container(&self, id: &str) -> PathBuf {
         self.root.join("containers").join(id)
+    }
+
+    /// What the container `id` has written to an overlay.
+    pub fn upper(&self, id: &str) -> PathBuf {
+        self.container(id).join("upper")
     }
 
     /// Where containers go that are being removed: on the same file system, so that one rename takes them there.

@@ -72,7 +72,7 @@ fn wait(channel: &mut Channel) -> Result<(), Error> {
 }
 
 /// A start that failed, in the user's words.
-pub(super) fn refusal(name: &str, failure: Failure) -> Error {
+pub(crate) fn refusal(name: &str, failure: Failure) -> Error {
     let kind = match (failure.step.starts_with("exec"), failure.errno) {
         (true, 2) => Kind::NotFound,
         (true, _) => Kind::NotExecutable,

@@ -1,6 +1,7 @@
 //! One file per operation; each begins with its contents page.
 
 mod attach;
+pub(crate) use attach::refusal;
 pub mod images;
 pub mod info;
 pub mod kill;
@@ -8,3 +9,4 @@ pub mod list;
 pub mod login;
 pub mod remove;
 pub mod run;
+pub mod usage;

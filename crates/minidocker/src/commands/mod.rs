@@ -9,6 +9,7 @@ mod manifest;
 mod ps;
 mod rm;
 mod run;
+mod system_df;
 pub(crate) mod version;
 
 use engine::Settings;
@@ -58,6 +59,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &login::COMMAND,
     &login::LOGOUT,
     &manifest::COMMAND,
+    &system_df::COMMAND,
     &info::COMMAND,
     &version::COMMAND,
 ];

@@ -1,0 +1,142 @@
+//! `system df`: what minidocker has on disk, counted as du(1) counts.
+
+use std::collections::{BTreeMap, HashSet};
+
+use images::{Image, Images};
+use oci::Digest;
+
+use crate::image::users;
+use crate::state::Store;
+use crate::{Error, Settings};
+
+/// One kind of thing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// How many there are.
+    pub total: usize,
+    /// How many of them are in use.
+    pub active: usize,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes that `prune` would give back.
+    pub reclaimable: u64,
+}
+
+/// An image's share.
+#[derive(Debug, Clone)]
+pub struct ImageUsage {
+    /// The image.
+    pub image: Image,
+    /// Bytes of layers that other images have too.
+    pub shared: u64,
+    /// Bytes of layers that it alone has.
+    pub unique: u64,
+    /// Bytes of its blobs: the layers as they came, for a push.
+    pub packed: u64,
+    /// Containers made of it.
+    pub containers: usize,
+}
+
+/// A container's share.
+#[derive(Debug, Clone)]
+pub struct ContainerUsage {
+    /// 64 hex digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it was made of.
+    pub image: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// Bytes that it has written.
+    pub size: u64,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Default)]
+pub struct Usage {
+    /// Layers and blobs.
+    pub images: Sum,
+    /// What containers have written.
+    pub containers: Sum,
+    /// Each image.
+    pub each_image: Vec<ImageUsage>,
+    /// Each container.
+    pub each_container: Vec<ContainerUsage>,
+}
+
+/// Counts.
+pub fn usage(settings: &Settings) -> Result<Usage, Error> {
+    let store = Store::new(settings);
+    let images = Images::open(&settings.root)?;
+    let users = users(&store)?;
+    let all = images.list()?;
+    let mut usage = Usage::default();
+
+    let mut layers: BTreeMap<Digest, u64> = BTreeMap::new();
+    for diff_id in images.layers().list()? {
+        layers.insert(diff_id, images.layers().usage(&diff_id)?);
+    }
+    let blobs: BTreeMap<Digest, u64> = images.blobs().list()?.into_iter().collect();
+    let blob = |digest: &Digest| blobs.get(digest).copied().unwrap_or(0).next_multiple_of(4096);
+    let has = |image: &Image, diff_id: &Digest| image.layers.iter().any(|layer| layer.diff_id == *diff_id);
+    for image in &all {
+        let (mut shared, mut unique) = (0, 0);
+        let mine: HashSet<Digest> = image.layers.iter().map(|layer| layer.diff_id).collect();
+        for diff_id in &mine {
+            let size = layers.get(diff_id).copied().unwrap_or(0);
+            match all.iter().filter(|other| has(other, diff_id)).count() {
+                0 | 1 => unique += size,
+                _ => shared += size,
+            }
+        }
+        let own: HashSet<Digest> = image.layers.iter().map(|layer| layer.digest).collect();
+        usage.each_image.push(ImageUsage {
+            shared,
+            unique,
+            packed: own.iter().map(blob).sum(),
+            containers: users.iter().filter(|user| user.origin.id == image.id).count(),
+            image: image.clone(),
+        });
+    }
+    let is_used = |one: &&ImageUsage| one.containers > 0;
+    let kept: Vec<&Image> = usage.each_image.iter().filter(is_used).map(|one| &one.image).collect();
+    let keeps_layer = |diff_id: &Digest| {
+        kept.iter().any(|image| has(image, diff_id))
+            || users.iter().any(|user| user.origin.layers.contains(diff_id))
+    };
+    let keeps_blob = |digest: &Digest| {
+        let named = |image: &&&Image| {
+            image.id == *digest
+                || image.manifest.digest == *digest
+                || image.layers.iter().any(|layer| layer.digest == *digest)
+        };
+        kept.iter().any(|image| named(&image))
+    };
+    let free_layers: u64 =
+        layers.iter().filter(|(diff_id, _)| !keeps_layer(diff_id)).map(|(_, size)| size).sum();
+    let free_blobs: u64 = blobs.keys().filter(|digest| !keeps_blob(digest)).map(blob).sum();
+    usage.images = Sum {
+        total: all.len(),
+        active: kept.len(),
+        size: layers.values().sum::<u64>() + blobs.keys().map(blob).sum::<u64>(),
+        reclaimable: free_layers + free_blobs,
+    };
+
+    for id in store.all()? {
+        let Ok(Some(record)) = store.record(&id) else { continue };
+        let running = store.living_init(&id).is_some();
+        let directory = store.keep_dir(&id);
+        let size = if directory.is_dir() { storage::layers::disk_usage(&directory)? } else { 0 };
+        let image = record.request.image.to_string();
+        usage.each_container.push(ContainerUsage { id, name: record.name, image, running, size });
+    }
+    let all = &usage.each_container;
+    usage.containers = Sum {
+        total: all.len(),
+        active: all.iter().filter(|one| one.running).count(),
+        size: all.iter().map(|one| one.size).sum(),
+        reclaimable: all.iter().filter(|one| !one.running).map(|one| one.size).sum(),
+    };
+    Ok(usage)
+}

@@ -1,0 +1,287 @@
+//! Containers that a program with threads waits for: the steps of a build.
+//!
+//! A container's launcher has one thread (`runtime::launch`). So processes are forked before there are threads; each
+//! takes one task after the other, launches its container without a monitor, waits for its end and takes it down. What
+//! the container prints goes into a pipe that ends in the program. A worker ends with the program, and its container with
+//! it; what a crash leaves is swept as ever.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use monitor::{Exit, Keeper as _, Note};
+use runtime::Stdio;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+use step::{Actor, Context, Failure, Steps, Trace};
+use sys::process::Fork;
+
+use crate::keeper::Keeper;
+use crate::ops::refusal;
+use crate::prepare::{draft, finish, reserve};
+use crate::request::{Mount, NetworkMode, RunRequest};
+use crate::state::{Record, Store, millis};
+use crate::steps::Remains;
+use crate::{Error, Kind, Settings, files, names, spec};
+
+/// What a container is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Task {
+    /// How; its image is not looked at.
+    pub request: RunRequest,
+    /// Its root: directories of layers, the lowest first.
+    pub lower: Vec<PathBuf>,
+    /// Where what it has written goes if it ends well: a directory that is not there yet, on the store's file system.
+    pub upper: PathBuf,
+}
+
+/// How it went.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// Docker's exit code.
+    pub code: u8,
+    /// What the user should know.
+    pub notes: Vec<Note>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Done(Done),
+    Failed { kind: Kind, message: String, hint: Option<String> },
+}
+
+/// Processes that wait for tasks.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    idle: Mutex<Vec<Worker>>,
+    returned: Condvar,
+}
+
+#[derive(Debug)]
+struct Worker {
+    line: UnixStream,
+    output: OwnedFd,
+}
+
+impl Workers {
+    /// Forks `count` of them. The caller has one thread still.
+    pub(crate) fn start(settings: &Settings, count: usize) -> Result<Self, Error> {
+        let mut all: Vec<Worker> = Vec::new();
+        for _ in 0..count {
+            all.push(fork(settings)?);
+        }
+        Ok(Self { idle: Mutex::new(all), returned: Condvar::new() })
+    }
+
+    /// Has a task done by the first worker that is free; `output` gets what the container prints, as it comes.
+    pub(crate) fn run(&self, task: &Task, output: &mut dyn FnMut(&[u8])) -> Result<Done, Error> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut worker = loop {
+            match idle.pop() {
+                Some(worker) => break worker,
+                None => idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        drop(idle);
+        let result = worker.run(task, output);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+        self.returned.notify_one();
+        match result {
+            Ok(Answer::Done(done)) => Ok(done),
+            Ok(Answer::Failed { kind, message, hint }) => Err(Error { kind, message, hint }),
+            Err(error) => Err(Error::new(
+                Kind::Engine,
+                format!("the process that starts containers: {}", step::words(&error)),
+            )),
+        }
+    }
+}
+
+impl Worker {
+    fn run(&mut self, task: &Task, output: &mut dyn FnMut(&[u8])) -> io::Result<Answer> {
+        send(&mut self.line, task)?;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let mut fds = [PollFd::new(&self.output, PollFlags::IN), PollFd::new(&self.line, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => continue,
+                polled => polled?,
+            };
+            let ended = !fds[1].revents().is_empty();
+            // The answer comes after the last word: what is in the pipe by then is all there is.
+            loop {
+                match rustix::io::read(&self.output, &mut buffer) {
+                    Ok(0) | Err(Errno::AGAIN) => break,
+                    Ok(count) => output(&buffer[..count]),
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            if ended {
+                return receive(&mut self.line)?.ok_or_else(|| io::Error::other("it was killed"));
+            }
+        }
+    }
+}
+
+fn fork(settings: &Settings) -> Result<Worker, Error> {
+    let failed = |cause: io::Error| Error::from(Failure::new("build.worker", "fork", cause));
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    let (output, inlet) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+    rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK).map_err(|e| failed(e.into()))?;
+    match sys::process::fork().map_err(failed)? {
+        Fork::Parent(..) => Ok(Worker { line: ours, output }),
+        Fork::Child => {
+            drop((ours, output));
+            let _ = set_parent_process_death_signal(Some(Signal::KILL));
+            let mut line = theirs;
+            // The end of the line is the end of the program.
+            while let Ok(Some(task)) = receive::<Task>(&mut line) {
+                let answer = match perform(settings, task, &inlet) {
+                    Ok(done) => Answer::Done(done),
+                    Err(Error { kind, message, hint }) => Answer::Failed { kind, message, hint },
+                };
+                if send(&mut line, &answer).is_err() {
+                    break;
+                }
+            }
+            sys::process::exit_now(0)
+        }
+    }
+}
+
+/// From a task to its end: the way of a `run`, without a monitor.
+fn perform(settings: &Settings, task: Task, output: &OwnedFd) -> Result<Done, Error> {
+    let Task { request, lower, upper } = task;
+    let store = Store::new(settings);
+    let id = names::id();
+    let held = store.hold(&id)?;
+    let remains = Remains {
+        id: id.clone(),
+        group: settings.group(request.resources.cgroup_parent.as_deref(), &id),
+        kill: false,
+        network: None,
+        no_network: request.network.mode != NetworkMode::Bridge,
+        name: None,
+        remove: true,
+        kept: false,
+    };
+    let record = Record {
+        format: 1,
+        id: id.clone(),
+        name: id[..12].to_owned(),
+        command: spec::command(&request)?,
+        created: millis(SystemTime::now()),
+        group: remains.group.clone(),
+        network: None,
+        request: request.clone(),
+        origin: None,
+    };
+    let mut keeper = Keeper {
+        settings: settings.clone(),
+        record,
+        checks: Vec::new(),
+        remains,
+        later: Steps::new(),
+        _lock: held.lock,
+    };
+    let mut trace = Trace::new(Actor::Command, false);
+    let result = (|| {
+        let source = storage::Source::Layers(lower.clone());
+        let draft = draft(settings, &store, &request, &source, &id)?;
+        let place = reserve(settings, &store, &request, &id, &id[..12])?;
+        let prepared = finish(&store, &request, &id, draft, place)?;
+        keeper.record.network.clone_from(&prepared.place);
+        keeper.remains.network = prepared.place;
+        keeper.checks = prepared.checks;
+        store.write_record(&keeper.record)?;
+        trace.perform_all(&prepared.prepare, &mut Context::default())?;
+        let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let streams = || -> Result<Stdio, Errno> {
+            Ok(Stdio { stdin: null()?, stdout: dup(output)?, stderr: dup(output)? })
+        };
+        let stdio = streams().map_err(|errno| Failure::new("build.worker", "streams", errno))?;
+        let running = runtime::launch(&prepared.plan, Some(stdio), &mut trace, &mut |pid| keeper.cloned(pid))
+            .map_err(|failure| refusal(&id[..12], failure))?;
+        let mut notes = keeper.running(&running);
+        let exit = wait(&running.pidfd).map_err(|errno| Failure::new("build.worker", "waitid", errno))?;
+        notes.extend(keeper.ended(exit));
+        Ok::<Done, Error>(Done { code: exit.code(), notes })
+    })();
+    let kept = match &result {
+        Ok(done) if done.code == 0 => keep(settings, &request, &id, &lower, &upper),
+        _ => Ok(()),
+    };
+    keeper.clean(&mut trace);
+    keeper.finish(&mut trace);
+    kept?;
+    result
+}
+
+/// What it wrote becomes the caller's, without what only its mounts needed.
+fn keep(
+    settings: &Settings,
+    request: &RunRequest,
+    id: &str,
+    lower: &[PathBuf],
+    upper: &PathBuf,
+) -> Result<(), Failure> {
+    let written = settings.places().upper(id);
+    let own = ["/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"].into_iter();
+    let files = files::TARGETS.iter().map(|(_, target)| *target);
+    let mut targets: Vec<PathBuf> = own.chain(files).map(PathBuf::from).collect();
+    targets.extend(request.storage.mounts.iter().map(|mount| match mount {
+        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target.clone(),
+    }));
+    let lower: Vec<PathBuf> = lower.iter().rev().cloned().collect();
+    storage::remove_stubs(&written, &lower, &targets)?;
+    std::fs::rename(&written, upper)
+        .map_err(|cause| Failure::new("build.worker", upper.display().to_string(), cause))
+}
+
+fn dup(fd: &impl AsFd) -> Result<OwnedFd, Errno> {
+    rustix::io::fcntl_dupfd_cloexec(fd, 3)
+}
+
+fn wait(pidfd: &OwnedFd) -> Result<Exit, Errno> {
+    loop {
+        match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(Some(status)) => {
+                return Ok(match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => Exit::Code(code),
+                    (None, signal) => Exit::Signal(signal.unwrap_or(9)),
+                });
+            }
+            Ok(None) => {}
+        }
+    }
+}
+
+/// A length of four bytes, and JSON.
+fn send(line: &mut UnixStream, what: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec(what)?;
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    line.write_all(&length.to_le_bytes())?;
+    line.write_all(&text)
+}
+
+/// None at the end of the line.
+fn receive<T: for<'d> Deserialize<'d>>(line: &mut UnixStream) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    match line.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let mut text = vec![0; u32::from_le_bytes(length) as usize];
+    line.read_exact(&mut text)?;
+    Ok(Some(serde_json::from_slice(&text)?))
+}
