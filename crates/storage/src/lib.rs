@@ -20,6 +20,7 @@ mod mount_tests;
 mod mounts;
 mod overlay;
 mod remove;
+mod rest;
 mod source;
 mod steps;
 mod stubs;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 use step::{Failure, Steps};
 
 pub use remove::{remove, remove_leftovers};
+pub use rest::read_only;
 use steps::{Directory, Slot, Storage};
 pub use stubs::remove_stubs;
 pub use view::read_file;

@@ -2,6 +2,8 @@
 
 mod attach;
 pub(crate) use attach::refusal;
+pub mod commit;
+pub mod export;
 pub mod images;
 pub mod info;
 pub mod kill;

@@ -1,6 +1,8 @@
 //! One file per command: what it accepts and an `exec` that calls the engine. This table is the only place that
 //! knows them all; Docker's long names (`container ls`) are further names of the same entries.
 
+mod commit;
+mod export;
 mod image;
 mod info;
 mod kill;
@@ -56,6 +58,8 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &image::history::COMMAND,
     &image::inspect::COMMAND,
     &image::prune::COMMAND,
+    &commit::COMMAND,
+    &export::COMMAND,
     &login::COMMAND,
     &login::LOGOUT,
     &manifest::COMMAND,

@@ -1,0 +1,204 @@
+//! `commit`: what a container has written becomes a layer, and the container an image.
+
+use std::fs::File;
+use std::time::SystemTime;
+
+use cgroup::{Group, Hierarchies};
+use images::{Image, Images, Layer, Manifest};
+use oci::Digest;
+use serde_json::{Value, json};
+use step::Failure;
+use storage::layer::{self, Compression, Kind as Tree};
+
+use super::images::reference;
+use crate::request::Image as From;
+use crate::state::{Record, Store, millis};
+use crate::{Error, Kind, Settings};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// The container, by name or id.
+    pub container: String,
+    /// The new image's name; none leaves it dangling.
+    pub name: Option<String>,
+    /// `--author`.
+    pub author: String,
+    /// `--message`.
+    pub message: String,
+    /// The processes stand still meanwhile.
+    pub pause: bool,
+}
+
+/// Makes the image; its id. `change` is given the configuration's `config` object to change (`--change`).
+pub fn commit(
+    settings: &Settings,
+    asked: &Commit,
+    change: impl FnOnce(&mut Value) -> Result<(), Error>,
+) -> Result<Digest, Error> {
+    let name = asked.name.as_deref().map(reference).transpose()?;
+    if name.as_ref().is_some_and(|name| name.digest().is_some()) {
+        return Err(Error::new(Kind::Invalid, "an image's new name has no digest"));
+    }
+    let store = Store::new(settings);
+    let id = store.find(&asked.container)?;
+    let record = store.record(&id)?.ok_or_else(|| gone(&asked.container))?;
+    let Some(origin) = &record.origin else {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("container {} was not made of an image: {}", asked.container, record.request.image),
+        )
+        .hint(match record.request.image {
+            From::Host => "what it wrote makes no image without this machine's own files".to_owned(),
+            _ => format!("minidocker export {} | minidocker import - NAME", asked.container),
+        }));
+    };
+    let images = Images::open(&settings.root)?;
+    let _bringing = images.bringing()?;
+    let base = images.by_id(&origin.id)?.ok_or_else(|| {
+        Error::new(Kind::NoSuchImage, format!("the image of container {} was removed", asked.container))
+            .hint(format!("minidocker export {} | minidocker import - NAME", asked.container))
+    })?;
+    let frozen =
+        if asked.pause && store.living_init(&id).is_some() { Some(Frozen::new(&record)?) } else { None };
+    let layer = pack(settings, &images, &id)?;
+    drop(frozen);
+
+    let mut config: Value = serde_json::from_slice(&images.config_bytes(&base)?)
+        .map_err(|cause| Failure::new("commit", "the image's configuration", cause))?;
+    describe(&mut config, &record, asked, &layer);
+    let start = config.get_mut("config").filter(|start| start.is_object());
+    change(start.ok_or_else(|| Error::new(Kind::Engine, "the image's configuration has no config"))?)?;
+    let image = put(&images, &base, &config, layer)?;
+    let names: Vec<String> = name.iter().map(oci::Reference::canonical).collect();
+    Ok(images.add(image, &names)?.id)
+}
+
+fn gone(name: &str) -> Error {
+    Error::new(Kind::NoSuchContainer, format!("no such container: {name}"))
+}
+
+/// Processes that stand still as long as this lives.
+struct Frozen(Group);
+
+impl Frozen {
+    fn new(record: &Record) -> Result<Self, Error> {
+        let group = Group::open(&Hierarchies::probe()?, &record.group)?;
+        group.freeze()?;
+        Ok(Self(group))
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = self.0.thaw();
+    }
+}
+
+/// What the container has written, as a blob and as a layer.
+fn pack(settings: &Settings, images: &Images, id: &str) -> Result<Layer, Error> {
+    let upper = settings.places().upper(id);
+    let directory =
+        File::open(&upper).map_err(|cause| Failure::new("commit", upper.display().to_string(), cause))?;
+    let how = layer::Settings {
+        kind: Tree::Layer { userxattr: false },
+        compression: Compression::Gzip(6),
+        whole_seconds: true,
+        ..layer::Settings::default()
+    };
+    let mut fresh = images.blobs().create()?;
+    let packed = layer::archive(&directory, &mut fresh, &how)?;
+    let (digest, size) = fresh.commit()?;
+    let layer = Layer { diff_id: packed.diff_id, digest, size, media_type: LAYER.to_owned() };
+    images.bring(std::slice::from_ref(&layer), &Nothing, &|_| {})?;
+    Ok(layer)
+}
+
+/// The blob is here: nobody is asked for it.
+struct Nothing;
+
+impl images::Supply for Nothing {
+    fn open(&self, layer: &Layer, _: u64) -> Result<Box<dyn std::io::Read + Send + '_>, Failure> {
+        Err(Failure::because("commit", layer.digest.to_string(), "is gone from the content store"))
+    }
+}
+
+/// The image's configuration becomes the container's.
+fn describe(config: &mut Value, record: &Record, asked: &Commit, layer: &Layer) {
+    let now = images::rfc3339((millis(SystemTime::now()) / 1000) as i64);
+    let request = &record.request;
+    config["created"] = json!(now);
+    if !asked.author.is_empty() {
+        config["author"] = json!(asked.author);
+    }
+    if let Some(map) = config.as_object_mut() {
+        for old in ["container", "container_config", "id", "parent"] {
+            map.remove(old);
+        }
+    }
+    if !config["config"].is_object() {
+        config["config"] = json!({});
+    }
+    let start = &mut config["config"];
+    let mut variables: Vec<(String, String)> = Vec::new();
+    for (name, value) in &request.process.env {
+        variables.retain(|(known, _)| known != name);
+        variables.extend(value.clone().map(|value| (name.clone(), value)));
+    }
+    start["Env"] = variables.into_iter().map(|(name, value)| json!(format!("{name}={value}"))).collect();
+    start["Cmd"] = json!(request.command);
+    let entrypoint = request.entrypoint.as_ref().filter(|words| !words.is_empty());
+    start["Entrypoint"] = entrypoint.map_or(Value::Null, |words| json!(words));
+    start["WorkingDir"] = json!(request.process.workdir.clone().unwrap_or_default());
+    start["User"] = json!(request.process.user.clone().unwrap_or_default());
+    start["Labels"] = json!(request.labels);
+    let entry = json!({
+        "created": now,
+        "created_by": record.command.join(" "),
+        "author": asked.author,
+        "comment": asked.message,
+    });
+    match config.get_mut("history").and_then(Value::as_array_mut) {
+        Some(history) => history.push(entry),
+        None => config["history"] = json!([entry]),
+    }
+    match config.pointer_mut("/rootfs/diff_ids").and_then(Value::as_array_mut) {
+        Some(layers) => layers.push(json!(layer.diff_id)),
+        None => config["rootfs"] = json!({"type": "layers", "diff_ids": [layer.diff_id]}),
+    }
+}
+
+/// A manifest for the image's layers and one more.
+fn put(images: &Images, base: &Image, config: &Value, layer: Layer) -> Result<Image, Error> {
+    let failed = |cause: serde_json::Error| Failure::new("commit", "the image", cause);
+    let bytes = serde_json::to_vec(config).map_err(failed)?;
+    let mut layers = base.layers.clone();
+    layers.push(layer);
+    let one =
+        |layer: &Layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size});
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": CONFIG, "digest": Digest::of(&bytes), "size": bytes.len()},
+        "layers": layers.iter().map(oci_layer).map(|layer| one(&layer)).collect::<Vec<_>>(),
+    });
+    let text = serde_json::to_vec(&manifest).map_err(failed)?;
+    let digest = images.blobs().put_bytes(&text)?;
+    let manifest = Manifest { media_type: MANIFEST.to_owned(), digest, size: text.len() as u64 };
+    Ok(images.describe(&bytes, manifest, layers)?)
+}
+
+/// A layer by OCI's media types: a manifest has those of one family.
+fn oci_layer(layer: &Layer) -> Layer {
+    let media_type = match layer.media_type.as_str() {
+        "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER,
+        "application/vnd.docker.image.rootfs.diff.tar.zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
+        "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
+        other => other,
+    };
+    Layer { media_type: media_type.to_owned(), ..layer.clone() }
+}
