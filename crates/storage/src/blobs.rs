@@ -238,7 +238,7 @@ pub(crate) fn sync_directory(directory: &Path) -> Result<(), Errno> {
 }
 
 /// The way out where there is one that depends on the error alone.
-pub(crate) fn with_hint(failure: Failure) -> Failure {
+pub fn with_hint(failure: Failure) -> Failure {
     // Of our own words there is no number, and rustix makes no Errno of 0.
     let is = |errno: Errno| failure.errno == errno.raw_os_error();
     if is(Errno::NOSPC) || is(Errno::DQUOT) {

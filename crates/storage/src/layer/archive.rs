@@ -28,6 +28,8 @@ pub(super) const STEP: &str = "storage.pack";
 pub enum Kind {
     /// A whole tree.
     Tree,
+    /// A whole tree that will be no layer: names that mean whiteouts in layers are names like others.
+    Export,
     /// A layer of an overlay: devices 0:0 and opaque directories become whiteouts.
     Layer {
         /// The overlay is mounted with the option of that name.
@@ -222,11 +224,14 @@ impl Packer<'_> {
     ) -> Result<(), Stop> {
         let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| failed(key, errno))?;
-        if name.starts_with(WHITEOUT) {
+        if name.starts_with(WHITEOUT) && self.settings.kind != Kind::Export {
             return Err(refused(key, "its name means a whiteout in a layer").into());
         }
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind == FileType::CharacterDevice && stat.st_rdev == 0 && self.settings.kind != Kind::Tree {
+        if kind == FileType::CharacterDevice
+            && stat.st_rdev == 0
+            && matches!(self.settings.kind, Kind::Layer { .. })
+        {
             let at = key.len() - name.len();
             return self.whiteout(&[&key[..at], WHITEOUT, name].concat());
         }

@@ -81,11 +81,10 @@ impl<R: BufRead> Pieces for Plain<R> {
     }
 
     fn pass(&mut self, bytes: u64) -> Result<bool, Trouble> {
-        if self.end.is_some_and(|end| bytes > end.saturating_sub(self.at)) {
-            return Ok(false);
-        }
-        self.at = self.at.saturating_add(bytes);
-        (self.pass)(&mut self.reader, bytes).map_err(Trouble::Source)
+        let there = self.end.map_or(bytes, |end| bytes.min(end.saturating_sub(self.at)));
+        self.at = self.at.saturating_add(there);
+        let passed = (self.pass)(&mut self.reader, there).map_err(Trouble::Source)?;
+        Ok(passed && there == bytes)
     }
 }
 
@@ -147,6 +146,11 @@ impl<R: BufRead> Members<R> {
             Kind::File | Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => MemberKind::Other,
         };
         Ok(Some(Member { name: entry.name, kind, size, offset }))
+    }
+
+    /// The reader below, which stands somewhere behind what was read last.
+    pub fn into_inner(self) -> R {
+        self.entries.into_stream().reader
     }
 }
 

@@ -110,6 +110,11 @@ impl<S: Pieces> Entries<S> {
         &mut self.stream
     }
 
+    /// The stream below.
+    pub(super) fn into_stream(self) -> S {
+        self.stream
+    }
+
     /// Bytes of the entry's data that were not read yet.
     pub(super) fn left(&self) -> u64 {
         self.data
