@@ -37,7 +37,7 @@ pub use config::{Config, HistoryEntry, rfc3339, seconds};
 pub use find::Wanted;
 pub use image::{Image, Layer, Manifest};
 pub use locks::Bringing;
-pub use pull::{Pull, Pulled};
+pub use pull::{Pull, Pulled, now};
 pub use push::Push;
 pub use remove::{Freed, Removed};
 

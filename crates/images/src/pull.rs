@@ -136,7 +136,8 @@ impl Images {
 
 /// A manifest's layers with their diff ids.
 pub(crate) fn layers(manifest: &ImageManifest, config: &Config) -> Result<Vec<Layer>, Failure> {
-    let packed = registry::layers(manifest).map_err(|error| error.into_failure("pull", "the image"))?;
+    let packed = registry::layers(manifest)
+        .map_err(|error| Failure::because("pull", "the image", error.to_string()))?;
     let diff_ids = &config.rootfs.diff_ids;
     if packed.len() != diff_ids.len() {
         let reason = format!("has {} layers, its configuration knows {}", packed.len(), diff_ids.len());
@@ -177,6 +178,6 @@ pub(crate) fn digest_of(descriptor: &Descriptor) -> Result<Digest, Failure> {
 }
 
 /// Seconds since 1970.
-pub(crate) fn now() -> i64 {
+pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |past| past.as_secs() as i64)
 }

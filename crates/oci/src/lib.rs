@@ -1,19 +1,25 @@
-//! The OCI's types (oci-spec), image names, digests and platforms, and Docker's defaults for what a specification
+//! The OCI's types (oci-spec), manifests, image names, digests and platforms, and Docker's defaults for what a specification
 //! says. Pure: nothing here touches the host.
 
 #![forbid(unsafe_code)]
 
 mod capability;
+mod content;
 pub mod defaults;
 mod digest;
 mod platform;
 mod reference;
+mod shown;
 mod verified;
 
 pub use capability::{CAPABILITIES, capability_named, capability_number, is_capability};
+pub use content::{
+    ACCEPTED, Compression, Content, InvalidContent, Layer, content, digest_of, layers, offered,
+};
 pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};
 pub use oci_spec::image;
 pub use oci_spec::runtime as spec;
 pub use platform::{InvalidPlatform, Platform, select};
 pub use reference::{DOCKER_HUB, InvalidReference, Reference};
+pub use shown::shown;
 pub use verified::{Mismatch, Verified};

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use oci::shown;
 use serde::Deserialize;
 use ureq::http::{HeaderMap, Method, header};
 
 use crate::challenge::challenges;
 use crate::credentials::{Credential, Keyring};
-use crate::error::{Error, shown};
+use crate::error::Error;
 use crate::http::{self, Ask, Http, Kind};
 use crate::settings::Settings;
 use crate::url::{Scheme, Url, encoded};

@@ -12,7 +12,6 @@ use ureq::http::{Method, Response, header};
 use crate::client::{Client, Job, To};
 use crate::error::Error;
 use crate::http::{self, Fault, Kind};
-use crate::media;
 
 /// A blob's content from some offset on, as the registry sends it. What it is worth, [`oci::Verified`] tells.
 ///
@@ -42,7 +41,7 @@ impl Client {
     /// [`Error::NotFound`], [`Error::Answer`] where the registry has another size for it, and all that a connection and a
     /// login can fail with.
     pub fn blob(&self, repository: &str, descriptor: &Descriptor, offset: u64) -> Result<Blob, Error> {
-        let digest = media::digest_of(descriptor)?;
+        let digest = oci::digest_of(descriptor)?;
         let asked = format!("get blob {digest} of {repository}");
         self.anywhere(|endpoint| {
             let mut blob = Blob {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
+use oci::shown;
 use serde_json::Value;
 use ureq::Body;
 use ureq::http::{HeaderMap, Method, Response, StatusCode, header};
@@ -10,7 +11,7 @@ use ureq::http::{HeaderMap, Method, Response, StatusCode, header};
 use crate::auth::Need;
 use crate::credentials::Credential;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, shown};
+use crate::error::Error;
 use crate::http::{self, Ask, Fault, Http, Kind, Sending};
 use crate::settings::Settings;
 use crate::url::Url;

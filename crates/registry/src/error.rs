@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use oci::InvalidContent;
 use step::Failure;
 
 /// What went wrong. `registry` is what the user calls it; `asked` is what was to be done, as in `get manifest
@@ -245,21 +246,13 @@ impl From<Error> for io::Error {
     }
 }
 
-/// Text from outside as it may be shown: without control characters, in one line, not endless.
-pub(crate) fn shown(text: &str) -> String {
-    const LONGEST: usize = 300;
-    let mut shown: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(LONGEST)
-        .collect::<String>()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push('…');
+impl From<InvalidContent> for Error {
+    fn from(error: InvalidContent) -> Self {
+        match error {
+            InvalidContent::Unsupported { what, reason } => Self::Unsupported { what, reason },
+            InvalidContent::Manifest { reason } => Self::Manifest { reason },
+        }
     }
-    shown
 }
 
 #[cfg(test)]
@@ -283,11 +276,5 @@ mod tests {
             failure.hint.as_deref(),
             Some("check the name; if it is private: minidocker login ghcr.io")
         );
-    }
-
-    #[test]
-    fn words_from_outside_lose_their_teeth() {
-        assert_eq!(shown("a\u{1b}[31m\r\n b\u{7}"), "a [31m b");
-        assert_eq!(shown(&"x".repeat(1000)).chars().count(), 301);
     }
 }

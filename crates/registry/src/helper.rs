@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
+use oci::shown;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::Credential;
-use crate::error::{Error, shown};
+use crate::error::Error;
 
 /// Why a helper failed, where its program is not there.
 pub(crate) const MISSING: &str = "there is no such program";

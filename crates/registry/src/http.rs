@@ -212,7 +212,7 @@ impl Http {
 
 impl Fault {
     pub(crate) fn lasting(words: &str) -> Self {
-        Self { words: crate::error::shown(words), kind: Kind::Lasting }
+        Self { words: oci::shown(words), kind: Kind::Lasting }
     }
 
     /// Of a connection that broke.
@@ -229,7 +229,7 @@ impl Fault {
         let words = match error.kind() {
             io::ErrorKind::UnexpectedEof => "the connection was closed early".into(),
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "nothing came for too long".into(),
-            _ => crate::error::shown(&step::words(error)),
+            _ => oci::shown(&step::words(error)),
         };
         Self { words, kind: Kind::Passing }
     }

@@ -1,7 +1,7 @@
 //! What a repository has: its tags, and what refers to a manifest.
 
 use oci::image::{Descriptor, ImageIndex};
-use oci::{Digest, Reference};
+use oci::{Content, Digest, Reference};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::http::header;
@@ -10,7 +10,6 @@ use crate::client::{Client, Job, To};
 use crate::error::Error;
 use crate::http;
 use crate::manifest::{MAX_MANIFEST, is_absent};
-use crate::media::Content;
 use crate::url::encoded;
 
 /// What one page may have.

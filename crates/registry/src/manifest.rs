@@ -1,13 +1,12 @@
 //! Manifests: fetched whole, checked before anybody reads them, pushed, deleted.
 
 use oci::image::ImageManifest;
-use oci::{Digest, Hasher, Platform, Reference, select};
+use oci::{ACCEPTED, Content, Digest, Hasher, Platform, Reference, select, shown};
 use ureq::http::{Method, header};
 
 use crate::client::{Client, Job, To};
-use crate::error::{Error, shown};
+use crate::error::Error;
 use crate::http;
-use crate::media::{self, ACCEPTED, Content};
 
 /// The longest manifest that is taken, what registries take as well (distribution-spec, "Pushing Manifests").
 pub const MAX_MANIFEST: u64 = 4 << 20;
@@ -36,7 +35,7 @@ impl Manifest {
     ///
     /// Those of [`content`](crate::content).
     pub fn content(&self) -> Result<Content, Error> {
-        media::content(&self.media_type, &self.bytes)
+        Ok(oci::content(&self.media_type, &self.bytes)?)
     }
 }
 
@@ -128,9 +127,9 @@ impl Client {
             let chosen = select(&index, platform).ok_or_else(|| Error::Platform {
                 image: reference.to_string(),
                 wanted: platform.to_string(),
-                offered: media::offered(&index),
+                offered: oci::offered(&index),
             })?;
-            manifest = self.manifest(&reference.at(media::digest_of(chosen)?))?;
+            manifest = self.manifest(&reference.at(oci::digest_of(chosen)?))?;
         }
         Err(Error::Manifest { reason: "it is an index of indexes of indexes".into() })
     }

@@ -15,7 +15,6 @@ use ureq::http::{Method, Response, header};
 use crate::client::{Client, Failed, Job, To};
 use crate::error::Error;
 use crate::http::{self, Fault, Kind, Sending};
-use crate::media;
 use crate::progress::Progress;
 use crate::url::{Url, encoded};
 
@@ -109,7 +108,7 @@ impl Client {
         from: Option<&str>,
         progress: &mut dyn Progress,
     ) -> Result<Pushed, Error> {
-        let digest = media::digest_of(descriptor)?;
+        let digest = oci::digest_of(descriptor)?;
         if self.has_blob_to_push(repository, digest)? {
             return Ok(Pushed::Present);
         }

@@ -215,7 +215,7 @@ fn words(error: &toml::de::Error, text: &str) -> String {
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
         format!("line {line}, column {column}: ")
     });
-    format!("{place}{}", crate::error::shown(error.message()))
+    format!("{place}{}", oci::shown(error.message()))
 }
 
 #[cfg(test)]

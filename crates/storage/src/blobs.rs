@@ -111,7 +111,16 @@ impl Blobs {
     /// # Errors
     /// A file that cannot be made.
     pub fn create(&self) -> Result<Fresh, Failure> {
-        ingest::create(self)
+        ingest::create(self, Algorithm::default())
+    }
+
+    /// The same for a digest of this algorithm. Nobody else waits for it, so that one process can hold any number of
+    /// them and keep all or none.
+    ///
+    /// # Errors
+    /// A file that cannot be made.
+    pub fn create_by(&self, algorithm: Algorithm) -> Result<Fresh, Failure> {
+        ingest::create(self, algorithm)
     }
 
     /// Stores `bytes`.

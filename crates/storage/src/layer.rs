@@ -5,13 +5,19 @@
 //! attributes with line feeds must survive; the writer, because no name of an archive may ever be resolved by more
 //! than one component at a time (openat2(2), RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS).
 //!
+//! [`inspect`] reads a stream to its end and writes nothing; [`Members`] and [`MembersWriter`] are for archives that have
+//! layers in them.
+//!
 //! Formats: tar in the manners of v7, ustar, pax (POSIX.1-2001) and GNU; what Go's archive/tar reads, since that is
 //! what all engines read layers with. Compression: none, gzip (RFC 1952, any number of members), zstd (RFC 8878).
 
 mod apply;
 mod archive;
 mod compress;
+mod framing;
 mod header;
+mod inspect;
+mod members;
 mod metadata;
 mod pax;
 mod pipeline;
@@ -28,6 +34,8 @@ pub(crate) mod trial;
 
 pub use apply::{Applied, Devices, Limits, Onto, Options, apply};
 pub use archive::{Archived, Compression, Kind, Owners, Settings, archive, compress};
+pub use inspect::inspect;
+pub use members::{Member, MemberKind, Members, MembersWriter};
 
 /// Where the name of a file that hides another begins: OCI image specification, layer.md, "Whiteouts".
 const WHITEOUT: &[u8] = b".wh.";
@@ -37,7 +45,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 const AUFS: &[u8] = b".wh..wh.";
 
 /// A name as messages show it: control characters escaped, for it comes from outside and goes to terminals.
-fn shown(name: &[u8]) -> String {
+pub fn shown(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     let mut shown: String = text
         .chars()

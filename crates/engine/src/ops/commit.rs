@@ -4,19 +4,18 @@ use std::fs::File;
 use std::time::SystemTime;
 
 use cgroup::{Group, Hierarchies};
-use images::{Image, Images, Layer, Manifest};
+use images::{Images, Layer};
 use oci::Digest;
 use serde_json::{Value, json};
 use step::Failure;
 use storage::layer::{self, Compression, Kind as Tree};
 
+use super::files::put;
 use super::images::reference;
 use crate::request::Image as From;
 use crate::state::{Record, Store, millis};
 use crate::{Error, Kind, Settings};
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// What is asked for.
@@ -73,7 +72,9 @@ pub fn commit(
     describe(&mut config, &record, asked, &layer);
     let start = config.get_mut("config").filter(|start| start.is_object());
     change(start.ok_or_else(|| Error::new(Kind::Engine, "the image's configuration has no config"))?)?;
-    let image = put(&images, &base, &config, layer)?;
+    let mut layers = base.layers.clone();
+    layers.push(layer);
+    let image = put(&images, &config, layers, "commit")?;
     let names: Vec<String> = name.iter().map(oci::Reference::canonical).collect();
     Ok(images.add(image, &names)?.id)
 }
@@ -119,7 +120,7 @@ fn pack(settings: &Settings, images: &Images, id: &str) -> Result<Layer, Error> 
 }
 
 /// The blob is here: nobody is asked for it.
-struct Nothing;
+pub(super) struct Nothing;
 
 impl images::Supply for Nothing {
     fn open(&self, layer: &Layer, _: u64) -> Result<Box<dyn std::io::Read + Send + '_>, Failure> {
@@ -170,35 +171,4 @@ fn describe(config: &mut Value, record: &Record, asked: &Commit, layer: &Layer) 
         Some(layers) => layers.push(json!(layer.diff_id)),
         None => config["rootfs"] = json!({"type": "layers", "diff_ids": [layer.diff_id]}),
     }
-}
-
-/// A manifest for the image's layers and one more.
-fn put(images: &Images, base: &Image, config: &Value, layer: Layer) -> Result<Image, Error> {
-    let failed = |cause: serde_json::Error| Failure::new("commit", "the image", cause);
-    let bytes = serde_json::to_vec(config).map_err(failed)?;
-    let mut layers = base.layers.clone();
-    layers.push(layer);
-    let one =
-        |layer: &Layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size});
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": {"mediaType": CONFIG, "digest": Digest::of(&bytes), "size": bytes.len()},
-        "layers": layers.iter().map(oci_layer).map(|layer| one(&layer)).collect::<Vec<_>>(),
-    });
-    let text = serde_json::to_vec(&manifest).map_err(failed)?;
-    let digest = images.blobs().put_bytes(&text)?;
-    let manifest = Manifest { media_type: MANIFEST.to_owned(), digest, size: text.len() as u64 };
-    Ok(images.describe(&bytes, manifest, layers)?)
-}
-
-/// A layer by OCI's media types: a manifest has those of one family.
-fn oci_layer(layer: &Layer) -> Layer {
-    let media_type = match layer.media_type.as_str() {
-        "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER,
-        "application/vnd.docker.image.rootfs.diff.tar.zstd" => "application/vnd.oci.image.layer.v1.tar+zstd",
-        "application/vnd.docker.image.rootfs.diff.tar" => "application/vnd.oci.image.layer.v1.tar",
-        other => other,
-    };
-    Layer { media_type: media_type.to_owned(), ..layer.clone() }
 }

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use step::Failure;
-use storage::layer::{self, Compression, Kind as Tree};
 
 use crate::request::Image as From;
 use crate::state::{Record, Store};
@@ -25,13 +24,7 @@ pub fn export(settings: &Settings, name: &str, output: impl Write + Send) -> Res
         Some(pid) => open(&format!("/proc/{pid}/root")),
         None => at_rest(settings, &record, name),
     }?;
-    let how = layer::Settings {
-        kind: Tree::Tree,
-        compression: Compression::None,
-        whole_seconds: true,
-        ..layer::Settings::default()
-    };
-    layer::archive(&root, output, &how)?;
+    transport::export(&root, output)?;
     Ok(())
 }
 

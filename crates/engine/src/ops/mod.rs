@@ -4,6 +4,7 @@ mod attach;
 pub(crate) use attach::refusal;
 pub mod commit;
 pub mod export;
+pub mod files;
 pub mod images;
 pub mod info;
 pub mod kill;

@@ -1,15 +1,13 @@
 //! `export`: a container's file system as a tar archive.
 
-use std::fs::OpenOptions;
 use std::io::IsTerminal as _;
 
 use engine::Settings;
 use engine::ops::export;
 
-use super::Command;
+use super::{Command, into_file};
 use crate::options::{Group, Typed, Words, one};
 use crate::problem::Problem;
-use crate::terminal::io_reason;
 
 pub(crate) const COMMAND: Command = Command {
     name: "export",
@@ -36,18 +34,6 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             Err(Problem::new("an archive is nothing for a terminal").hint("use -o FILE, or a pipe"))
         }
         None => export::export(settings, name, std::io::stdout()).map(|()| 0).map_err(Problem::from),
-        Some(path) => {
-            // Beside it first: what is there stays until the whole archive is.
-            let new = format!("{path}.part");
-            let failed = |error| Problem::new(format!("cannot write {path}: {}", io_reason(&error)));
-            let file =
-                OpenOptions::new().write(true).create(true).truncate(true).open(&new).map_err(failed)?;
-            let written = export::export(settings, name, &file).map_err(Problem::from);
-            let kept = written.and_then(|()| std::fs::rename(&new, path).map_err(failed));
-            if kept.is_err() {
-                let _ = std::fs::remove_file(&new);
-            }
-            kept.map(|()| 0)
-        }
+        Some(path) => into_file(path, |file| Ok(export::export(settings, name, file)?)).map(|()| 0),
     }
 }

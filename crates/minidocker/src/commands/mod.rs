@@ -55,6 +55,9 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &image::push::COMMAND,
     &image::tag::COMMAND,
     &image::rm::COMMAND,
+    &image::save::COMMAND,
+    &image::load::COMMAND,
+    &image::import::COMMAND,
     &image::history::COMMAND,
     &image::inspect::COMMAND,
     &image::prune::COMMAND,
@@ -125,6 +128,21 @@ fn for_each(
         }
     }
     Ok(code)
+}
+
+/// Writes a file beside its name first: what is there stays until the whole new one is.
+fn into_file(path: &str, write: impl FnOnce(&std::fs::File) -> Result<(), Problem>) -> Result<(), Problem> {
+    let new = format!("{path}.part");
+    let failed = |error: std::io::Error| {
+        let reason = crate::terminal::io_reason(&error);
+        Problem::new(format!("cannot write {}: {reason}", crate::terminal::plain(path)))
+    };
+    let file = std::fs::File::create(&new).map_err(failed)?;
+    let written = write(&file).and_then(|()| std::fs::rename(&new, path).map_err(failed));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+    written
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod request;
 
 use std::io::IsTerminal;
 
+use engine::ops::files;
 use engine::ops::images::{self, When};
 use engine::ops::run::AttachOptions;
 use engine::request::{Image, RunRequest};
@@ -50,12 +51,12 @@ pub(crate) const COMMAND: Command = Command {
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let caller =
         request::Caller { variable: &|name| std::env::var(name).ok(), directory: &std::env::current_dir };
-    let request = request::read(&typed, &caller)?;
+    let mut request = request::read(&typed, &caller)?;
     conflicts::check(&typed, &request)?;
     let format = typed.read("explain", explain::format)?;
     let dry = typed.flag("dry-run")?.unwrap_or(false);
     let attach = attach_options(&typed)?;
-    bring(&typed, settings, &request)?;
+    bring(&typed, settings, &mut request)?;
     // Whatever is kept here, the monitor keeps too: it is a fork of this process.
     drop(typed);
     if dry || format == Some(Format::Shell) {
@@ -71,7 +72,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
 }
 
 /// Pulls the image where that is wanted. Standard output stays the container's.
-fn bring(typed: &Typed, settings: &Settings, request: &RunRequest) -> Result<(), Problem> {
+fn bring(typed: &Typed, settings: &Settings, request: &mut RunRequest) -> Result<(), Problem> {
     let platform = typed.one("platform");
     let when = typed.read("pull", |text| match text {
         "missing" => Ok(When::Missing),
@@ -81,6 +82,15 @@ fn bring(typed: &Typed, settings: &Settings, request: &RunRequest) -> Result<(),
     })?;
     let quiet = typed.flag("quiet")?.unwrap_or(false);
     let Image::Named(name) = &request.image else { return Ok(()) };
+    if let Some(location) = files::location(name) {
+        let loaded = files::pull_from(settings, &location, platform)?;
+        let [one] = loaded.as_slice() else {
+            return Err(Problem::new(format!("{name} has {} images", loaded.len()))
+                .hint("say which: behind a colon its name, or @0 for the first"));
+        };
+        request.image = Image::Named(one.id.to_string());
+        return Ok(());
+    }
     let when = when.unwrap_or_default();
     if !images::is_missing(settings, name, when, platform)? {
         return Ok(());

@@ -83,7 +83,7 @@ pub(super) fn begin(blobs: &Blobs, digest: &Digest, size: u64, wait: bool) -> Re
     }
 }
 
-pub(super) fn create(blobs: &Blobs) -> Result<Fresh, Failure> {
+pub(super) fn create(blobs: &Blobs, algorithm: Algorithm) -> Result<Fresh, Failure> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     loop {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -96,7 +96,7 @@ pub(super) fn create(blobs: &Blobs) -> Result<Fresh, Failure> {
             opened => opened.map_err(failed)?,
         };
         if lock(&file, false).map_err(failed)? && is_at(&file, &path) {
-            let (complete, hash) = (blobs.complete.clone(), Hasher::default());
+            let (complete, hash) = (blobs.complete.clone(), Hasher::new(algorithm));
             return Ok(Fresh(Writing { file, path, complete, hash, offset: 0 }));
         }
     }
@@ -255,6 +255,21 @@ impl Fresh {
     /// How many bytes it has so far.
     pub fn offset(&self) -> u64 {
         self.0.offset
+    }
+
+    /// The digest of what it has so far.
+    pub fn digest(&self) -> Digest {
+        self.0.hash.clone().finish()
+    }
+
+    /// A reader of what it has, from the beginning.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn reader(&self) -> Result<File, Failure> {
+        let failed = |errno: Errno| Failure::new(STEP, self.0.path.display().to_string(), errno);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::open(&self.0.path, flags, Mode::empty()).map(File::from).map_err(failed)
     }
 
     /// Makes it a blob; its digest and size.

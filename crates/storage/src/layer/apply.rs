@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use step::Failure;
 
 use super::metadata::Metadata;
-use super::pipeline::{self, Trouble};
+use super::pipeline::{self, Stream, Trouble};
 use super::reader::{Entries, Entry, Kind};
 use super::tree::{Hiding, Place, Tree};
 use super::{AUFS, OPAQUE, WHITEOUT};
@@ -172,7 +172,7 @@ pub fn apply(source: impl Read + Send, directory: impl AsFd, options: &Options) 
 }
 
 /// A trouble in words for the user.
-fn tell(trouble: Trouble, entry: Option<&str>) -> Failure {
+pub(super) fn tell(trouble: Trouble, entry: Option<&str>) -> Failure {
     let target =
         |of: Option<&str>| of.map_or_else(|| "the archive".to_owned(), |name| format!("entry {name}"));
     match trouble {
@@ -213,7 +213,7 @@ impl<'o> Writer<'o> {
         Ok(Self { tree, options, at: None, is_root, unknown: 0 })
     }
 
-    fn all(&mut self, entries: &mut Entries<'_>) -> Result<u64, Trouble> {
+    fn all(&mut self, entries: &mut Entries<&mut Stream>) -> Result<u64, Trouble> {
         while let Some(mut entry) = entries.next().inspect_err(|_| self.at = None)? {
             self.at = Some(super::shown(&entry.name));
             if entries.count() > self.options.limits.entries {
@@ -233,7 +233,7 @@ impl<'o> Writer<'o> {
         finished.map(|unknown| written + unknown).map_err(named)
     }
 
-    fn entry(&mut self, entry: &mut Entry, entries: &mut Entries<'_>) -> Result<(), Trouble> {
+    fn entry(&mut self, entry: &mut Entry, entries: &mut Entries<&mut Stream>) -> Result<(), Trouble> {
         let metadata = Metadata::of(entry);
         let place = Place::parse(&entry.name)?;
         let Some((parents, name)) = place.split() else {
@@ -269,7 +269,7 @@ impl<'o> Writer<'o> {
         entry: &Entry,
         metadata: &Metadata,
         place: &Place<'_>,
-        entries: &mut Entries<'_>,
+        entries: &mut Entries<&mut Stream>,
     ) -> Result<(), Trouble> {
         let Some((parents, name)) = place.split() else { return Ok(()) };
         let parent = self.tree.directory(parents)?;

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use step::Failure;
 
 use super::compress::{self, Feed, Gone};
+use super::framing;
 use super::header::{BLOCK, Header};
 use super::metadata::{self, is_overlay};
 use super::pax::{self, Records};
@@ -27,6 +28,8 @@ pub(super) const STEP: &str = "storage.pack";
 pub enum Kind {
     /// A whole tree.
     Tree,
+    /// A whole tree that will be no layer: names that mean whiteouts in layers are names like others.
+    Export,
     /// A layer of an overlay: devices 0:0 and opaque directories become whiteouts.
     Layer {
         /// The overlay is mounted with the option of that name.
@@ -165,9 +168,6 @@ pub fn compress(
     Ok(Archived { diff_id, bytes, digest, size, entries: 0 })
 }
 
-/// A number of a header.
-type Field = fn(&mut Header) -> &mut u64;
-
 enum Stop {
     Gone,
     Failed(Box<Failure>),
@@ -252,11 +252,14 @@ impl Packer<'_> {
     ) -> Result<(), Stop> {
         let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| failed(key, errno))?;
-        if name.starts_with(WHITEOUT) {
+        if name.starts_with(WHITEOUT) && self.settings.kind != Kind::Export {
             return Err(refused(key, "its name means a whiteout in a layer").into());
         }
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind == FileType::CharacterDevice && stat.st_rdev == 0 && self.settings.kind != Kind::Tree {
+        if kind == FileType::CharacterDevice
+            && stat.st_rdev == 0
+            && matches!(self.settings.kind, Kind::Layer { .. })
+        {
             let at = key.len() - name.len();
             return self.whiteout(&[&key[..at], WHITEOUT, name].concat());
         }
@@ -372,7 +375,7 @@ impl Packer<'_> {
             records.add(b"GNU.sparse.minor", "0");
             records.add(b"GNU.sparse.name", key);
             records.add(b"GNU.sparse.realsize", size.to_string());
-            header.name = [b"GNUSparseFile.0/", last(key)].concat();
+            header.name = [b"GNUSparseFile.0/", framing::last(key)].concat();
             header.name.truncate(100);
             header.size = map.len() as u64 + segments.iter().map(|segment| segment.length).sum::<u64>();
         }
@@ -469,90 +472,15 @@ impl Packer<'_> {
     }
 
     /// Writes the header, before it one with records if there are any or ustar has no room.
-    fn entry(&mut self, mut header: Header, mut records: Records) -> Result<(), Stop> {
+    fn entry(&mut self, mut header: Header, records: Records) -> Result<(), Stop> {
         self.entries += 1;
         header.mtime = header.mtime.max(0);
-        let fits = |header: &Header| header.write().is_some();
-        let plain = Header {
-            name: b"x".to_vec(),
-            link: Vec::new(),
-            uid: 0,
-            gid: 0,
-            size: 0,
-            mtime: 0,
-            ..header.clone()
-        };
-        if !fits(&Header { name: header.name.clone(), ..plain.clone() }) {
-            records.add(b"path", &header.name);
-            header.name = short(&header.name);
-        }
-        if !fits(&Header { link: header.link.clone(), ..plain.clone() }) {
-            records.add(b"linkpath", &header.link);
-            header.link = short(&header.link);
-        }
-        let numbers: [(&[u8], u64, Field); 3] = [
-            (b"uid", header.uid, |header| &mut header.uid),
-            (b"gid", header.gid, |header| &mut header.gid),
-            (b"size", header.size, |header| &mut header.size),
-        ];
-        for (key, value, field) in numbers {
-            let mut trial = plain.clone();
-            *field(&mut trial) = value;
-            if !fits(&trial) {
-                records.add(key, value.to_string());
-                *field(&mut header) = 0;
-            }
-        }
-        if !fits(&Header { mtime: header.mtime, ..plain }) {
-            if records.get(b"mtime").is_none() {
-                records.add(b"mtime", header.mtime.to_string());
-            }
-            header.mtime = 0;
-        }
         let name = header.name.clone();
-        let block =
-            |header: &Header| header.write().ok_or_else(|| refused(&name, "it does not fit into an archive"));
-        if !records.0.is_empty() {
-            records.0.sort();
-            let text = records.write();
-            let mut extended = [b"PaxHeaders.0/", last(&name)].concat();
-            extended.truncate(100);
-            let header = Header {
-                name: extended,
-                mode: 0o644,
-                uid: 0,
-                gid: 0,
-                size: text.len() as u64,
-                mtime: 0,
-                kind: b'x',
-                link: Vec::new(),
-                major: 0,
-                minor: 0,
-            };
-            self.feed.write(&block(&header)?)?;
-            self.feed.write(&text)?;
-            let padding = text.len().next_multiple_of(BLOCK) - text.len();
-            self.feed.write(&[0; BLOCK][..padding])?;
-        }
-        self.feed.write(&block(&header)?)?;
+        let bytes = framing::encode(header, records)
+            .ok_or_else(|| refused(&name, "it does not fit into an archive"))?;
+        self.feed.write(&bytes)?;
         Ok(())
     }
-}
-
-/// For programs that do not know pax: as much of a name's end as fits.
-fn short(name: &[u8]) -> Vec<u8> {
-    let mut last = last(name).to_vec();
-    last.truncate(99);
-    if name.ends_with(b"/") {
-        last.push(b'/');
-    }
-    last
-}
-
-/// The last component.
-fn last(name: &[u8]) -> &[u8] {
-    let name = name.strip_suffix(b"/").unwrap_or(name);
-    name.rsplit(|byte| *byte == b'/').next().unwrap_or(name)
 }
 
 fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {

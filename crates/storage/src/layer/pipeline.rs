@@ -340,38 +340,16 @@ fn inflate(
     bytes
 }
 
-/// The tar stream, piece after piece.
-pub(super) struct Stream {
-    pieces: Receiver<Piece>,
-    piece: Option<Arc<Vec<u8>>>,
-    at: usize,
-    ended: bool,
-    pool: Pool,
-}
-
-impl Stream {
+/// Bytes as they come, in pieces: what an archive is read from.
+pub(super) trait Pieces {
     /// What comes next, as much as is at hand; empty at the end.
-    pub(super) fn piece(&mut self) -> Result<&[u8], Trouble> {
-        if !self.ended && self.piece.as_ref().is_none_or(|piece| self.at == piece.len()) {
-            if let Some(used) = self.piece.take() {
-                self.pool.give(used);
-            }
-            self.at = 0;
-            match self.pieces.recv() {
-                Ok(piece) => self.piece = Some(piece?),
-                Err(_) => self.ended = true,
-            }
-        }
-        Ok(self.piece.as_ref().map_or(&[], |piece| &piece[self.at..]))
-    }
+    fn piece(&mut self) -> Result<&[u8], Trouble>;
 
     /// Takes so many of the bytes that [`Self::piece`] gave.
-    pub(super) fn consume(&mut self, amount: usize) {
-        self.at += amount;
-    }
+    fn consume(&mut self, amount: usize);
 
     /// Fills the buffer, or finds the end before its first byte and says false.
-    pub(super) fn fill_or_end(&mut self, buffer: &mut [u8]) -> Result<bool, Trouble> {
+    fn fill_or_end(&mut self, buffer: &mut [u8]) -> Result<bool, Trouble> {
         let mut filled = 0;
         while filled < buffer.len() {
             let piece = self.piece()?;
@@ -387,12 +365,12 @@ impl Stream {
     }
 
     /// Fills the buffer.
-    pub(super) fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Trouble> {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Trouble> {
         if buffer.is_empty() || self.fill_or_end(buffer)? { Ok(()) } else { Err(Trouble::truncated()) }
     }
 
     /// Passes over so many bytes, or to the end; whether all of them were there.
-    pub(super) fn pass(&mut self, mut bytes: u64) -> Result<bool, Trouble> {
+    fn pass(&mut self, mut bytes: u64) -> Result<bool, Trouble> {
         while bytes > 0 {
             let piece = self.piece()?;
             if piece.is_empty() {
@@ -406,10 +384,51 @@ impl Stream {
     }
 
     /// Passes over so many bytes.
-    pub(super) fn skip(&mut self, bytes: u64) -> Result<(), Trouble> {
+    fn skip(&mut self, bytes: u64) -> Result<(), Trouble> {
         if self.pass(bytes)? { Ok(()) } else { Err(Trouble::truncated()) }
     }
+}
 
+/// The tar stream, piece after piece.
+pub(super) struct Stream {
+    pieces: Receiver<Piece>,
+    piece: Option<Arc<Vec<u8>>>,
+    at: usize,
+    ended: bool,
+    pool: Pool,
+}
+
+impl Pieces for Stream {
+    fn piece(&mut self) -> Result<&[u8], Trouble> {
+        if !self.ended && self.piece.as_ref().is_none_or(|piece| self.at == piece.len()) {
+            if let Some(used) = self.piece.take() {
+                self.pool.give(used);
+            }
+            self.at = 0;
+            match self.pieces.recv() {
+                Ok(piece) => self.piece = Some(piece?),
+                Err(_) => self.ended = true,
+            }
+        }
+        Ok(self.piece.as_ref().map_or(&[], |piece| &piece[self.at..]))
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}
+
+impl Pieces for &mut Stream {
+    fn piece(&mut self) -> Result<&[u8], Trouble> {
+        (**self).piece()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        (**self).consume(amount);
+    }
+}
+
+impl Stream {
     /// What stands after the archive's end counts for the digests and for nothing else, as Docker has it.
     fn drain(&mut self) -> Result<(), Trouble> {
         self.pass(u64::MAX).map(|_| ())

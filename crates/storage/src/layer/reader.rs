@@ -3,7 +3,7 @@
 
 use super::header::{self, BLOCK, Header};
 use super::pax::Records;
-use super::pipeline::{Stream, Trouble};
+use super::pipeline::{Pieces, Trouble};
 use super::sparse::{self, Leading, Segment};
 
 /// How much an extended header, a long name or a sparse map may have: Go's limit (archive/tar, maxSpecialFileSize).
@@ -48,8 +48,9 @@ pub(super) struct Entry {
 }
 
 /// Reads entry after entry.
-pub(super) struct Entries<'s> {
-    stream: &'s mut Stream,
+#[derive(Debug)]
+pub(super) struct Entries<S> {
+    stream: S,
     /// Bytes of data that were not read yet.
     data: u64,
     /// Bytes after them up to the next block.
@@ -67,8 +68,8 @@ struct Before {
     any: bool,
 }
 
-impl<'s> Entries<'s> {
-    pub(super) fn new(stream: &'s mut Stream) -> Self {
+impl<S: Pieces> Entries<S> {
+    pub(super) fn new(stream: S) -> Self {
         Self { stream, data: 0, padding: 0, count: 0 }
     }
 
@@ -102,6 +103,26 @@ impl<'s> Entries<'s> {
                 _ => return self.entry(&block, header, before).map(Some),
             }
         }
+    }
+
+    /// The stream below, to read an entry's data from it: tell [`Self::took`].
+    pub(super) fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// The stream below.
+    pub(super) fn into_stream(self) -> S {
+        self.stream
+    }
+
+    /// Bytes of the entry's data that were not read yet.
+    pub(super) fn left(&self) -> u64 {
+        self.data
+    }
+
+    /// So many of them were read.
+    pub(super) fn took(&mut self, amount: u64) {
+        self.data -= amount;
     }
 
     /// Calls `take` with the data of the entry, piece after piece.

@@ -1,6 +1,6 @@
 //! `pull`: images from registries, in Docker's words.
 
-use engine::ops::images;
+use engine::ops::{files, images};
 use engine::{Error, Settings};
 
 use crate::commands::Command;
@@ -13,12 +13,16 @@ pub(crate) const COMMAND: Command = Command {
     name: "pull",
     long_names: &["image pull"],
     summary: "Bring images from a registry",
-    usage: &["pull [OPTIONS] NAME[:TAG|@DIGEST]"],
+    usage: &[
+        "pull [OPTIONS] NAME[:TAG|@DIGEST]",
+        "pull [OPTIONS] oci:DIR|oci-archive:FILE|docker-archive:FILE|dir:DIR[:NAME]",
+    ],
     about: "Bring an image from a registry. A name without a registry is one of Docker Hub.\n\n\
             What was interrupted goes on where it was. Mirrors and registries without TLS stand in\n\
             /etc/minidocker/registries.toml.",
     examples: &[
         ("minidocker pull alpine", "docker.io/library/alpine:latest"),
+        ("minidocker pull oci:./layout:1.2", "of a directory"),
         ("minidocker pull --platform linux/arm64 localhost:5000/app:1", "of one's own registry"),
     ],
     groups: &[Group {
@@ -42,6 +46,9 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     };
     let quiet = typed.flag("quiet")?.unwrap_or(false);
     let platform = typed.one("platform");
+    if let Some(location) = files::location(name) {
+        return super::load::tell(&files::pull_from(settings, &location, platform)?).map(|()| 0);
+    }
     let to = if quiet { To::Nowhere } else { To::Out };
     if !typed.flag("all-tags")?.unwrap_or(false) {
         return pull(settings, name, platform, to).map(|()| 0);

@@ -1,7 +1,7 @@
 //! `push`: an image to its registry.
 
 use engine::Settings;
-use engine::ops::images;
+use engine::ops::{files, images};
 
 use crate::commands::Command;
 use crate::options::{Group, Typed, Words, flag};
@@ -13,9 +13,15 @@ pub(crate) const COMMAND: Command = Command {
     name: "push",
     long_names: &["image push"],
     summary: "Send images to a registry",
-    usage: &["push [OPTIONS] NAME[:TAG]"],
+    usage: &[
+        "push [OPTIONS] NAME[:TAG]",
+        "push IMAGE oci:DIR|oci-archive:FILE|docker-archive:FILE|dir:DIR[:NAME]",
+    ],
     about: "Send an image to the registry that its name says. What is there already is not sent again.",
-    examples: &[("minidocker push localhost:5000/app:1", "after: minidocker tag app localhost:5000/app:1")],
+    examples: &[
+        ("minidocker push localhost:5000/app:1", "after: minidocker tag app localhost:5000/app:1"),
+        ("minidocker push app oci:./layout:1", "to a directory"),
+    ],
     groups: &[Group {
         title: "Options",
         options: &[
@@ -29,6 +35,12 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    if let [name, place] = typed.words.as_slice()
+        && let Some(location) = files::location(place)
+    {
+        files::push_to(settings, std::slice::from_ref(name), &location)?;
+        return Ok(0);
+    }
     let [name] = typed.words.as_slice() else {
         return Err(Problem::new("push needs the name of one image")
             .hint("for example: minidocker push localhost:5000/app:1"));

@@ -1,10 +1,11 @@
 //! What a manifest is and holds: OCI's and Docker's media types, and what is refused on purpose.
 
-use oci::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
-use oci::{Digest, Platform};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde_json::Value;
 
-use crate::error::{Error, shown};
+use crate::digest::Digest;
+use crate::platform::Platform;
+use crate::shown::shown;
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -13,7 +14,7 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 const DOCKER_OLD: &str = "application/vnd.docker.distribution.manifest.v1+json";
 const DOCKER_OLD_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
-/// The kinds of manifests that are asked for.
+/// The kinds of manifests that are known: what a registry is asked for.
 pub const ACCEPTED: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 
 /// What a manifest says.
@@ -47,15 +48,34 @@ pub struct Layer<'a> {
     pub compression: Compression,
 }
 
-/// Reads a manifest of this media type, as the registry's Content-Type says; where that says nothing
-/// (`application/json`), what stands inside counts.
+/// Why something is no image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidContent {
+    /// A kind of content that is not handled, on purpose.
+    #[error("{what} is not supported: {reason}")]
+    Unsupported {
+        /// Which kind.
+        what: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Content that is no manifest or contradicts itself.
+    #[error("this is no image manifest: {reason}")]
+    Manifest {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Reads a manifest of this media type, as a registry's Content-Type or a descriptor says; where that says
+/// nothing (`application/json`, nothing at all), what stands inside counts.
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] for Docker's schema 1, [`Error::Manifest`] for what is none or could be read in two ways
+/// [`InvalidContent::Unsupported`] for Docker's schema 1, [`InvalidContent::Manifest`] for what is none or could be read in two ways
 /// (CVE-2021-41190).
-pub fn content(media_type: &str, bytes: &[u8]) -> Result<Content, Error> {
-    let invalid = |reason: String| Error::Manifest { reason: shown(&reason) };
+pub fn content(media_type: &str, bytes: &[u8]) -> Result<Content, InvalidContent> {
+    let invalid = |reason: String| InvalidContent::Manifest { reason: shown(&reason) };
     let value: Value = serde_json::from_slice(bytes).map_err(|error| invalid(format!("no JSON: {error}")))?;
     let has = |name: &str| value.get(name).is_some();
     let inside = value.get("mediaType").and_then(Value::as_str);
@@ -63,7 +83,7 @@ pub fn content(media_type: &str, bytes: &[u8]) -> Result<Content, Error> {
     let kind = if is_known(&said) { said.as_str() } else { inside.unwrap_or_default() };
     let old = value.get("schemaVersion").and_then(Value::as_u64) == Some(1);
     if old || matches!(kind, DOCKER_OLD | DOCKER_OLD_SIGNED) {
-        return Err(Error::Unsupported {
+        return Err(InvalidContent::Unsupported {
             what: "an image in Docker's schema 1".into(),
             reason: "Docker gave the format up in 2019; push the image anew with a current tool",
         });
@@ -99,13 +119,13 @@ fn is_known(media_type: &str) -> bool {
 ///
 /// # Errors
 ///
-/// [`Error::Unsupported`] for foreign layers, which lie at other places than the registry, and for what is no layer of a
-/// file system; [`Error::Manifest`] for digests that are none.
-pub fn layers(image: &ImageManifest) -> Result<Vec<Layer<'_>>, Error> {
+/// [`InvalidContent::Unsupported`] for foreign layers, which lie at other places than the image, and for what is no layer of a
+/// file system; [`InvalidContent::Manifest`] for digests that are none.
+pub fn layers(image: &ImageManifest) -> Result<Vec<Layer<'_>>, InvalidContent> {
     image.layers().iter().map(layer).collect()
 }
 
-fn layer(descriptor: &Descriptor) -> Result<Layer<'_>, Error> {
+fn layer(descriptor: &Descriptor) -> Result<Layer<'_>, InvalidContent> {
     let compression = match descriptor.media_type() {
         MediaType::ImageLayer => Compression::None,
         MediaType::ImageLayerGzip => Compression::Gzip,
@@ -128,27 +148,32 @@ fn layer(descriptor: &Descriptor) -> Result<Layer<'_>, Error> {
     Ok(Layer { descriptor, digest: digest_of(descriptor)?, compression })
 }
 
-fn foreign() -> Error {
-    Error::Unsupported {
+fn foreign() -> InvalidContent {
+    InvalidContent::Unsupported {
         what: "an image with foreign layers".into(),
-        reason: "they are fetched from other servers than the registry, and the formats that have them are deprecated",
+        reason: "they are fetched from servers of others, and the formats that have them are deprecated",
     }
 }
 
-fn no_layer(name: &str) -> Error {
-    Error::Unsupported {
+fn no_layer(name: &str) -> InvalidContent {
+    InvalidContent::Unsupported {
         what: format!("a layer of type '{}'", shown(name)),
         reason: "layers of images are tar files, plain or packed by gzip or zstd",
     }
 }
 
 /// A descriptor's digest as ours.
-pub(crate) fn digest_of(descriptor: &Descriptor) -> Result<Digest, Error> {
-    Digest::try_from(descriptor.digest()).map_err(|error| Error::Manifest { reason: error.to_string() })
+///
+/// # Errors
+///
+/// [`InvalidContent::Manifest`] for one that is none.
+pub fn digest_of(descriptor: &Descriptor) -> Result<Digest, InvalidContent> {
+    Digest::try_from(descriptor.digest())
+        .map_err(|error| InvalidContent::Manifest { reason: error.to_string() })
 }
 
 /// An index's platforms, for a message.
-pub(crate) fn offered(index: &ImageIndex) -> String {
+pub fn offered(index: &ImageIndex) -> String {
     let mut list: Vec<String> = index
         .manifests()
         .iter()
