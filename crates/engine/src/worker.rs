@@ -6,21 +6,24 @@
 //! it; what a crash leaves is swept as ever.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use monitor::{Exit, Keeper as _, Note};
 use runtime::Stdio;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use step::{Actor, Context, Failure, Steps, Trace};
-use sys::process::Fork;
+use sys::process::{CloneFlags, Fork};
 
 use crate::keeper::Keeper;
 use crate::ops::refusal;
@@ -28,7 +31,10 @@ use crate::prepare::{draft, finish, reserve};
 use crate::request::{Mount, NetworkMode, RunRequest};
 use crate::state::{Record, Store, millis};
 use crate::steps::Remains;
-use crate::{Error, Kind, Settings, files, names, spec};
+use crate::{Error, Kind, Settings, names, spec};
+
+/// An empty directory of the run root, on which each worker mounts what only it sees.
+const STAGE: &str = "stage";
 
 /// What a container is to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,8 +43,23 @@ pub(crate) struct Task {
     pub request: RunRequest,
     /// Its root: directories of layers, the lowest first.
     pub lower: Vec<PathBuf>,
-    /// Where what it has written goes if it ends well: a directory that is not there yet, on the store's file system.
+    /// Where what it has written goes if it ends well: an empty directory on the store's file system.
     pub upper: PathBuf,
+    /// Parts of other images that it sees.
+    pub views: Vec<View>,
+}
+
+/// A path within layers, bound into the container.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct View {
+    /// Directories of layers, the lowest first.
+    pub lower: Vec<PathBuf>,
+    /// The path in them; empty for all.
+    pub path: String,
+    /// Where in the container.
+    pub target: PathBuf,
+    /// Where writes go, and the overlay's own directory.
+    pub writable: Option<(PathBuf, PathBuf)>,
 }
 
 /// How it went.
@@ -67,11 +88,16 @@ pub(crate) struct Workers {
 struct Worker {
     line: UnixStream,
     output: OwnedFd,
+    pidfd: OwnedFd,
 }
+
+/// How often a waiting thread looks whether it is to stop, in milliseconds.
+const GLANCE: i64 = 100;
 
 impl Workers {
     /// Forks `count` of them. The caller has one thread still.
     pub(crate) fn start(settings: &Settings, count: usize) -> Result<Self, Error> {
+        crate::state::make_dirs_with(&settings.run_root.join(STAGE), Mode::from_raw_mode(0o700))?;
         let mut all: Vec<Worker> = Vec::new();
         for _ in 0..count {
             all.push(fork(settings)?);
@@ -80,7 +106,13 @@ impl Workers {
     }
 
     /// Has a task done by the first worker that is free; `output` gets what the container prints, as it comes.
-    pub(crate) fn run(&self, task: &Task, output: &mut dyn FnMut(&[u8])) -> Result<Done, Error> {
+    /// With `stop` the container is killed, and its worker with it.
+    pub(crate) fn run(
+        &self,
+        task: &Task,
+        stop: &AtomicBool,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<Done, Error> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut worker = loop {
             match idle.pop() {
@@ -89,7 +121,8 @@ impl Workers {
             }
         };
         drop(idle);
-        let result = worker.run(task, output);
+        let result = worker.run(task, stop, output);
+        // One that is dead would take the next task and not answer: whoever waits gets the same error at once.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         self.returned.notify_one();
         match result {
@@ -104,13 +137,18 @@ impl Workers {
 }
 
 impl Worker {
-    fn run(&mut self, task: &Task, output: &mut dyn FnMut(&[u8])) -> io::Result<Answer> {
+    fn run(&mut self, task: &Task, stop: &AtomicBool, output: &mut dyn FnMut(&[u8])) -> io::Result<Answer> {
         send(&mut self.line, task)?;
         let mut buffer = vec![0; 1 << 16];
         loop {
             let mut fds = [PollFd::new(&self.output, PollFlags::IN), PollFd::new(&self.line, PollFlags::IN)];
-            match poll(&mut fds, None) {
+            let glance = Timespec { tv_sec: 0, tv_nsec: GLANCE * 1_000_000 };
+            match poll(&mut fds, Some(&glance)) {
                 Err(Errno::INTR) => continue,
+                Ok(0) if stop.load(Ordering::Relaxed) => {
+                    sys::signal::send(&self.pidfd, 9)?;
+                    return Err(io::Error::other("it was stopped"));
+                }
                 polled => polled?,
             };
             let ended = !fds[1].revents().is_empty();
@@ -137,11 +175,19 @@ fn fork(settings: &Settings) -> Result<Worker, Error> {
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK).map_err(|e| failed(e.into()))?;
     match sys::process::fork().map_err(failed)? {
-        Fork::Parent(..) => Ok(Worker { line: ours, output }),
+        Fork::Parent(_, pidfd) => Ok(Worker { line: ours, output, pidfd }),
         Fork::Child => {
             drop((ours, output));
             let _ = set_parent_process_death_signal(Some(Signal::KILL));
             let mut line = theirs;
+            // Mounts of its own, for parts of other images; what the host unmounts goes here too.
+            let mounts = sys::process::unshare(CloneFlags(CloneFlags::NEWNS)).and_then(|()| {
+                let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+                rustix::mount::mount_change("/", slave).map_err(io::Error::from)
+            });
+            if mounts.is_err() {
+                sys::process::exit_now(1);
+            }
             // The end of the line is the end of the program.
             while let Ok(Some(task)) = receive::<Task>(&mut line) {
                 let answer = match perform(settings, task, &inlet) {
@@ -159,8 +205,9 @@ fn fork(settings: &Settings) -> Result<Worker, Error> {
 
 /// From a task to its end: the way of a `run`, without a monitor.
 fn perform(settings: &Settings, task: Task, output: &OwnedFd) -> Result<Done, Error> {
-    let Task { request, lower, upper } = task;
+    let Task { mut request, lower, upper, views } = task;
     let store = Store::new(settings);
+    let _mounted = mount_views(&views, &mut request, &settings.run_root.join(STAGE))?;
     let id = names::id();
     let held = store.hold(&id)?;
     let remains = Remains {
@@ -194,7 +241,7 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd) -> Result<Done, Er
     };
     let mut trace = Trace::new(Actor::Command, false);
     let result = (|| {
-        let source = storage::Source::Layers(lower.clone());
+        let source = storage::Source::Layers(lower);
         let draft = draft(settings, &store, &request, &source, &id)?;
         let place = reserve(settings, &store, &request, &id, &id[..12])?;
         let prepared = finish(&store, &request, &id, draft, place)?;
@@ -216,7 +263,7 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd) -> Result<Done, Er
         Ok::<Done, Error>(Done { code: exit.code(), notes })
     })();
     let kept = match &result {
-        Ok(done) if done.code == 0 => keep(settings, &request, &id, &lower, &upper),
+        Ok(done) if done.code == 0 => keep(settings, &id, &upper),
         _ => Ok(()),
     };
     keeper.clean(&mut trace);
@@ -225,25 +272,61 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd) -> Result<Done, Er
     result
 }
 
-/// What it wrote becomes the caller's, without what only its mounts needed.
-fn keep(
-    settings: &Settings,
-    request: &RunRequest,
-    id: &str,
-    lower: &[PathBuf],
-    upper: &PathBuf,
-) -> Result<(), Failure> {
-    let written = settings.places().upper(id);
-    let own = ["/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"].into_iter();
-    let files = files::TARGETS.iter().map(|(_, target)| *target);
-    let mut targets: Vec<PathBuf> = own.chain(files).map(PathBuf::from).collect();
-    targets.extend(request.storage.mounts.iter().map(|mount| match mount {
-        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target.clone(),
-    }));
-    let lower: Vec<PathBuf> = lower.iter().rev().cloned().collect();
-    storage::remove_stubs(&written, &lower, &targets)?;
-    std::fs::rename(&written, upper)
+/// What it wrote becomes the caller's.
+fn keep(settings: &Settings, id: &str, upper: &PathBuf) -> Result<(), Failure> {
+    std::fs::rename(settings.places().upper(id), upper)
         .map_err(|cause| Failure::new("build.worker", upper.display().to_string(), cause))
+}
+
+/// Layers as directories that can be bound, in the worker's own mount namespace; they go with the task.
+fn mount_views(views: &[View], request: &mut RunRequest, at: &Path) -> Result<Option<Views>, Failure> {
+    if views.is_empty() {
+        return Ok(None);
+    }
+    let failed = |errno: Errno| Failure::new("build.worker", at.display().to_string(), errno);
+    let options = c"mode=700";
+    rustix::mount::mount("minidocker", at, "tmpfs", MountFlags::empty(), options).map_err(failed)?;
+    let mounted = Views(at.to_owned());
+    for (number, view) in views.iter().enumerate() {
+        let point = at.join(number.to_string());
+        rustix::fs::mkdir(&point, Mode::RWXU).map_err(failed)?;
+        storage::mount_view(&view.lower, view.writable.as_ref(), &point)?;
+        let source = inside(&point, &view.path).map_err(|errno| {
+            Failure::new("build.mount", view.path.clone(), errno)
+                .hint("there is no such path in the image or stage")
+        })?;
+        request.storage.mounts.push(Mount::Bind {
+            source,
+            target: view.target.clone(),
+            read_only: view.writable.is_none(),
+            recursive_read_only: false,
+            propagation: None,
+            create_source: false,
+            options: Vec::new(),
+        });
+    }
+    Ok(Some(mounted))
+}
+
+/// A path below a mount whose links stay in it.
+fn inside(point: &Path, path: &str) -> Result<PathBuf, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = rustix::fs::open(point, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let path = if path.is_empty() { "." } else { path };
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve)?;
+    let name = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let real = rustix::fs::readlink(name, Vec::new())?;
+    Ok(PathBuf::from(std::ffi::OsString::from_vec(real.into_bytes())))
+}
+
+/// Mounts that go, with all that is mounted on them.
+struct Views(PathBuf);
+
+impl Drop for Views {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+    }
 }
 
 fn dup(fd: &impl AsFd) -> Result<OwnedFd, Errno> {

@@ -23,7 +23,6 @@ mod remove;
 mod rest;
 mod source;
 mod steps;
-mod stubs;
 #[cfg(test)]
 mod trial;
 mod view;
@@ -33,9 +32,8 @@ use std::path::{Path, PathBuf};
 use step::{Failure, Steps};
 
 pub use remove::{remove, remove_leftovers};
-pub use rest::read_only;
+pub use rest::{mount_view, read_only};
 use steps::{Directory, Slot, Storage};
-pub use stubs::remove_stubs;
 pub use view::read_file;
 
 /// What a root file system is made from.

@@ -1,11 +1,11 @@
 //! A container's file system while it does not run: its layers and what it wrote, to be read.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use step::Failure;
 
 use crate::source;
@@ -21,34 +21,69 @@ pub fn read_only(layers: &[PathBuf]) -> Result<OwnedFd, Failure> {
     let layers = source::check_layers(layers)?;
     let failed = |errno: Errno| Failure::new(STEP, "the container's layers", errno);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = |path: &PathBuf| {
-        rustix::fs::openat(CWD, path, flags, Mode::empty())
-            .map_err(|errno| Failure::new(STEP, path.display().to_string(), errno))
-    };
-    // By descriptor: no colon of a path is a separator.
-    let mut lower = layers.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    if lower.len() == 1 {
-        // overlayfs wants two where nothing is written.
-        return Ok(lower.remove(0));
+    // overlayfs wants two where nothing is written.
+    if let [only] = layers.as_slice() {
+        return rustix::fs::openat(CWD, only, flags, Mode::empty()).map_err(failed);
     }
-    let mount = || -> Result<OwnedFd, Errno> {
-        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        let place = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let set = |key: &str, value: &str| rustix::mount::fsconfig_set_string(&context, key, value);
-        set("source", "minidocker")?;
-        let all = lower.iter().map(place).collect::<Vec<_>>().join(":");
-        // A value has 255 bytes at most; one by one since Linux 6.7.
-        if all.len() < 256 {
-            set("lowerdir", &all)?;
-        } else {
-            lower.iter().try_for_each(|fd| set("lowerdir+", &place(fd)))?;
-        }
-        rustix::mount::fsconfig_create(&context)?;
-        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOATIME;
-        let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-        rustix::fs::openat(&mount, ".", flags, Mode::empty())
+    let mount = overlay(&layers, None).map_err(failed)?;
+    rustix::fs::openat(&mount, ".", flags, Mode::empty()).map_err(failed)
+}
+
+/// Mounts layers, the lowest first, at an empty directory; `writable` is where writes go and the overlay's own directory,
+/// both empty.
+///
+/// # Errors
+/// A layer that is gone; the kernel's.
+pub fn mount_view(
+    layers: &[PathBuf],
+    writable: Option<&(PathBuf, PathBuf)>,
+    at: &Path,
+) -> Result<(), Failure> {
+    let failed = |errno: Errno| Failure::new(STEP, at.display().to_string(), errno);
+    let attach = |mount: &OwnedFd| {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(mount, c"", CWD, at, flags).map_err(failed)
     };
-    mount().map_err(failed)
+    let Some((upper, work)) = writable else {
+        let layers = source::check_layers(layers)?;
+        return match layers.as_slice() {
+            [only] => {
+                let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+                attach(&rustix::mount::open_tree(CWD, only, flags).map_err(failed)?)
+            }
+            all => attach(&overlay(all, None).map_err(failed)?),
+        };
+    };
+    attach(&overlay(&source::check_layers(layers)?, Some((upper.as_path(), work.as_path()))).map_err(failed)?)
+}
+
+/// A detached overlay of layers, the uppermost first.
+fn overlay(layers: &[PathBuf], writable: Option<(&Path, &Path)>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // By descriptor: no colon of a path is a separator.
+    let open = |path: &Path| rustix::fs::openat(CWD, path, flags, Mode::empty());
+    let lower = layers.iter().map(|layer| open(layer)).collect::<Result<Vec<_>, _>>()?;
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let place = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let set = |key: &str, value: &str| rustix::mount::fsconfig_set_string(&context, key, value);
+    set("source", "minidocker")?;
+    let all = lower.iter().map(place).collect::<Vec<_>>().join(":");
+    // A value has 255 bytes at most; one by one since Linux 6.7.
+    if all.len() < 256 {
+        set("lowerdir", &all)?;
+    } else {
+        lower.iter().try_for_each(|fd| set("lowerdir+", &place(fd)))?;
+    }
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOATIME;
+    let opened = writable.map(|(upper, work)| Ok::<_, Errno>((open(upper)?, open(work)?))).transpose()?;
+    if let Some((upper, work)) = &opened {
+        set("upperdir", &place(upper))?;
+        set("workdir", &place(work))?;
+        set("index", "off")?;
+        attributes = MountAttrFlags::empty();
+    }
+    rustix::mount::fsconfig_create(&context)?;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 #[cfg(test)]

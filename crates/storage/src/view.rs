@@ -66,25 +66,6 @@ pub fn read_file(layers: &[PathBuf], path: &Path, limit: u64) -> Option<Vec<u8>>
     None
 }
 
-/// What stands at a path of the view; none if there is nothing, or a link on the way there.
-pub(crate) fn stat(layers: &[PathBuf], path: &Path) -> Option<Stat> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = |layer: &PathBuf| rustix::fs::openat(CWD, layer, flags, Mode::empty()).ok();
-    let mut here: Merged = Rc::new(layers.iter().map(open).collect::<Option<Vec<_>>>()?);
-    let mut rest = components(path.as_os_str().as_bytes()).peekable();
-    while let Some(name) = rest.next() {
-        let at = |layer: &OwnedFd| rustix::fs::statat(layer, &*name, AtFlags::SYMLINK_NOFOLLOW).ok();
-        match look_up(&here, &name).ok()? {
-            Found::Directory(_) if rest.peek().is_none() => return here.iter().find_map(at),
-            Found::Directory(merged) => here = merged,
-            Found::File(layer) if rest.peek().is_none() => return at(&here[layer]),
-            Found::Link(_) if rest.peek().is_none() => return here.iter().find_map(at),
-            Found::Nothing | Found::File(_) | Found::Link(_) => return None,
-        }
-    }
-    None
-}
-
 fn components(path: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec)
 }
