@@ -31,6 +31,8 @@ pub(crate) struct Record {
     pub group: String,
     /// Its place in a network.
     pub network: Option<network::Attachment>,
+    /// Where its files lie and what bounds them; none in the records of older versions.
+    pub disk: Option<storage::Disk>,
     /// What was asked for.
     pub request: RunRequest,
 }
