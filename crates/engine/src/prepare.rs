@@ -34,6 +34,8 @@ pub(crate) fn draft(
         volatile: request.remove,
         read_only: request.storage.read_only,
         idmapped: request.namespaces.user != crate::request::UserNamespace::Host,
+        kind: request.storage.kind,
+        size: request.storage.size,
     };
     let rootfs = storage::plan(&settings.places(), id, source, options)
         .map_err(|failure| bad_root(request, failure))?;
@@ -50,7 +52,10 @@ fn bad_root(request: &RunRequest, failure: Failure) -> Error {
         Image::Named(name) => format!("the image {name}:"),
         Image::Directory(_) | Image::DirectoryOverlay(_) => "--rootfs".to_owned(),
     };
-    let message = format!("{option} {}: {}", failure.target, failure.cause());
+    let message = match failure.target.strip_prefix("--") {
+        Some(other) => format!("--{other}: {}", failure.cause()),
+        None => format!("{option} {}: {}", failure.target, failure.cause()),
+    };
     Error { kind: Kind::Invalid, message, hint: failure.hint }
 }
 
@@ -119,6 +124,7 @@ pub(crate) struct Prepared {
     pub(crate) checks: Vec<Check>,
     pub(crate) place: Option<network::Attachment>,
     pub(crate) group: String,
+    pub(crate) disk: storage::Disk,
 }
 
 pub(crate) fn finish(
@@ -187,7 +193,8 @@ pub(crate) fn finish(
         hooks: Hooks::default(),
         manner: Manner::default(),
     };
-    Ok(Prepared { prepare, plan: runtime::plan(container)?, checks: groups.checks, place, group })
+    let disk = rootfs.disk;
+    Ok(Prepared { prepare, plan: runtime::plan(container)?, checks: groups.checks, place, group, disk })
 }
 
 /// Docker's default policy without the way through names, or the profile that was given.

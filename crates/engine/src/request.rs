@@ -7,6 +7,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// How a container keeps what it writes.
+pub use storage::Kind as RootfsKind;
+
 /// One `run`; the default is `run host`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunRequest {
@@ -204,6 +207,10 @@ pub struct Storage {
     pub read_only: bool,
     /// `--shm-size`, bytes; 64 MiB where absent.
     pub shm_size: Option<u64>,
+    /// `--rootfs-kind`; the cheapest that the host has where absent.
+    pub kind: Option<RootfsKind>,
+    /// `--storage-opt size=`, bytes; as much as the host's disk has where absent.
+    pub size: Option<u64>,
 }
 
 /// One mount.

@@ -230,6 +230,7 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd) -> Result<Done, Er
         network: None,
         request: request.clone(),
         origin: None,
+        disk: None,
     };
     let mut keeper = Keeper {
         settings: settings.clone(),

@@ -4,14 +4,24 @@
 //! ```text
 //! <root>/containers/<id>/upper, work              what the container writes; the overlay's own
 //! <root>/containers/<id>/upper%2Fvar, work%2Fvar  the same for a further file system of the host, here /var
+//! <root>/containers/<id>/disk                     an ext4 image that holds these, or all of the container's files
+//! <root>/containers/<id>/root                     all of the container's files, where they are a copy
+//! <root>/containers/<id>/{disk, root}.new         the same while it is being made
 //! ```
 
 #![forbid(unsafe_code)]
 
 pub mod blobs;
+mod copy;
+mod disk;
+mod disk_steps;
+#[cfg(test)]
+mod disk_tests;
+mod ext4;
 mod hidden;
 mod host;
 mod identity;
+mod image;
 pub mod layer;
 pub mod layers;
 mod mask;
@@ -19,6 +29,8 @@ mod mask;
 mod mount_tests;
 mod mounts;
 mod overlay;
+mod plan;
+mod project;
 mod remove;
 mod rest;
 mod source;
@@ -27,13 +39,15 @@ mod steps;
 mod trial;
 mod view;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use step::{Failure, Steps};
+use step::Steps;
 
+pub use disk::{Bound, Disk, Kind, grow, usage};
+pub use image::Usage;
+pub use plan::plan;
 pub use remove::{remove, remove_leftovers};
 pub use rest::{mount_view, read_only};
-use steps::{Directory, Slot, Storage};
 pub use view::read_file;
 
 /// What a root file system is made from.
@@ -88,6 +102,10 @@ pub struct Options {
     /// The container has its own user namespace, which will be in [`step::Context::userns`]: layers are idmapped
     /// mounts, so that on disk every file belongs to the id that the container sees.
     pub idmapped: bool,
+    /// How the container keeps what it writes; the cheapest that the host has where nobody says.
+    pub kind: Option<Kind>,
+    /// `--storage-opt size=`: what it may take on disk, in bytes.
+    pub size: Option<u64>,
 }
 
 /// The way to a root file system.
@@ -106,97 +124,6 @@ pub struct Rootfs {
     /// Of an image with several layers: where else to look, in this order, for a file that `lookup` has not. A character
     /// device in a file's place says that there is none.
     pub lookup_below: Vec<PathBuf>,
-}
-
-/// Plans the root file system of the container `id`. Reads facts of the host and changes nothing.
-///
-/// # Errors
-/// A source that cannot be a root file system, in words for the user; a host that cannot be read.
-pub fn plan(places: &Places, id: &str, source: &Source, options: Options) -> Result<Rootfs, Failure> {
-    source::check_id(id)?;
-    let container = places.container(id);
-    match source {
-        Source::Host => {
-            let facts = host::Facts::read(places)?;
-            plan_host(&container, Path::new("/"), &facts, options)
-        }
-        Source::Directory(path) => {
-            let path = source::check_directory(places, path)?;
-            let tree = Storage::Tree {
-                path: path.clone(),
-                read_only: options.read_only,
-                idmapped: options.idmapped,
-            };
-            let mount: Steps = vec![Box::new(tree)];
-            Ok(Rootfs {
-                prepare: Vec::new(),
-                mount,
-                after_attach: Vec::new(),
-                lookup: path,
-                lookup_below: Vec::new(),
-            })
-        }
-        Source::DirectoryOverlay(path) => {
-            let path = source::check_directory(places, path)?;
-            let owner = source::owner(&path)?;
-            let layer = steps::Overlay::new(&container, vec![path.clone()], None, options);
-            let prepare: Steps =
-                vec![Box::new(Storage::Directories { container, all: layer.directories(owner).into() })];
-            let mount: Steps = vec![Box::new(Storage::Overlay(layer))];
-            Ok(Rootfs { prepare, mount, after_attach: Vec::new(), lookup: path, lookup_below: Vec::new() })
-        }
-        Source::Layers(layers) => plan_layers(container, layers, options),
-    }
-}
-
-/// The view of an image's layers, the lowest first.
-fn plan_layers(container: PathBuf, layers: &[PathBuf], options: Options) -> Result<Rootfs, Failure> {
-    let mut lower = source::check_layers(layers)?;
-    let mut all = Vec::new();
-    let owner = match lower.first() {
-        Some(uppermost) => source::owner(uppermost)?,
-        None => {
-            // overlayfs wants one at least: an empty one.
-            let owner = mask::Owner { mode: 0o755, uid: 0, gid: 0 };
-            all.push(Directory { name: "lower".to_owned(), owner });
-            lower.push(container.join("lower"));
-            owner
-        }
-    };
-    let layer = steps::Overlay::new(&container, lower.clone(), None, options);
-    all.extend(layer.directories(owner));
-    let prepare: Steps = vec![Box::new(Storage::Directories { container, all })];
-    let mount: Steps = vec![Box::new(Storage::Overlay(layer))];
-    let lookup = lower.remove(0);
-    Ok(Rootfs { prepare, mount, after_attach: Vec::new(), lookup, lookup_below: lower })
-}
-
-/// The view of the host's root `base`; `base` is "/" but in tests.
-fn plan_host(
-    container: &Path,
-    base: &Path,
-    facts: &host::Facts,
-    options: Options,
-) -> Result<Rootfs, Failure> {
-    let mut directories: Vec<Directory> = Vec::new();
-    let mut mount: Steps = Vec::new();
-    let mut after_attach: Steps = Vec::new();
-    for (at, mask) in host::plan(base, facts)? {
-        let lower = if at.as_os_str().is_empty() { base.to_owned() } else { base.join(&at) };
-        let owner = source::owner(&lower)?;
-        let below = (!at.as_os_str().is_empty()).then_some(at);
-        let list = if below.is_some() { &mut after_attach } else { &mut mount };
-        let mut layer = steps::Overlay::new(container, vec![lower.clone()], below, options);
-        layer.steady_inodes = true;
-        directories.extend(layer.directories(owner));
-        if !mask.entries.is_empty() {
-            let slot = Slot::default();
-            layer.mask = Some(slot.clone());
-            list.push(Box::new(Storage::Mask { mask, over: lower, slot, idmapped: options.idmapped }));
-        }
-        list.push(Box::new(Storage::Overlay(layer)));
-    }
-    let container = container.to_owned();
-    let prepare: Steps = vec![Box::new(Storage::Directories { container, all: directories })];
-    Ok(Rootfs { prepare, mount, after_attach, lookup: base.to_owned(), lookup_below: Vec::new() })
+    /// Where what is written goes, and what holds it to its size: for the user.
+    pub disk: Disk,
 }

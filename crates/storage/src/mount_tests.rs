@@ -8,8 +8,9 @@ use std::process::Command;
 use crate::host::{self, Facts};
 use crate::mounts;
 use crate::overlay;
+use crate::plan::plan_host;
 use crate::trial::{Scratch, UserNamespace, in_namespace, mount};
-use crate::{Options, Places, Source, plan, plan_host, remove};
+use crate::{Options, Places, Source, plan, remove};
 
 fn names(path: &Path) -> Vec<String> {
     let mut names: Vec<_> =
@@ -95,7 +96,7 @@ impl FakeHost {
         let text = fs::read("/proc/thread-self/mountinfo").unwrap();
         let state = vec![self.places.root.clone(), self.places.run_root.clone()];
         let facts = Facts { state, home: None, mounts: mounts::parse(&text) };
-        let rootfs = plan_host(&container, &self.base, &facts, options).unwrap();
+        let rootfs = plan_host(&container, "c1", &self.base, &facts, options).unwrap();
         mount(&rootfs, &self.view, user).unwrap();
     }
 
@@ -415,8 +416,8 @@ fn an_unfit_file_system_is_named_with_the_way_out() {
         mount(&plan(&first, "c1", &source, Options::default()).unwrap(), &view, None).unwrap();
         // minidocker in a container: its state lies on an overlay.
         let inner = Places { root: view.join("var/lib/minidocker"), run_root: view.join("run") };
-        let failure =
-            mount(&plan(&inner, "c2", &source, Options::default()).unwrap(), &view, None).unwrap_err();
+        let options = Options { kind: Some(crate::Kind::Overlay), ..Options::default() };
+        let failure = mount(&plan(&inner, "c2", &source, options).unwrap(), &view, None).unwrap_err();
         assert!(
             failure.to_string().contains("is on overlay, which cannot hold a container's layer"),
             "{failure}"
@@ -572,8 +573,7 @@ fn many_layers_by_the_older_call() {
         };
         let layers = overlay::Layers {
             lower: image(&scratch, 120).iter().rev().map(|path| open(path)).collect(),
-            upper: open(&scratch.path.join("upper")),
-            work: open(&scratch.path.join("work")),
+            own: Some((open(&scratch.path.join("upper")), open(&scratch.path.join("work")))),
         };
         let before = read("/proc/thread-self/mountinfo").lines().count();
         let flags = overlay::Flags { volatile: true, read_only: true, ..overlay::Flags::default() };
@@ -615,7 +615,8 @@ fn every_step_explains_itself_and_its_shell_lines_do_the_same() {
         let host = FakeHost::new();
         let facts = Facts { state: vec![host.places.root.clone()], ..Facts::default() };
         assert_eq!(host::plan(&host.base, &facts).unwrap().len(), 1);
-        let rootfs = plan_host(&host.places.container("c1"), &host.base, &facts, Options::default()).unwrap();
+        let rootfs =
+            plan_host(&host.places.container("c1"), "c1", &host.base, &facts, Options::default()).unwrap();
         let steps: Vec<_> = rootfs.prepare.iter().chain(&rootfs.mount).collect();
         let ids: Vec<_> = steps.iter().map(|step| step.id()).collect();
         assert_eq!(ids, ["storage.directories", "storage.mask", "storage.overlay"]);

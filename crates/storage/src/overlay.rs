@@ -19,10 +19,9 @@ use sys::mount::MountAttr;
 pub(crate) struct Layers {
     /// The uppermost first.
     pub(crate) lower: Vec<OwnedFd>,
-    /// What is written goes there.
-    pub(crate) upper: OwnedFd,
-    /// On the same mount as `upper`.
-    pub(crate) work: OwnedFd,
+    /// Where what is written goes, and overlayfs's own directory on the same mount; none for a view that is only read,
+    /// of two layers at least.
+    pub(crate) own: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// How an overlay is mounted.
@@ -49,6 +48,20 @@ pub(crate) struct Refused {
 const LONGEST_VALUE: usize = 255;
 /// Bytes that all options of mount(2) may have together: a page, its last byte a NUL (fs/namespace.c).
 const LONGEST_OPTIONS: usize = 4095;
+
+/// What a module parameter of the host could have set otherwise (/sys/module/overlay/parameters).
+///
+/// - The host may change below: an index would take that for corruption, and makes a second mount impossible.
+/// - A redirect says that a directory's content lies elsewhere in the lower layers: none is made, so that a layer can be
+///   read without overlayfs, and none is followed, so that a directory from elsewhere cannot show more than itself.
+/// - With metacopy a file's data stays below when its owner changes: a layer would be none without the ones below it.
+pub(crate) const STEADY: [(&str, &str); 3] =
+    [("index", "off"), ("redirect_dir", "nofollow"), ("metacopy", "off")];
+
+/// In the syntax of mount(8).
+pub(crate) fn steady_options() -> String {
+    STEADY.map(|(key, value)| format!("{key}={value}")).join(",")
+}
 
 /// How the lower layers are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +102,14 @@ fn joined(layers: &Layers) -> String {
 pub(crate) fn mount_classic(layers: &Layers, flags: Flags, at: &Path) -> Result<OwnedFd, Refused> {
     let refused = |errno| Refused { errno, words: None };
     let options = format!(
-        "lowerdir={},upperdir={},workdir={},index=off{}{}",
+        "lowerdir={}{},{}{}{}",
         joined(layers),
-        place(&layers.upper),
-        place(&layers.work),
+        layers.own.as_ref().map_or_else(String::new, |(upper, work)| format!(
+            ",upperdir={},workdir={}",
+            place(upper),
+            place(work)
+        )),
+        steady_options(),
         if flags.steady_inodes { ",xino=on" } else { "" },
         if flags.volatile { ",volatile" } else { "" },
     );
@@ -126,10 +143,11 @@ fn configure(context: &OwnedFd, layers: &Layers, flags: Flags, way: Way) -> Resu
         Way::Appended => layers.lower.iter().try_for_each(|lower| set("lowerdir+", &place(lower)))?,
         Way::Joined | Way::Classic => set("lowerdir", &joined(layers))?,
     }
-    set("upperdir", &place(&layers.upper))?;
-    set("workdir", &place(&layers.work))?;
-    // The host may change below: an index would take that for corruption, and makes a second mount impossible.
-    set("index", "off")?;
+    if let Some((upper, work)) = &layers.own {
+        set("upperdir", &place(upper))?;
+        set("workdir", &place(work))?;
+    }
+    STEADY.iter().try_for_each(|(key, value)| set(key, value))?;
     if flags.steady_inodes {
         set("xino", "on")?;
     }
@@ -189,7 +207,7 @@ impl Attached {
 
 /// What the kernel wrote to the context's log: one message each read, `e overlay: …`. Empty before Linux 6.5, which
 /// tells the kernel log alone.
-fn log(context: &OwnedFd) -> Option<String> {
+pub(crate) fn log(context: &OwnedFd) -> Option<String> {
     let mut messages = Vec::new();
     let mut buffer = [0; 512];
     while let Ok(length @ 1..) = rustix::io::read(context, &mut buffer) {

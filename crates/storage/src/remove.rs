@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, IFlags, Mode, OFlags, RawDir, ResolveFl
 use rustix::io::Errno;
 use step::Failure;
 
-use crate::{Places, source};
+use crate::{Places, project, source};
 
 const STEP: &str = "storage.remove";
 
@@ -41,6 +41,7 @@ pub fn remove(places: &Places, id: &str) -> Result<(), Failure> {
         moved => moved,
     }
     .map_err(failed)?;
+    project::release(&gone.join(id));
     empty(&gone, id)
 }
 
@@ -51,7 +52,10 @@ pub fn remove(places: &Places, id: &str) -> Result<(), Failure> {
 pub fn remove_leftovers(places: &Places) -> Result<(), Failure> {
     let gone = places.removed();
     let Ok(entries) = std::fs::read_dir(&gone) else { return Ok(()) };
-    entries.flatten().try_for_each(|entry| empty(&gone, &entry.file_name().to_string_lossy()))
+    entries.flatten().try_for_each(|entry| {
+        project::release(&entry.path());
+        empty(&gone, &entry.file_name().to_string_lossy())
+    })
 }
 
 /// Removes `name` in the directory `parent`.

@@ -15,7 +15,9 @@ use step::{Context, Failure, Shell, Step, quote};
 use sys::mount::MountAttr;
 
 use crate::Options;
+use crate::disk_steps::mount_lines;
 use crate::identity;
+use crate::image;
 use crate::mask::{self, IdMap, Mask, Owner};
 use crate::overlay::{self, Attached, Flags, Layers};
 
@@ -42,15 +44,28 @@ pub(crate) struct Overlay {
     at: Option<PathBuf>,
     /// Between the two.
     pub(crate) mask: Option<Slot>,
+    /// What holds the container's layer in the place of its directory.
+    pub(crate) disk: Option<OnDisk>,
     /// [`Flags::steady_inodes`].
     pub(crate) steady_inodes: bool,
     options: Options,
 }
 
+/// A mount that holds layers of the container.
+#[derive(Debug)]
+pub(crate) struct OnDisk {
+    /// The mount, detached.
+    pub(crate) slot: Slot,
+    /// Nobody needs it afterwards.
+    pub(crate) last: bool,
+    /// What is on it: for the shell.
+    pub(crate) directories: Vec<Directory>,
+}
+
 impl Overlay {
     pub(crate) fn new(container: &Path, lower: Vec<PathBuf>, at: Option<PathBuf>, options: Options) -> Self {
         let container = container.to_owned();
-        Self { container, lower, at, mask: None, steady_inodes: false, options }
+        Self { container, lower, at, mask: None, disk: None, steady_inodes: false, options }
     }
 
     /// `upper` and `work`, one pair for each place.
@@ -67,6 +82,14 @@ impl Overlay {
         let (upper, work) = self.names();
         let private = Owner { mode: 0o700, uid: 0, gid: 0 };
         [Directory { name: upper, owner }, Directory { name: work, owner: private }]
+    }
+
+    /// A directory of the host where older kernels have layers attached for a moment.
+    fn place(&self) -> PathBuf {
+        match &self.disk {
+            Some(_) => self.container.clone(),
+            None => self.container.join(self.names().1),
+        }
     }
 
     /// For messages: the uppermost layer, and how many more there are.
@@ -98,6 +121,10 @@ impl Overlay {
             quote(&escaped.replace(',', r"\,")).into_owned()
         };
         let (upper, work) = self.names();
+        let own = |name: &str| match &self.disk {
+            Some(_) => format!("\"$DISK\"/{}", escape(Path::new(name))),
+            None => escape(&self.container.join(name)),
+        };
         let mask = if self.mask.is_some() { "\"$MASK\":" } else { "" };
         let flags = self.flags();
         let lower: Vec<String> = match self.is_deep() {
@@ -105,10 +132,11 @@ impl Overlay {
             false => self.lower.iter().map(|path| escape(path)).collect(),
         };
         format!(
-            "lowerdir={mask}{},upperdir={},workdir={},index=off{}{}{}",
+            "lowerdir={mask}{},upperdir={},workdir={},{}{}{}{}",
             lower.join(":"),
-            escape(&self.container.join(upper)),
-            escape(&self.container.join(work)),
+            own(&upper),
+            own(&work),
+            overlay::steady_options(),
             if flags.steady_inodes { ",xino=on" } else { "" },
             if flags.volatile { ",volatile" } else { "" },
             if flags.read_only { ",ro" } else { "" },
@@ -215,7 +243,12 @@ impl Step for Storage {
                     .at
                     .as_ref()
                     .map_or_else(String::new, |at| format!("/{}", quote(&at.to_string_lossy())));
-                let mut lines = Vec::new();
+                let mut lines = match &layer.disk {
+                    Some(disk) if layer.at.is_none() => {
+                        mount_lines(&layer.container.join(image::NAME), &disk.directories)
+                    }
+                    _ => Vec::new(),
+                };
                 let mount = format!("mount -t overlay minidocker -o {} \"$ROOT\"{at}", layer.shell_options());
                 if layer.is_deep() {
                     lines.push("LAYERS=$(mktemp -d)".to_owned());
@@ -229,6 +262,9 @@ impl Step for Storage {
                 }
                 if layer.mask.is_some() {
                     lines.push("umount \"$MASK\" && rmdir \"$MASK\"".to_owned());
+                }
+                if layer.disk.as_ref().is_some_and(|disk| disk.last) {
+                    lines.push("umount -l \"$DISK\" && rmdir \"$DISK\"".to_owned());
                 }
                 lines
             }
@@ -276,6 +312,11 @@ impl Storage {
         let missing =
             || Failure::because(self.id(), "the user namespace", "was not made before the root file system");
         context.userns.as_ref().ok_or_else(missing)
+    }
+
+    fn shared(&self, disk: &Slot) -> Result<Option<OwnedFd>, Failure> {
+        let cloned = disk.borrow().as_ref().map(OwnedFd::try_clone).transpose();
+        cloned.map_err(|cause| self.failed("the disk", cause))
     }
 
     fn make_directories(&self, container: &Path, all: &[Directory]) -> Result<(), Failure> {
@@ -372,38 +413,56 @@ impl Storage {
             lower.push(open(path)?);
         }
         // Both from the same mount: overlayfs insists, and a clone for each would be two.
-        let container = open(&layer.container)?;
+        let container = match &layer.disk {
+            None => open(&layer.container)?,
+            Some(OnDisk { slot, last, .. }) => {
+                let disk = if *last { slot.take() } else { self.shared(slot)? };
+                let missing = || {
+                    Failure::because(self.id(), layer.container.display().to_string(), "has no disk mounted")
+                };
+                let disk = disk.ok_or_else(missing)?;
+                if layer.options.idmapped && layer.at.is_none() {
+                    set_idmapped(&disk, self.id(), context)?
+                        .map_err(|errno| self.failed(layer.container.display().to_string(), errno))?;
+                }
+                disk
+            }
+        };
         let (upper, work) = layer.names();
         let own = |name: &str| {
             open_directory(&container, Path::new(name))
                 .map_err(|errno| self.failed(layer.container.join(name).display().to_string(), errno))
         };
-        let layers = Layers { lower, upper: own(&upper)?, work: own(&work)? };
+        let (upper_fd, work_fd) = (own(&upper)?, own(&work)?);
         // The kernel's mark of a volatile mount, set by a failed attempt too.
         let used =
-            || rustix::fs::accessat(&layers.work, "work/incompat/volatile", Access::EXISTS, AtFlags::empty());
+            || rustix::fs::accessat(&work_fd, "work/incompat/volatile", Access::EXISTS, AtFlags::empty());
         if layer.options.volatile && used().is_ok() {
             let path = layer.container.join(&upper).display().to_string();
             return Err(Failure::because(self.id(), path, "was mounted before and never synced to disk")
                 .hint("a container with --rm starts once only: run a new one"));
         }
 
-        let detached = match (userns, &layer.mask) {
-            (Some(_), _) => layers.lower.iter().chain([&container]).collect(),
+        let layers = Layers { lower, own: Some((upper_fd, work_fd)) };
+        let mut detached: Vec<&OwnedFd> = match (userns, &layer.mask) {
+            (Some(_), _) => layers.lower.iter().collect(),
             (None, Some(_)) => vec![&layers.lower[0]],
             (None, None) => Vec::new(),
         };
+        if userns.is_some() || layer.disk.is_some() {
+            detached.push(&container);
+        }
         let attached = if detached.is_empty() || overlay::takes_detached_layers() {
             None
         } else {
-            let at = layer.container.join(&work);
+            let at = layer.place();
             let failed = |errno| self.failed(at.display().to_string(), errno);
             Some(Attached::new(at.clone(), detached).map_err(failed)?)
         };
         let mounted = self.mount_layers(layer, &layers, userns.map(|_| &container));
         let detach = attached.map_or(Ok(()), Attached::detach);
         mounted.and_then(|mount| {
-            detach.map_err(|errno| self.failed(layer.container.join(&work).display().to_string(), errno))?;
+            detach.map_err(|errno| self.failed(layer.place().display().to_string(), errno))?;
             Ok(mount)
         })
     }
@@ -415,7 +474,7 @@ impl Storage {
         layers: &Layers,
         idmapped: Option<&OwnedFd>,
     ) -> Result<OwnedFd, Failure> {
-        let at = layer.container.join(layer.names().1);
+        let at = layer.place();
         let mount =
             || overlay::mount(layers, layer.flags(), &at).map_err(|refused| self.refused(layer, refused));
         let Some(container) = idmapped else { return mount() };
@@ -432,12 +491,14 @@ impl Storage {
         if refused.errno == Errno::NODEV {
             return failure.hint("the kernel has no overlay file system: try `modprobe overlay`");
         }
-        if let Some(kind) = overlay::unfit_for_upper(&layer.container) {
+        if let Some(kind) = overlay::unfit_for_upper(&layer.container).filter(|_| layer.disk.is_none()) {
             failure.reason = Some(format!(
                 "{} is on {kind}, which cannot hold a container's layer",
                 layer.container.display()
             ));
-            return failure.hint("use --root DIR on ext4, xfs, btrfs or tmpfs");
+            return failure.hint(
+                "use --root DIR on ext4, xfs, btrfs or tmpfs, or --storage-opt size=, or --rootfs-kind copy",
+            );
         }
         if layer.options.idmapped && refused.errno == Errno::INVAL {
             return failure.hint("overlays of idmapped layers need Linux 5.19; --userns host does without");
@@ -461,12 +522,26 @@ impl Storage {
 const NO_IDMAP: &str =
     "its file system has no idmapped mounts: put it on ext4, xfs or btrfs, or run with --userns host";
 
-fn open_directory(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+/// On a detached mount of the container's own the ids become those of its user namespace. The inner error is the
+/// kernel's.
+pub(crate) fn set_idmapped(
+    mount: &OwnedFd,
+    step: &'static str,
+    context: &Context,
+) -> Result<Result<(), Errno>, Failure> {
+    let missing = || Failure::because(step, "the user namespace", "was not made before the root file system");
+    let userns = context.userns.as_ref().ok_or_else(missing)?;
+    let attr = MountAttr { set: sys::mount::IDMAP, userns: Some(userns.as_fd()), ..MountAttr::default() };
+    let set = sys::mount::set_attr(mount, c"", false, attr);
+    Ok(set.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)))
+}
+
+pub(crate) fn open_directory(parent: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, path, flags, Mode::empty())
 }
 
-fn make_directory(parent: &OwnedFd, name: &str, owner: Owner) -> Result<(), Errno> {
+pub(crate) fn make_directory(parent: &OwnedFd, name: &str, owner: Owner) -> Result<(), Errno> {
     let mode = Mode::from_raw_mode(owner.mode);
     match rustix::fs::mkdirat(parent, name, mode) {
         // A second start of the same container: it may have changed its root's permissions.

@@ -6,6 +6,7 @@
 pub mod attributes;
 pub mod bpf;
 pub mod command;
+pub mod disk;
 pub mod inherited;
 pub mod mount;
 pub mod process;

@@ -106,6 +106,9 @@ fn start(
     drop(bringing);
     let mut context = Context::default();
     trace.perform_all(&prepared.prepare, &mut context)?;
+    // What they hold open is held by the plan from here on, and goes with it.
+    drop(prepared.prepare);
+    let disk = disk_note(request, &prepared.disk);
     let restore = terminal_to_restore(request);
     let remains = Remains {
         name: Some(name.clone()),
@@ -139,12 +142,18 @@ fn start(
     Ok(Started {
         id: id.to_owned(),
         name,
-        notes: told.notes,
+        notes: disk.into_iter().chain(told.notes).collect(),
         channel,
         settings: settings.clone(),
         terminal: request.tty,
         interactive: request.interactive,
     })
+}
+
+/// Which way was taken to what was asked for, where there is more than one.
+fn disk_note(request: &RunRequest, disk: &storage::Disk) -> Option<Note> {
+    let told = request.storage.size.is_some() || disk.because.is_some();
+    told.then(|| (format!("root file system: {disk}"), None))
 }
 
 /// What a `run` would do. An address is reserved for a moment, so that the plan names a free one; nothing stays.
@@ -203,6 +212,7 @@ fn record(
         created: millis(SystemTime::now()),
         group: prepared.group.clone(),
         network: prepared.place.clone(),
+        disk: Some(prepared.disk.clone()),
         request: request.clone(),
         origin,
     })

@@ -32,6 +32,8 @@ pub(crate) struct Record {
     pub group: String,
     /// Its place in a network.
     pub network: Option<network::Attachment>,
+    /// Where its files lie and what bounds them; none in the records of older versions.
+    pub disk: Option<storage::Disk>,
     /// What was asked for.
     pub request: RunRequest,
     /// The image that it was made of; none of a directory or of the host.

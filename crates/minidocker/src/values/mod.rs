@@ -7,6 +7,7 @@ pub(crate) mod capabilities;
 pub(crate) mod cpus;
 pub(crate) mod csv;
 pub(crate) mod devices;
+pub(crate) mod disks;
 pub(crate) mod durations;
 pub(crate) mod env;
 pub(crate) mod mounts;

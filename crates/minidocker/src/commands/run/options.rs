@@ -84,6 +84,12 @@ pub(crate) const GROUPS: &[Group] = &[
             many("mount", "KEY=VALUE,…", "type=bind|tmpfs,src=…,dst=…,ro,bind-propagation=…,tmpfs-size=…"),
             many("tmpfs", "TARGET[:OPTIONS]", "Mount memory: size=64m, mode=1777, …"),
             flag("read-only", "Mount the root file system read-only"),
+            many("storage-opt", "size=BYTES", "Most that the container may write to disk: size=10g"),
+            one(
+                "rootfs-kind",
+                "KIND",
+                "overlay (default) shares the image's files; loop copies them into an\next4 of the container's own, in a file; copy into a directory",
+            ),
             one("shm-size", "BYTES", "Size of /dev/shm (default 64m)"),
         ],
     },

@@ -14,8 +14,8 @@ use crate::options::{Typed, bad_value};
 use crate::problem::Problem;
 use crate::terminal::io_reason;
 use crate::values::{
-    addresses, capabilities, cpus, devices, env, mounts, names, namespaces, numbers, security, signals,
-    sizes, sysctls, ulimits,
+    addresses, capabilities, cpus, devices, disks, env, mounts, names, namespaces, numbers, security,
+    signals, sizes, sysctls, ulimits,
 };
 
 /// What is read of the process that calls.
@@ -170,6 +170,8 @@ fn storage(typed: &Typed, caller: &Caller<'_>) -> Result<Storage, Problem> {
     Ok(Storage {
         mounts: all,
         read_only: typed.flag("read-only")?.unwrap_or(false),
+        kind: typed.read("rootfs-kind", disks::kind)?,
+        size: typed.read_many("storage-opt", disks::option)?.pop(),
         shm_size: typed.read("shm-size", sizes::parse)?.filter(|bytes| *bytes > 0),
     })
 }
