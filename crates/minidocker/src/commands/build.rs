@@ -1,0 +1,381 @@
+//! `build`: images from Dockerfiles.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use engine::Settings;
+use engine::ops::build::{self, Asked, Failed, Ignore, Options, Plain, Quiet, Secret, dockerfile};
+use engine::ops::files;
+
+use super::{Command, into_file};
+use crate::options::{Group, Typed, Words, bad_value, flag, many, one};
+use crate::problem::Problem;
+use crate::terminal::{io_reason, plain, print, report_warning, warn};
+use crate::values::{addresses, csv, env, sizes, ulimits};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "build",
+    long_names: &["image build"],
+    summary: "Build an image from a Dockerfile",
+    usage: &["build [OPTIONS] DIR", "build [OPTIONS] - < Dockerfile|context.tar"],
+    about: "Build an image from a Dockerfile or Containerfile and the files beside it. What was built before from the\n\
+            same is taken from the cache: files count by content and mode, not by time.",
+    examples: &[
+        ("minidocker build -t app .", "./Dockerfile with the files of this directory"),
+        ("minidocker build --target test --build-arg VERSION=2 .", "a stage, with an argument"),
+        ("minidocker build -o type=local,dest=out .", "the files, not an image"),
+        ("minidocker build --secret id=key,src=$HOME/key .", "for RUN --mount=type=secret,id=key"),
+    ],
+    groups: &[
+        Group {
+            title: "What",
+            options: &[
+                one("file", "FILE", "The Dockerfile; - for standard input").short('f'),
+                one("target", "STAGE", "Stop at this stage"),
+                many("build-arg", "NAME[=VALUE]", "A value for ARG"),
+                one("platform", "OS/ARCH[/VARIANT]", "Build for this platform"),
+                many("secret", "id=ID[,src=FILE|,env=NAME]", "A secret for RUN --mount=type=secret"),
+                many("ssh", "default|ID=SOCKET", "An agent for RUN --mount=type=ssh"),
+                one("network", "MODE", "Of RUN: default, none or host"),
+                many("add-host", "NAME:ADDRESS", "A line of /etc/hosts for RUN"),
+                one("shm-size", "SIZE", "Of /dev/shm for RUN"),
+                many("ulimit", "NAME=SOFT[:HARD]", "Limit of the processes of RUN"),
+            ],
+        },
+        Group {
+            title: "To",
+            options: &[
+                many("tag", "NAME[:TAG]", "Name of the image").short('t'),
+                many("label", "KEY[=VALUE]", "A label of the image"),
+                one("output", "DEST", "type=local,dest=DIR or type=tar,dest=FILE: files in the place of an image;\ntype=oci,dest=FILE or type=docker,dest=FILE: an archive").short('o'),
+                one("iidfile", "FILE", "Write the image's id to this file"),
+                flag("squash", "Make one layer of all new ones"),
+            ],
+        },
+        Group {
+            title: "How",
+            options: &[
+                flag("no-cache", "Take nothing from earlier builds"),
+                many("cache-from", "type=local,src=DIR", "Take from this cache, too"),
+                many("cache-to", "type=local,dest=DIR", "Copy what was built to this cache"),
+                flag("pull", "Ask for bases at their registries although they are here"),
+                one("progress", "MODE", "auto, plain, tty or quiet"),
+                flag("quiet", "Print the image's id alone").short('q'),
+                one("jobs", "NUMBER", "How many steps work at the same time"),
+                flag("rm", "As it is: no container stays"),
+                flag("force-rm", "As it is"),
+            ],
+        },
+    ],
+    words: Words::Between,
+    failed: 1,
+    exec,
+};
+
+/// Where the result goes.
+enum Output {
+    Store,
+    Directory(PathBuf),
+    Tar(String),
+    Archive(&'static str, String),
+}
+
+fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    let [place] = typed.words.as_slice() else {
+        return Err(Problem::new("build needs one directory with the files to build from")
+            .hint("for example: minidocker build -t app ."));
+    };
+    let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
+    let quiet = on("quiet")? || typed.one("progress") == Some("quiet");
+    if let Some(mode) = typed.one("progress")
+        && !["auto", "plain", "tty", "quiet", "rawjson"].contains(&mode)
+    {
+        return Err(bad_value("progress", mode, "there are auto, plain, tty and quiet"));
+    }
+    let output = typed.read("output", output)?.unwrap_or(Output::Store);
+    let context = Context::open(place, typed.one("file"))?;
+    let mut asked = Asked::new(&settings.root, &settings.run_root, &context.directory, &context.source);
+    asked.file = context.file.clone();
+    asked.ignore = build::ignore_file(&context.directory, context.path.as_deref())
+        .map_err(|failed| told(&failed, &context.source))?;
+    if context.alone {
+        asked.ignore = Ignore::default();
+    }
+    let own = |name: &str| std::env::var(name).ok();
+    for text in typed.many("build-arg") {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (text, own(text)),
+        };
+        asked.arguments.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    asked.epoch = own("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
+    asked.labels = typed.read_many("label", env::label)?.into_iter().collect();
+    asked.target = typed.one("target").map(str::to_owned);
+    if let Some(text) = typed.one("platform") {
+        asked.platform =
+            text.parse().map_err(|error: oci::InvalidPlatform| bad_value("platform", text, &error.to_string()))?;
+    }
+    asked.network = typed
+        .read("network", |text| match text {
+            "default" | "bridge" => Ok(dockerfile::Network::Default),
+            "none" => Ok(dockerfile::Network::None),
+            "host" => Ok(dockerfile::Network::Host),
+            _ => Err("there are default, none and host".to_owned()),
+        })?
+        .unwrap_or(dockerfile::Network::Default);
+    asked.no_cache = on("no-cache")?;
+    asked.squash = on("squash")?;
+    asked.cache_from = typed.read_many("cache-from", |text| cache(text, "src"))?;
+    asked.cache_to = typed.read_many("cache-to", |text| cache(text, "dest"))?;
+    asked.secrets = typed.read_many("secret", secret)?.into_iter().collect::<BTreeMap<_, _>>();
+    asked.agents = typed.read_many("ssh", agent)?.into_iter().collect();
+    asked.jobs = typed
+        .read("jobs", |text| text.parse::<usize>().map_err(|_| "no number; write it as 4".to_owned()))?
+        .unwrap_or(0);
+    let options = Options {
+        names: typed.many("tag").map(str::to_owned).collect(),
+        pull: on("pull")?,
+        add_hosts: typed.read_many("add-host", addresses::host)?,
+        shm_size: typed.read("shm-size", sizes::parse)?,
+        ulimits: typed.read_many("ulimit", ulimits::parse)?,
+        resources: engine::request::Resources::default(),
+    };
+    let built = match quiet {
+        true => build::build(settings, &asked, &options, &Quiet),
+        false => build::build(settings, &asked, &options, &Plain::new(std::io::stderr())),
+    };
+    let built = built.map_err(|failed| told(&failed, &context.source))?;
+    let id = built.config_digest;
+    if let Some(path) = typed.one("iidfile") {
+        fs::write(path, id.to_string())
+            .map_err(|error| Problem::new(format!("cannot write {}: {}", plain(path), io_reason(&error))))?;
+    }
+    match output {
+        Output::Store => {}
+        Output::Directory(path) => build::write_directory(&built, &path)?,
+        Output::Tar(path) if path == "-" => {
+            return build::write_files(&built, std::io::stdout()).map(|()| 0).map_err(Problem::from);
+        }
+        Output::Tar(path) => into_file(&path, |file| Ok(build::write_files(&built, file)?))?,
+        Output::Archive(form, path) => {
+            let place = format!("{form}:{path}");
+            let location = files::location(&place).ok_or_else(|| bad_value("output", &path, "no file"))?;
+            let name = options.names.first().cloned().unwrap_or_else(|| id.to_string());
+            files::push_to(settings, &[name], &location)?;
+        }
+    }
+    if quiet {
+        return print(&format!("{id}\n")).map(|()| 0);
+    }
+    let mut text = format!("writing image {id}\n");
+    for name in &options.names {
+        text.push_str(&format!("naming to {}\n", plain(&engine::ops::images::reference(name)?.canonical())));
+    }
+    warn(&text);
+    Ok(0)
+}
+
+/// A failed build: the line with its caret, and then the one line of the error.
+fn told(failed: &Failed, _source: &str) -> Problem {
+    let mut message = failed.message.clone();
+    if let Some((file, place)) = &failed.place {
+        let shown: Vec<String> = place.to_string().lines().map(|line| plain(line).into_owned()).collect();
+        warn(&format!("{}:{}\n{}\n", plain(file), place.line, shown.join("\n")));
+        message = format!("{file}:{}: {message}", place.line);
+    }
+    let problem = Problem::new(message);
+    match &failed.hint {
+        Some(hint) => problem.hint(hint.clone()),
+        None => problem,
+    }
+}
+
+/// What is built from.
+struct Context {
+    directory: PathBuf,
+    /// The Dockerfile's name in messages.
+    file: String,
+    /// Where it is; none of standard input.
+    path: Option<PathBuf>,
+    source: String,
+    /// A Dockerfile without files.
+    alone: bool,
+    /// Of a context that came as an archive: it goes with this.
+    _scratch: Option<Scratch>,
+}
+
+/// A directory that goes.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Scratch {
+    fn new() -> Result<Self, Problem> {
+        let failed = |error| Problem::new(format!("cannot make a directory for the context: {}", io_reason(&error)));
+        for number in 0..1000 {
+            let path = std::env::temp_dir().join(format!("minidocker-build-{}-{number}", std::process::id()));
+            match std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                made => return made.map(|()| Self(path)).map_err(failed),
+            }
+        }
+        Err(Problem::new("cannot make a directory for the context: all names are taken"))
+    }
+}
+
+impl Context {
+    fn open(place: &str, file: Option<&str>) -> Result<Self, Problem> {
+        let remote = ["http://", "https://", "git://", "git@", "github.com/"];
+        if remote.iter().any(|start| place.starts_with(start)) {
+            return Err(Problem::new(format!("{}: a remote context is not fetched", plain(place)))
+                .hint("clone or download it first: git clone URL DIR && minidocker build DIR"));
+        }
+        if place == "-" {
+            return Self::of_stdin(file);
+        }
+        let directory = PathBuf::from(place);
+        let kind = fs::metadata(&directory);
+        match &kind {
+            Err(error) => return Err(Problem::new(format!("{}: {}", plain(place), io_reason(error)))),
+            Ok(kind) if !kind.is_dir() => {
+                return Err(Problem::new(format!("{} is no directory", plain(place)))
+                    .hint("name the directory, and the Dockerfile by -f"));
+            }
+            Ok(_) => {}
+        }
+        let directory = directory
+            .canonicalize()
+            .map_err(|error| Problem::new(format!("{}: {}", plain(place), io_reason(&error))))?;
+        Self::in_directory(directory, file, None)
+    }
+
+    fn in_directory(directory: PathBuf, file: Option<&str>, scratch: Option<Scratch>) -> Result<Self, Problem> {
+        let path = match file {
+            Some("-") => {
+                let source = stdin()?;
+                let source = String::from_utf8_lossy(&source).into_owned();
+                let file = "Dockerfile".to_owned();
+                return Ok(Self { directory, file, path: None, source, alone: false, _scratch: scratch });
+            }
+            // Docker looks beside the caller first, and then in the context.
+            Some(file) if scratch.is_none() && Path::new(file).exists() => PathBuf::from(file),
+            Some(file) => directory.join(file),
+            None => {
+                let own = ["Dockerfile", "Containerfile"].map(|name| directory.join(name));
+                let [first, _] = &own;
+                own.iter().find(|path| path.exists()).unwrap_or(first).clone()
+            }
+        };
+        let source = fs::read(&path).map_err(|error| {
+            Problem::new(format!("{}: {}", plain(&path.display().to_string()), io_reason(&error)))
+                .hint("name the Dockerfile by -f FILE")
+        })?;
+        let name = path.strip_prefix(&directory).unwrap_or(&path).display().to_string();
+        let source = String::from_utf8_lossy(&source).into_owned();
+        Ok(Self { directory, file: name, path: Some(path), source, alone: false, _scratch: scratch })
+    }
+
+    /// A Dockerfile, or an archive of a whole context.
+    fn of_stdin(file: Option<&str>) -> Result<Self, Problem> {
+        let bytes = stdin()?;
+        let scratch = Scratch::new()?;
+        let directory = scratch.0.clone();
+        let is_tar = bytes.get(257..262) == Some(b"ustar");
+        let is_packed = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+        if is_tar || is_packed {
+            build::unpack(&bytes, &directory)?;
+            return Self::in_directory(directory, file, Some(scratch));
+        }
+        if let Some(file) = file.filter(|file| *file != "-") {
+            return Err(Problem::new(format!("-f {file} and a Dockerfile on standard input contradict each other")));
+        }
+        let source = String::from_utf8_lossy(&bytes).into_owned();
+        let file = "Dockerfile".to_owned();
+        Ok(Self { directory, file, path: None, source, alone: true, _scratch: Some(scratch) })
+    }
+}
+
+fn stdin() -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        report_warning("reading from the terminal; end with ctrl-d", None);
+    }
+    stdin
+        .read_to_end(&mut bytes)
+        .map_err(|error| Problem::new(format!("cannot read standard input: {}", io_reason(&error))))?;
+    Ok(bytes)
+}
+
+fn fields(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut fields = BTreeMap::new();
+    for field in csv::fields(text)? {
+        let (key, value) = field.split_once('=').ok_or("fields are written as key=value, with commas between them")?;
+        fields.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(fields)
+}
+
+fn output(text: &str) -> Result<Output, String> {
+    if text == "-" {
+        return Ok(Output::Tar("-".to_owned()));
+    }
+    if !text.contains('=') {
+        return Ok(Output::Directory(PathBuf::from(text)));
+    }
+    let fields = fields(text)?;
+    let dest = fields.get("dest").cloned();
+    let needed = || dest.clone().ok_or_else(|| "dest= is missing".to_owned());
+    match fields.get("type").map(String::as_str) {
+        Some("local") => Ok(Output::Directory(PathBuf::from(needed()?))),
+        Some("tar") => Ok(Output::Tar(dest.clone().unwrap_or_else(|| "-".to_owned()))),
+        Some("oci") => Ok(Output::Archive("oci-archive", needed()?)),
+        Some("docker") if dest.is_some() => Ok(Output::Archive("docker-archive", needed()?)),
+        Some("docker" | "image") => Ok(Output::Store),
+        _ => Err("type is local, tar, oci, docker or image".to_owned()),
+    }
+}
+
+fn cache(text: &str, key: &str) -> Result<PathBuf, String> {
+    let fields = fields(text)?;
+    if fields.get("type").map(String::as_str) != Some("local") {
+        return Err(format!("only a local directory is taken; write it as type=local,{key}=DIR"));
+    }
+    fields.get(key).map(PathBuf::from).ok_or_else(|| format!("write it as type=local,{key}=DIR"))
+}
+
+fn secret(text: &str) -> Result<(String, Secret), String> {
+    let fields = fields(text)?;
+    let get = |names: [&str; 2]| names.iter().find_map(|name| fields.get(*name)).cloned();
+    let id = fields.get("id").cloned().ok_or("write it as id=NAME,src=FILE")?;
+    let from = match (get(["src", "source"]), fields.get("env")) {
+        (Some(path), None) => Secret::File(PathBuf::from(path)),
+        (None, Some(name)) => {
+            Secret::Value(std::env::var(name).map_err(|_| format!("the variable {} is not set", step::quote(name)))?)
+        }
+        (None, None) => match std::env::var(&id) {
+            Ok(value) => Secret::Value(value),
+            Err(_) => Secret::File(PathBuf::from(&id)),
+        },
+        (Some(_), Some(_)) => return Err("src and env contradict each other".to_owned()),
+    };
+    Ok((id, from))
+}
+
+fn agent(text: &str) -> Result<(String, PathBuf), String> {
+    let (id, path) = match text.split_once('=') {
+        Some((id, path)) => (id.to_owned(), path.to_owned()),
+        None => {
+            let socket = std::env::var("SSH_AUTH_SOCK");
+            (text.to_owned(), socket.map_err(|_| "SSH_AUTH_SOCK is not set: there is no agent".to_owned())?)
+        }
+    };
+    Ok((id, PathBuf::from(path)))
+}
