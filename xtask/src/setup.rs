@@ -30,6 +30,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "certificates for the tests' registries"),
     ("python3", "a client and a server from outside the project"),
     ("umoci", "a second opinion on unpacked layers"),
+    ("skopeo", "a second opinion on registries and what was pushed to them"),
+    ("zstd", "layers for the tests' registries"),
     ("kmod", "modules of the QEMU machine"),
     ("e2fsprogs", "the QEMU machine's disk"),
     ("qemu-system-common", "the QEMU machine"),
