@@ -8,6 +8,7 @@
 //!   .rootfs_busybox()       -> Rootfs       one with busybox and its links
 //!   .facts(["--memory", …]) -> Value        what `/inside facts` reports from such a container
 //!   .group(id)              -> Group        a container's control group: its files, its processes
+//!   .images(["pull", …])    -> Call         `minidocker` where registries are asked; registry::Registry is one
 //! drop                      the leak check: every process, mount, link, control group, name and address that is left
 //! ```
 //!
@@ -24,6 +25,7 @@ mod leaks;
 mod output;
 mod programs;
 mod pty;
+pub mod registry;
 mod rootfs;
 mod running;
 mod world;

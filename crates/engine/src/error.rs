@@ -54,6 +54,38 @@ impl std::error::Error for Error {}
 
 impl From<step::Failure> for Error {
     fn from(failure: step::Failure) -> Self {
-        Self { kind: Kind::Engine, message: failure.to_string(), hint: failure.hint }
+        Self { kind: Kind::Engine, message: words(&failure), hint: failure.hint }
+    }
+}
+
+/// The steps that are a command's whole work: the user knows which one was typed, and reads the sentence alone.
+const COMMANDS: [&str; 8] = ["images", "pull", "push", "rmi", "manifest", "settings", "login", "logout"];
+
+/// A failure as users read it.
+fn words(failure: &step::Failure) -> String {
+    if !COMMANDS.contains(&&*failure.step) {
+        return failure.to_string();
+    }
+    let (target, cause) = (&failure.target, failure.cause());
+    let is_predicate = ["is ", "has ", "cannot "].iter().any(|verb| cause.starts_with(verb));
+    match (target.as_str(), is_predicate) {
+        ("", _) => cause,
+        (_, true) => format!("{target} {cause}"),
+        (_, false) => format!("{target}: {cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_not_told_its_own_name() {
+        let message = |failure: step::Failure| Error::from(failure).message;
+        let because = step::Failure::because;
+        assert_eq!(message(because("pull", "", "registry a: cannot get b")), "registry a: cannot get b");
+        assert_eq!(message(because("rmi", "app", "has several names: a, b")), "app has several names: a, b");
+        assert_eq!(message(because("images", "a.json", "no such file")), "a.json: no such file");
+        assert_eq!(message(because("mount.proc", "/proc", "is busy")), "mount.proc on /proc: is busy");
     }
 }

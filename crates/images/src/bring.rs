@@ -87,8 +87,12 @@ impl Images {
         // A layer that an image has twice comes once, and is unpacked once.
         let once = layers.iter().filter(|layer| blobs.insert(layer.digest));
         let layers: Vec<_> = once.map(|layer| (layer, trees.insert(layer.diff_id))).collect();
-        for (layer, _) in &layers {
-            watch(Event { layer, phase: Phase::Waiting });
+        for (layer, unpacked) in &layers {
+            let is_here = self.blobs.has(&layer.digest).is_some()
+                && (!unpacked || self.layers.have(&layer.diff_id).is_some());
+            if !is_here {
+                watch(Event { layer, phase: Phase::Waiting });
+            }
         }
         let threads = layers.len().min(AT_ONCE);
         let work = Work {
@@ -214,8 +218,16 @@ impl<'w> Work<'w> {
             Err(error) => return Err(Failure::new("images", layer.digest.to_string(), error)),
         }
         tee.ingest.commit()?;
+        let extraction = match extraction.transpose() {
+            // An archive that is refused is so for ever; what the kernel refuses may be a matter of space.
+            Err(failure) if failure.errno == 0 => {
+                self.images.blobs.remove(&layer.digest)?;
+                return Err(failure);
+            }
+            extraction => extraction?,
+        };
         (self.watch)(Event { layer, phase: Phase::Downloaded });
-        extraction.transpose()
+        Ok(extraction)
     }
 }
 
@@ -269,7 +281,7 @@ impl Tee<'_, '_> {
 /// A supply's error, in its own words where it has some.
 fn supplied(error: &io::Error, target: String) -> Failure {
     match registry::Error::below(error) {
-        Some(inner) => Failure { hint: inner.hint(), ..Failure::because("pull", target, inner.to_string()) },
+        Some(inner) => Failure { hint: inner.hint(), ..Failure::because("pull", "", inner.to_string()) },
         None => Failure::because("images", target, step::words(error)),
     }
 }

@@ -30,8 +30,7 @@ impl Wanted {
         if text.len() == 64 && is_hex(text) {
             return Ok(Self::Id(text.to_owned()));
         }
-        let invalid =
-            |error: oci::InvalidReference| Failure::because("images", "the image's name", error.to_string());
+        let invalid = |error: oci::InvalidReference| Failure::because("images", "", error.to_string());
         text.parse().map(Self::Name).map_err(invalid)
     }
 }
@@ -67,8 +66,8 @@ impl Images {
 }
 
 pub(crate) fn missing(text: &str) -> Failure {
-    Failure::because("images", text, "is no image here")
-        .hint(format!("`minidocker images` lists those that are; `minidocker pull {text}` may bring it"))
+    Failure::because("images", "", format!("no such image: {text}"))
+        .hint(format!("`minidocker images` lists those that are here; `minidocker pull {text}` may bring it"))
 }
 
 pub(crate) fn find_in(catalogue: &Catalogue, text: &str) -> Result<Option<Image>, Failure> {

@@ -10,7 +10,7 @@ use registry::{Client, Settings};
 use step::Failure;
 
 use crate::Images;
-use crate::bring::{Supply, Watch};
+use crate::bring::{Event, Phase, Supply, Watch};
 use crate::config::Config;
 use crate::find::by_digest;
 use crate::image::{Image, Layer, Manifest};
@@ -47,7 +47,13 @@ impl Images {
     /// The registry's; content that is not what it says; the disk's.
     pub fn pull(&self, pull: Pull<'_>, watch: Watch<'_>) -> Result<Pulled, Failure> {
         let Pull { settings, reference, platform } = pull;
-        let failed = |error: registry::Error| error.into_failure("pull", reference.to_string());
+        let failed = |error: registry::Error| match error {
+            // These say what is wrong, and not of what.
+            registry::Error::Manifest { .. } | registry::Error::Unsupported { .. } => {
+                Failure { target: reference.to_string(), ..error.into_failure("pull") }
+            }
+            error => error.into_failure("pull"),
+        };
         let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
         let top = client.manifest(reference).map_err(failed)?;
         let digest = top.digest;
@@ -56,10 +62,16 @@ impl Images {
 
         let config = self.pull_config(&client, reference, content.config())?;
         let id = Digest::of(&config);
-        let layers = layers(&content, &Config::parse(&config)?)?;
+        let layers = layers(&content, &Config::parse(&config)?, reference)?;
         let from = Registry { client, repository: reference.repository(), content: &content };
         let known = self.by_id(&id)?;
-        self.bring(&layers, &from, watch)?;
+        // Of an image that is here Docker tells no layers.
+        let told = |event: Event<'_>| {
+            if known.is_none() || event.phase != Phase::Present {
+                watch(event);
+            }
+        };
+        self.bring(&layers, &from, &told)?;
         self.blobs.put_bytes(&manifest.bytes)?;
         let size = manifest.bytes.len() as u64;
         let media_type = content.media_type().as_ref().map_or(manifest.media_type, ToString::to_string);
@@ -125,7 +137,7 @@ impl Images {
             Some(mut blob) => blob.file.read_to_end(&mut bytes),
             None => {
                 let blob = client.blob(reference.repository(), descriptor, 0);
-                let blob = blob.map_err(|error| error.into_failure("pull", reference.to_string()))?;
+                let blob = blob.map_err(|error| error.into_failure("pull"))?;
                 Verified::new(blob, digest, descriptor.size()).read_to_end(&mut bytes)
             }
         };
@@ -135,13 +147,13 @@ impl Images {
 }
 
 /// A manifest's layers with their diff ids.
-pub(crate) fn layers(manifest: &ImageManifest, config: &Config) -> Result<Vec<Layer>, Failure> {
+fn layers(manifest: &ImageManifest, config: &Config, reference: &Reference) -> Result<Vec<Layer>, Failure> {
     let packed = registry::layers(manifest)
-        .map_err(|error| Failure::because("pull", "the image", error.to_string()))?;
+        .map_err(|error| Failure::because("pull", reference.to_string(), error.to_string()))?;
     let diff_ids = &config.rootfs.diff_ids;
     if packed.len() != diff_ids.len() {
         let reason = format!("has {} layers, its configuration knows {}", packed.len(), diff_ids.len());
-        return Err(Failure::because("pull", "the image", reason));
+        return Err(Failure::because("pull", reference.to_string(), reason));
     }
     let both = packed.into_iter().zip(diff_ids);
     let layer = |(packed, diff_id): (registry::Layer<'_>, &Digest)| Layer {
@@ -168,7 +180,7 @@ impl Supply for Registry<'_> {
             .find(|descriptor| descriptor.digest().as_ref() == digest)
             .ok_or_else(|| Failure::because("pull", &digest, "is no layer of the image"))?;
         let blob = self.client.blob(self.repository, descriptor, offset);
-        Ok(Box::new(blob.map_err(|error| error.into_failure("pull", digest))?))
+        Ok(Box::new(blob.map_err(|error| error.into_failure("pull"))?))
     }
 }
 

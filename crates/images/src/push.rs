@@ -38,7 +38,7 @@ impl Images {
     /// The registry's; blobs that are gone.
     pub fn push(&self, push: Push<'_>, watch: Watch<'_>) -> Result<Digest, Failure> {
         let Push { settings, image, reference } = push;
-        let failed = |error: registry::Error| error.into_failure("push", reference.to_string());
+        let failed = |error: registry::Error| error.into_failure("push");
         let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
         let _bringing = self.bringing()?;
         let bytes = self.manifest_bytes(image)?;

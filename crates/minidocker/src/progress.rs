@@ -74,6 +74,7 @@ impl Progress {
             return;
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !state.places.contains_key(&event.layer.digest);
         let place = match state.places.get(&event.layer.digest) {
             Some(place) => *place,
             None => {
@@ -94,7 +95,7 @@ impl Progress {
         }
         let same = std::mem::discriminant(&known) == std::mem::discriminant(&event.phase);
         if let Some(words) = self.words(event.phase)
-            && !(same && event.phase != Phase::Waiting)
+            && (is_new || !same)
         {
             self.write(&format!("{}: {words}\n", state.layers[place].0));
         }

@@ -42,7 +42,10 @@ impl Read for Download {
 /// What is no URL; no answer, or one that is no success, in the same words as a registry's.
 pub fn download(settings: &Arc<Settings>, url: &str) -> Result<Download, Error> {
     let parsed = Url::parse(url).filter(|_| url.starts_with("http://") || url.starts_with("https://"));
-    let wrong = || Error::Unsupported { what: format!("'{}'", oci::shown(url)), reason: "it is no URL of http or https" };
+    let wrong = || Error::Unsupported {
+        what: format!("'{}'", oci::shown(url)),
+        reason: "it is no URL of http or https",
+    };
     let parsed = parsed.ok_or_else(wrong)?;
     let registry = parsed.authority.clone();
     let asked = format!("get {}", oci::shown(url));

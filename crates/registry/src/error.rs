@@ -229,9 +229,9 @@ impl Error {
         })
     }
 
-    /// As a failed step on `target`, hint included.
-    pub fn into_failure(self, step: &'static str, target: impl Into<String>) -> Failure {
-        Failure { hint: self.hint(), ..Failure::because(step, target, self.to_string()) }
+    /// As a failed step, hint included. It has no target: the words name registry and thing.
+    pub fn into_failure(self, step: &'static str) -> Failure {
+        Failure { hint: self.hint(), ..Failure::because(step, "", self.to_string()) }
     }
 
     /// This error below an [`io::Error`], as a [`Blob`](crate::Blob) returns them.
@@ -271,7 +271,7 @@ mod tests {
             error.to_string(),
             "registry ghcr.io: cannot get manifest o/app:1: access denied: unauthorized: authentication required"
         );
-        let failure = error.into_failure("pull", "ghcr.io/o/app:1");
+        let failure = error.into_failure("pull");
         assert_eq!(
             failure.hint.as_deref(),
             Some("check the name; if it is private: minidocker login ghcr.io")

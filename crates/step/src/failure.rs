@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Failure {
     /// The id of the step, `mount.proc`.
     pub step: Cow<'static, str>,
-    /// What it was done to: a path, an address, a name.
+    /// What it was done to: a path, an address, a name. Empty where the cause says it.
     pub target: String,
     /// The kernel's error number; 0 where the kernel refused nothing and `reason` says what is wrong.
     pub errno: i32,
@@ -67,7 +67,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on {}: {}", self.step, self.target, self.cause())
+        match self.target.as_str() {
+            "" => write!(f, "{}: {}", self.step, self.cause()),
+            target => write!(f, "{} on {target}: {}", self.step, self.cause()),
+        }
     }
 }
 
@@ -97,6 +100,8 @@ mod tests {
         assert_eq!(failure.to_string(), "mount.proc on /proc: operation not permitted");
         let failure = Failure::because("cgroup.limit", "pids.max", "reads 7 after 5 was written");
         assert_eq!(failure.to_string(), "cgroup.limit on pids.max: reads 7 after 5 was written");
+        let failure = Failure::because("pull", "", "registry a: cannot get b: not found");
+        assert_eq!(failure.to_string(), "pull: registry a: cannot get b: not found");
     }
 
     #[test]

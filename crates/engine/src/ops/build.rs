@@ -182,7 +182,7 @@ impl Host for Engine<'_> {
 
     fn fetch(&self, url: &str) -> Result<Fetched, Failure> {
         let settings = registries().map_err(failure)?;
-        let download = registry::download(&settings, url).map_err(|error| error.into_failure("build.fetch", url))?;
+        let download = registry::download(&settings, url).map_err(|error| error.into_failure("build.fetch"))?;
         let modified = download.modified.as_deref().and_then(http_date);
         Ok(Fetched { body: Box::new(download.body), modified, name: download.name })
     }

@@ -91,7 +91,7 @@ pub fn is_missing(
 /// Every tag of a repository.
 pub fn tags(name: &str) -> Result<Vec<String>, Error> {
     let reference = reference(name)?;
-    let failed = |error: registry::Error| Error::from(error.into_failure("pull", name));
+    let failed = |error: registry::Error| Error::from(error.into_failure("pull"));
     let client = registry::Client::new(reference.registry(), registries()?).map_err(failed)?;
     client.tags(reference.repository()).map_err(failed)
 }
@@ -142,9 +142,11 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<Removed, E
             _ => None,
         }
     };
-    let removed = images
-        .remove(name, force, &in_use)
-        .map_err(|failure| Error { kind: Kind::Invalid, ..Error::from(failure) })?;
+    let removed = images.remove(name, force, &in_use).map_err(|failure| match images.find(name) {
+        // Another one was faster.
+        Ok(None) => absent(name),
+        _ => Error { kind: Kind::Invalid, ..Error::from(failure) },
+    })?;
     sweep(settings, &images)?;
     Ok(removed)
 }
@@ -174,7 +176,7 @@ pub fn prune(settings: &Settings, all: bool, keep: &dyn Fn(&Image) -> bool) -> R
 /// An image's manifest, or an index, at its registry: the very bytes.
 pub fn manifest(name: &str) -> Result<Vec<u8>, Error> {
     let reference = reference(name)?;
-    let failed = |error: registry::Error| Error::from(error.into_failure("manifest", name));
+    let failed = |error: registry::Error| Error::from(error.into_failure("manifest"));
     let client = registry::Client::new(reference.registry(), registries()?).map_err(failed)?;
     Ok(client.manifest(&reference).map_err(failed)?.bytes)
 }
@@ -197,7 +199,7 @@ pub(crate) fn platform(text: Option<&str>) -> Result<Platform, Error> {
 /// How registries are reached.
 pub(crate) fn registries() -> Result<Arc<registry::Settings>, Error> {
     let settings = registry::Settings::load(None);
-    settings.map(Arc::new).map_err(|error| error.into_failure("settings", "registries").into())
+    settings.map(Arc::new).map_err(|error| error.into_failure("settings").into())
 }
 
 /// Content that nobody names any more.

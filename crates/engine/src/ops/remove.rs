@@ -3,10 +3,12 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use ::images::Images;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use step::{Context, Failure};
 
+use crate::ops::images;
 use crate::state::{Held, Store};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
@@ -44,6 +46,7 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error>
         Some(held) => (false, held),
         None => (true, store.hold(&id).map_err(|failure| in_progress(name, failure))?),
     };
+    let of_image = record.as_ref().is_none_or(|record| record.origin.is_some());
     let remains = Remains {
         id: id.clone(),
         group: record.as_ref().map_or_else(|| settings.group(None, &id), |record| record.group.clone()),
@@ -56,7 +59,11 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error>
     };
     let mut context = Context::default();
     take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context))?;
-    Ok(())
+    match of_image {
+        // It may have been the last that used the layers of an image that is gone.
+        true => images::sweep(settings, &Images::open(&settings.root)?),
+        false => Ok(()),
+    }
 }
 
 /// Whoever holds it while it does not run removes it.

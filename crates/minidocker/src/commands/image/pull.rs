@@ -51,7 +51,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     }
     let to = if quiet { To::Nowhere } else { To::Out };
     if !typed.flag("all-tags")?.unwrap_or(false) {
-        return pull(settings, name, platform, to).map(|()| 0);
+        return pull_and_name(settings, name, platform, to).map(|()| 0);
     }
     let reference = images::reference(name)?;
     if reference.digest().is_some() || reference.tag().is_some_and(|tag| name.ends_with(&format!(":{tag}"))) {
@@ -59,12 +59,18 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             .hint(format!("minidocker pull --all-tags {}", reference.familiar_name())));
     }
     for tag in images::tags(name)? {
-        pull(settings, &format!("{}:{tag}", reference.familiar_name()), platform, to)?;
+        pull_and_name(settings, &format!("{}:{tag}", reference.familiar_name()), platform, to)?;
     }
     Ok(0)
 }
 
-/// Pulls one image and tells of it.
+/// Pulls one image, tells of it, and prints its name in full.
+fn pull_and_name(settings: &Settings, name: &str, platform: Option<&str>, to: To) -> Result<(), Problem> {
+    pull(settings, name, platform, to)?;
+    print(&format!("{}\n", images::reference(name)?.canonical()))
+}
+
+/// Pulls one image and tells of it. Where nothing is to be told, not a word goes out.
 pub(crate) fn pull(settings: &Settings, name: &str, platform: Option<&str>, to: To) -> Result<(), Problem> {
     let reference = images::reference(name)?;
     let tell = |text: String| match to {
@@ -85,9 +91,5 @@ pub(crate) fn pull(settings: &Settings, name: &str, platform: Option<&str>, to: 
     progress.end();
     let pulled = pulled.map_err(|error: Error| Problem::from(error))?;
     let status = if pulled.up_to_date { "Image is up to date for" } else { "Downloaded newer image for" };
-    tell(format!("Digest: {}\nStatus: {status} {reference}\n", pulled.digest))?;
-    match to {
-        To::Err => Ok(()),
-        _ => print(&format!("{}\n", reference.canonical())),
-    }
+    tell(format!("Digest: {}\nStatus: {status} {reference}\n", pulled.digest))
 }
