@@ -100,6 +100,12 @@ impl Disk {
         Ok(Self { kind: Some(kind), limit, because })
     }
 
+    /// Whether what is written is a directory of the host that can become a layer.
+    #[must_use]
+    pub fn is_plain_overlay(&self) -> bool {
+        self.kind == Some(Kind::Overlay) && self.image().is_none()
+    }
+
     /// Whether what is written goes to an image.
     pub(crate) fn image(&self) -> Option<u64> {
         self.limit.and_then(|(size, bound)| (bound == Bound::Image).then_some(size))

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use ::build::{Base, Built, Fetched, Host, MountKind, Progress, Request, Run, Stream};
 use images::{Bringing, Images, Manifest, Pull};
-use oci::{Platform, Reference};
+use oci::{Digest, Platform, Reference};
 use step::Failure;
 
 use super::images::{reference, registries, sweep};
 use crate::request::{self, Mount, Namespaces, Network, NetworkMode, Process, RunRequest, Storage};
 use crate::state::Store;
 use crate::worker::{Task, View, Workers};
-use crate::{Error, Settings};
+use crate::{Error, Kind, Settings};
 
 pub use ::build::{
     Compression, Error as Failed, Event, Ignore, Plain, Progress as Watch, Quiet, Request as Asked, Secret, Vertex,
@@ -44,20 +44,61 @@ pub fn build(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Built, Failed> {
+    let jobs = match asked.jobs {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        jobs => jobs,
+    };
+    build_with(settings, asked, options, progress, jobs)
+}
+
+/// An image with instructions applied that change its configuration alone: `--change`. Its id; the image `id`, which
+/// was made for it, goes.
+pub(super) fn change(
+    settings: &Settings,
+    id: &Digest,
+    changes: &[String],
+    name: Option<&str>,
+) -> Result<Digest, Error> {
+    use ::build::dockerfile::{Instruction, parse_trigger};
+    let mut source = format!("FROM {id}\n");
+    for text in changes {
+        let invalid = |why: String| Error::new(Kind::Invalid, format!("--change {}: {why}", step::quote(text)));
+        let step = parse_trigger(text).map_err(|error| invalid(error.message))?;
+        if matches!(step.instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Arg(_)) {
+            return Err(invalid("it changes more than how a container starts".to_owned())
+                .hint("there are CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, USER, VOLUME and WORKDIR"));
+        }
+        source.push_str(text);
+        source.push('\n');
+    }
+    let nowhere = settings.root.join("build");
+    let asked = Request::new(&settings.root, &settings.run_root, &nowhere, &source);
+    let options = Options { names: name.map(str::to_owned).into_iter().collect(), ..Options::default() };
+    let built = build_with(settings, &asked, &options, &Quiet, 0)
+        .map_err(|failed| Error { kind: Kind::Engine, message: failed.message, hint: failed.hint })?;
+    if built.config_digest != *id {
+        super::images::remove(settings, &id.to_string(), true)?;
+    }
+    Ok(built.config_digest)
+}
+
+fn build_with(
+    settings: &Settings,
+    asked: &Request,
+    options: &Options,
+    progress: &dyn Progress,
+    workers: usize,
+) -> Result<Built, Failed> {
     let names: Vec<Reference> =
         options.names.iter().map(|name| reference(name)).collect::<Result<_, _>>().map_err(told)?;
     if let Some(name) = names.iter().find(|name| name.digest().is_some()) {
-        return Err(told(Error::new(crate::Kind::Invalid, format!("--tag {name}: an image's new name has no digest"))));
+        return Err(told(Error::new(Kind::Invalid, format!("--tag {name}: an image's new name has no digest"))));
     }
     let store = Store::new(settings);
     store.prepare()?;
     crate::sweep::sweep(settings, &store)?;
     let images = Images::open(&settings.root)?;
-    let jobs = match asked.jobs {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        jobs => jobs,
-    };
-    let workers = Workers::start(settings, jobs).map_err(told)?;
+    let workers = Workers::start(settings, workers).map_err(told)?;
     let engine = Engine { settings, images: &images, options, workers: &workers, _bringing: images.bringing()? };
     let built = ::build::build(asked, &engine, progress);
     let built = match built {
@@ -247,7 +288,7 @@ pub fn write_directory(built: &Built, directory: &std::path::Path) -> Result<(),
         let read = storage::layer::apply(reader, &target, &options);
         match writing.join() {
             Ok(written) => read.map(|_| ()).map_err(Error::from).and(written),
-            Err(_) => Err(Error::new(crate::Kind::Engine, "a thread of the output failed")),
+            Err(_) => Err(Error::new(Kind::Engine, "a thread of the output failed")),
         }
     })
 }

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::time::SystemTime;
 
 use cgroup::{Group, Hierarchies};
-use images::{Images, Layer};
-use oci::Digest;
+use images::{Image, Images, Layer};
+use oci::{Digest, Reference};
 use serde_json::{Value, json};
 use step::Failure;
 use storage::layer::{self, Compression, Kind as Tree};
@@ -31,14 +31,12 @@ pub struct Commit {
     pub message: String,
     /// The processes stand still meanwhile.
     pub pause: bool,
+    /// `--change`: instructions of Dockerfiles.
+    pub changes: Vec<String>,
 }
 
-/// Makes the image; its id. `change` is given the configuration's `config` object to change (`--change`).
-pub fn commit(
-    settings: &Settings,
-    asked: &Commit,
-    change: impl FnOnce(&mut Value) -> Result<(), Error>,
-) -> Result<Digest, Error> {
+/// Makes the image; its id.
+pub fn commit(settings: &Settings, asked: &Commit) -> Result<Digest, Error> {
     let name = asked.name.as_deref().map(reference).transpose()?;
     if name.as_ref().is_some_and(|name| name.digest().is_some()) {
         return Err(Error::new(Kind::Invalid, "an image's new name has no digest"));
@@ -46,6 +44,11 @@ pub fn commit(
     let store = Store::new(settings);
     let id = store.find(&asked.container)?;
     let record = store.record(&id)?.ok_or_else(|| gone(&asked.container))?;
+    if let Some(disk) = record.disk.as_ref().filter(|disk| !disk.is_plain_overlay()) {
+        let message = format!("what container {} has written is no layer: it is {disk}", asked.container);
+        return Err(Error::new(Kind::Invalid, message)
+            .hint(format!("minidocker export {} | minidocker import - NAME", asked.container)));
+    }
     let Some(origin) = &record.origin else {
         return Err(Error::new(
             Kind::Invalid,
@@ -70,13 +73,26 @@ pub fn commit(
     let mut config: Value = serde_json::from_slice(&images.config_bytes(&base)?)
         .map_err(|cause| Failure::new("commit", "the image's configuration", cause))?;
     describe(&mut config, &record, asked, &layer);
-    let start = config.get_mut("config").filter(|start| start.is_object());
-    change(start.ok_or_else(|| Error::new(Kind::Engine, "the image's configuration has no config"))?)?;
     let mut layers = base.layers.clone();
     layers.push(layer);
     let image = put(&images, &config, layers, "commit")?;
-    let names: Vec<String> = name.iter().map(oci::Reference::canonical).collect();
-    Ok(images.add(image, &names)?.id)
+    named(settings, &images, image, name.as_ref(), &asked.changes)
+}
+
+/// Puts an image into the catalogue, with its name and after all changes.
+pub(super) fn named(
+    settings: &Settings,
+    images: &Images,
+    image: Image,
+    name: Option<&Reference>,
+    changes: &[String],
+) -> Result<Digest, Error> {
+    let names: Vec<String> = name.iter().map(|name| name.canonical()).collect();
+    if changes.is_empty() {
+        return Ok(images.add(image, &names)?.id);
+    }
+    let id = images.add(image, &[])?.id;
+    super::build::change(settings, &id, changes, names.first().map(String::as_str))
 }
 
 fn gone(name: &str) -> Error {

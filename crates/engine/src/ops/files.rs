@@ -149,16 +149,16 @@ pub struct Import {
     pub message: String,
     /// `--platform`.
     pub platform: Option<String>,
+    /// `--change`: instructions of Dockerfiles.
+    pub changes: Vec<String>,
 }
 
-/// Makes an image of one layer of a tar archive, plain or compressed; its id. `change` is given the configuration's
-/// `config` object to change (`--change`); `place` is what messages call the archive.
+/// Makes an image of one layer of a tar archive, plain or compressed; its id. `place` is what messages call the archive.
 pub fn import(
     settings: &Settings,
     asked: &Import,
     source: impl Read + Send,
     place: &str,
-    change: impl FnOnce(&mut Value) -> Result<(), Error>,
 ) -> Result<Digest, Error> {
     let name = asked.name.as_deref().map(reference).transpose()?;
     if name.as_ref().is_some_and(|name| name.digest().is_some()) {
@@ -187,10 +187,8 @@ pub fn import(
     if let Some(variant) = platform.variant() {
         config["variant"] = json!(variant);
     }
-    change(&mut config["config"])?;
     let image = put(&images, &config, vec![layer], "import")?;
-    let names: Vec<String> = name.iter().map(Reference::canonical).collect();
-    Ok(images.add(image, &names)?.id)
+    super::commit::named(settings, &images, image, name.as_ref(), &asked.changes)
 }
 
 /// An image of layers that are here: its configuration and its manifest become blobs.

@@ -1,7 +1,7 @@
 //! `commit`: a container becomes an image.
 
 use engine::ops::commit::{self, Commit};
-use engine::{Error, Kind, Settings};
+use engine::Settings;
 
 use super::Command;
 use crate::options::{Group, Typed, Words, flag, many, one};
@@ -46,11 +46,8 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         author: text("author"),
         message: text("message"),
         pause: typed.flag("pause")?.unwrap_or(true),
+        changes: typed.many("change").map(str::to_owned).collect(),
     };
-    let changes: Vec<&str> = typed.many("change").collect();
-    let id = commit::commit(settings, &asked, |_| match changes.first() {
-        None => Ok(()),
-        Some(_) => Err(Error::new(Kind::Invalid, "--change comes later")),
-    })?;
+    let id = commit::commit(settings, &asked)?;
     print(&format!("{id}\n")).map(|()| 0)
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 
 use engine::ops::files::{self, Import};
-use engine::{Error, Kind, Settings};
+use engine::Settings;
 
 use crate::commands::Command;
 use crate::options::{Group, Typed, Words, many, one};
@@ -45,6 +45,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         name,
         message: typed.one("message").unwrap_or_default().to_owned(),
         platform: typed.one("platform").map(str::to_owned),
+        changes: typed.many("change").map(str::to_owned).collect(),
     };
     let (source, place): (Box<dyn Read + Send>, &str) = match path.as_str() {
         "-" => (Box::new(std::io::stdin()), "-"),
@@ -53,10 +54,6 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             (Box::new(File::open(path).map_err(failed)?), path)
         }
     };
-    let changes: Vec<&str> = typed.many("change").collect();
-    let id = files::import(settings, &asked, source, place, |_| match changes.first() {
-        None => Ok(()),
-        Some(_) => Err(Error::new(Kind::Invalid, "--change comes later")),
-    })?;
+    let id = files::import(settings, &asked, source, place)?;
     print(&format!("{id}\n")).map(|()| 0)
 }
