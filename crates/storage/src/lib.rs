@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use step::{Failure, Steps};
 
-pub use remove::{remove, remove_leftovers};
+pub use remove::{empty as remove_directory, remove, remove_leftovers};
 use steps::{Directory, Slot, Storage};
 
 /// What a root file system is made from.
