@@ -130,13 +130,8 @@ impl Layers {
         self.begin(diff_id, source, options, false)
     }
 
-    fn begin(
-        &self,
-        diff_id: &Digest,
-        source: impl Read + Send,
-        options: &Options,
-        wait: bool,
-    ) -> Result<Extraction, Failure> {
+    /// A locked and empty place in `new` for a layer that is not there.
+    fn claim(&self, diff_id: &Digest, wait: bool) -> Result<Extraction, Failure> {
         let hex = diff_id.hex();
         let path = self.all.join("new").join(&hex);
         let failed = |errno: Errno| with_hint(Failure::new(STEP, format!("layer {diff_id}"), errno));
@@ -160,21 +155,53 @@ impl Layers {
                 break directory;
             }
         };
-        let mut extracted =
+        let extracted =
             Extracted { lock, all: self.all.clone(), hex, applied: nothing(*diff_id), published: false };
         if self.have(diff_id).is_some() {
             return Ok(Extraction::Present);
         }
         remove::content(&extracted.lock, &path)?;
+        Ok(Extraction::Done(Box::new(extracted)))
+    }
+
+    /// Takes a directory of this file system as the layer that `archived` is the archive of: by one rename(2), nothing
+    /// is read or written anew. It must be as an overlay wants it, and nobody may write to it any more. Where the answer
+    /// is not [`Extraction::Done`] it stays where it is.
+    ///
+    /// # Errors
+    /// A directory of another file system; the kernel's.
+    pub fn adopt(&self, archived: &layer::Archived, files: &Path) -> Result<Extraction, Failure> {
+        let Extraction::Done(mut extracted) = self.claim(&archived.diff_id, false)? else {
+            let is_there = self.have(&archived.diff_id).is_some();
+            return Ok(if is_there { Extraction::Present } else { Extraction::Busy });
+        };
+        rustix::fs::rename(files, extracted.files())
+            .map_err(|errno| with_hint(Failure::new(STEP, files.display().to_string(), errno)))?;
+        (extracted.applied.bytes, extracted.applied.entries) = (archived.bytes, archived.entries);
+        Ok(Extraction::Done(extracted))
+    }
+
+    fn begin(
+        &self,
+        diff_id: &Digest,
+        source: impl Read + Send,
+        options: &Options,
+        wait: bool,
+    ) -> Result<Extraction, Failure> {
+        let mut extracted = match self.claim(diff_id, wait)? {
+            Extraction::Done(extracted) => extracted,
+            other => return Ok(other),
+        };
+        let failed = |errno: Errno| with_hint(Failure::new(STEP, format!("layer {diff_id}"), errno));
         rustix::fs::mkdirat(&extracted.lock, "fs", Mode::from_raw_mode(0o755)).map_err(failed)?;
         // mkdir(2) is told less by the umask; a layer that says nothing of its root has this one.
         rustix::fs::chmodat(&extracted.lock, "fs", Mode::from_raw_mode(0o755), AtFlags::empty())
             .map_err(failed)?;
-        let files = open_directory(&path.join("fs")).map_err(failed)?;
+        let files = open_directory(&extracted.files()).map_err(failed)?;
         let onto = Onto::Layer { userxattr: self.userxattr };
         extracted.applied =
             layer::apply(source, &files, &Options { onto, diff_id: Some(*diff_id), ..*options })?;
-        Ok(Extraction::Done(Box::new(extracted)))
+        Ok(Extraction::Done(extracted))
     }
 
     /// Removes a layer. Whether it was there. That nothing is mounted from it is the caller's to know.

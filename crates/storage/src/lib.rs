@@ -46,7 +46,7 @@ use step::Steps;
 pub use disk::{Bound, Disk, Kind, grow, usage};
 pub use image::Usage;
 pub use plan::plan;
-pub use remove::{remove, remove_leftovers};
+pub use remove::{empty as remove_directory, remove, remove_leftovers};
 pub use rest::{mount_view, read_only};
 pub use view::read_file;
 

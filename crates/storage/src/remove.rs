@@ -58,8 +58,11 @@ pub fn remove_leftovers(places: &Places) -> Result<(), Failure> {
     })
 }
 
-/// Removes `name` in the directory `parent`.
-pub(crate) fn empty(parent: &Path, name: &str) -> Result<(), Failure> {
+/// Removes the directory `name` in the directory `parent`, with all that is in it. Fine if there is nothing.
+///
+/// # Errors
+/// As [`remove`]'s.
+pub fn empty(parent: &Path, name: &str) -> Result<(), Failure> {
     let path = parent.join(name);
     let failed = |errno: Errno| Failure::new(STEP, path.display().to_string(), errno);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

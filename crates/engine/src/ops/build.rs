@@ -16,8 +16,8 @@ use crate::worker::{Task, View, Workers};
 use crate::{Error, Kind, Settings};
 
 pub use ::build::{
-    Compression, Error as Failed, Event, Ignore, Plain, Progress as Watch, Quiet, Request as Asked, Secret, Vertex,
-    dockerfile, ignore_file, line,
+    Compression, Error as Failed, Event, Ignore, Plain, Progress as Watch, Quiet, Request as Asked, Secret,
+    Vertex, dockerfile, ignore_file, line,
 };
 
 /// Where bases come from and what commands may have.
@@ -62,7 +62,8 @@ pub(super) fn change(
     use ::build::dockerfile::{Instruction, parse_trigger};
     let mut source = format!("FROM {id}\n");
     for text in changes {
-        let invalid = |why: String| Error::new(Kind::Invalid, format!("--change {}: {why}", step::quote(text)));
+        let invalid =
+            |why: String| Error::new(Kind::Invalid, format!("--change {}: {why}", step::quote(text)));
         let step = parse_trigger(text).map_err(|error| invalid(error.message))?;
         if matches!(step.instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Arg(_)) {
             return Err(invalid("it changes more than how a container starts".to_owned())
@@ -74,8 +75,11 @@ pub(super) fn change(
     let nowhere = settings.root.join("build");
     let asked = Request::new(&settings.root, &settings.run_root, &nowhere, &source);
     let options = Options { names: name.map(str::to_owned).into_iter().collect(), ..Options::default() };
-    let built = build_with(settings, &asked, &options, &Quiet, 0)
-        .map_err(|failed| Error { kind: Kind::Engine, message: failed.message, hint: failed.hint })?;
+    let built = build_with(settings, &asked, &options, &Quiet, 0).map_err(|failed| Error {
+        kind: Kind::Engine,
+        message: failed.message,
+        hint: failed.hint,
+    })?;
     if built.config_digest != *id {
         super::images::remove(settings, &id.to_string(), true)?;
     }
@@ -92,14 +96,17 @@ fn build_with(
     let names: Vec<Reference> =
         options.names.iter().map(|name| reference(name)).collect::<Result<_, _>>().map_err(told)?;
     if let Some(name) = names.iter().find(|name| name.digest().is_some()) {
-        return Err(told(Error::new(Kind::Invalid, format!("--tag {name}: an image's new name has no digest"))));
+        return Err(told(Error::new(
+            Kind::Invalid,
+            format!("--tag {name}: an image's new name has no digest"),
+        )));
     }
     let store = Store::new(settings);
     store.prepare()?;
     crate::sweep::sweep(settings, &store)?;
     let images = Images::open(&settings.root)?;
     let workers = Workers::start(settings, workers).map_err(told)?;
-    let engine = Engine { settings, images: &images, options, workers: &workers, _bringing: images.bringing()? };
+    let engine = Engine { images: &images, options, workers: &workers, _bringing: images.bringing()? };
     let built = ::build::build(asked, &engine, progress);
     let built = match built {
         Ok(built) => built,
@@ -146,7 +153,6 @@ fn failure(error: Error) -> Failure {
 }
 
 struct Engine<'e> {
-    settings: &'e Settings,
     images: &'e Images,
     options: &'e Options,
     workers: &'e Workers,
@@ -197,7 +203,10 @@ impl Host for Engine<'_> {
                 user: (!run.user.is_empty()).then(|| run.user.to_owned()),
                 workdir: Some(PathBuf::from(run.workdir)),
                 // The container's name changes from run to run, and nothing of the image may depend on it.
-                env: [("HOSTNAME".to_owned(), None)].into_iter().chain(run.env.iter().map(variable)).collect(),
+                env: [("HOSTNAME".to_owned(), None)]
+                    .into_iter()
+                    .chain(run.env.iter().map(variable))
+                    .collect(),
                 ulimits: self.options.ulimits.clone(),
                 ..Process::default()
             },
@@ -223,7 +232,8 @@ impl Host for Engine<'_> {
 
     fn fetch(&self, url: &str) -> Result<Fetched, Failure> {
         let settings = registries().map_err(failure)?;
-        let download = registry::download(&settings, url).map_err(|error| error.into_failure("build.fetch"))?;
+        let download =
+            registry::download(&settings, url).map_err(|error| error.into_failure("build.fetch"))?;
         let modified = download.modified.as_deref().and_then(http_date);
         Ok(Fetched { body: Box::new(download.body), modified, name: download.name })
     }

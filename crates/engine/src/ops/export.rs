@@ -31,8 +31,11 @@ pub fn export(settings: &Settings, name: &str, output: impl Write + Send) -> Res
 /// The root of a container that does not run.
 fn at_rest(settings: &Settings, record: &Record, name: &str) -> Result<OwnedFd, Error> {
     if let Some(disk) = record.disk.as_ref().filter(|disk| disk.kind.is_some() && !disk.is_plain_overlay()) {
-        return Err(Error::new(Kind::Invalid, format!("container {name} does not run, and its disk is {disk}"))
-            .hint("export it while it runs"));
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("container {name} does not run, and its disk is {disk}"),
+        )
+        .hint("export it while it runs"));
     }
     let upper = settings.places().upper(&record.id);
     let mut layers: Vec<PathBuf> = match (&record.request.image, &record.origin) {

@@ -98,8 +98,8 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let context = Context::open(place, typed.one("file"))?;
     let mut asked = Asked::new(&settings.root, &settings.run_root, &context.directory, &context.source);
     asked.file = context.file.clone();
-    asked.ignore = build::ignore_file(&context.directory, context.path.as_deref())
-        .map_err(|failed| told(&failed, &context.source))?;
+    asked.ignore =
+        build::ignore_file(&context.directory, context.path.as_deref()).map_err(|failed| told(&failed))?;
     if context.alone {
         asked.ignore = Ignore::default();
     }
@@ -115,8 +115,9 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     asked.labels = typed.read_many("label", env::label)?.into_iter().collect();
     asked.target = typed.one("target").map(str::to_owned);
     if let Some(text) = typed.one("platform") {
-        asked.platform =
-            text.parse().map_err(|error: oci::InvalidPlatform| bad_value("platform", text, &error.to_string()))?;
+        asked.platform = text
+            .parse()
+            .map_err(|error: oci::InvalidPlatform| bad_value("platform", text, &error.to_string()))?;
     }
     asked.network = typed
         .read("network", |text| match text {
@@ -147,7 +148,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         true => build::build(settings, &asked, &options, &Quiet),
         false => build::build(settings, &asked, &options, &Plain::new(std::io::stderr())),
     };
-    let built = built.map_err(|failed| told(&failed, &context.source))?;
+    let built = built.map_err(|failed| told(&failed))?;
     let id = built.config_digest;
     if let Some(path) = typed.one("iidfile") {
         fs::write(path, id.to_string())
@@ -179,9 +180,9 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
 }
 
 /// A failed build: the line with its caret, and then the one line of the error.
-fn told(failed: &Failed, _source: &str) -> Problem {
+fn told(failed: &Failed) -> Problem {
     let mut message = failed.message.clone();
-    if let Some((file, place)) = &failed.place {
+    if let Some((file, place)) = failed.place.as_deref() {
         let shown: Vec<String> = place.to_string().lines().map(|line| plain(line).into_owned()).collect();
         warn(&format!("{}:{}\n{}\n", plain(file), place.line, shown.join("\n")));
         message = format!("{file}:{}: {message}", place.line);
@@ -218,7 +219,8 @@ impl Drop for Scratch {
 
 impl Scratch {
     fn new() -> Result<Self, Problem> {
-        let failed = |error| Problem::new(format!("cannot make a directory for the context: {}", io_reason(&error)));
+        let failed =
+            |error| Problem::new(format!("cannot make a directory for the context: {}", io_reason(&error)));
         for number in 0..1000 {
             let path = std::env::temp_dir().join(format!("minidocker-build-{}-{number}", std::process::id()));
             match std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&path) {
@@ -256,7 +258,11 @@ impl Context {
         Self::in_directory(directory, file, None)
     }
 
-    fn in_directory(directory: PathBuf, file: Option<&str>, scratch: Option<Scratch>) -> Result<Self, Problem> {
+    fn in_directory(
+        directory: PathBuf,
+        file: Option<&str>,
+        scratch: Option<Scratch>,
+    ) -> Result<Self, Problem> {
         let path = match file {
             Some("-") => {
                 let source = stdin()?;
@@ -294,7 +300,9 @@ impl Context {
             return Self::in_directory(directory, file, Some(scratch));
         }
         if let Some(file) = file.filter(|file| *file != "-") {
-            return Err(Problem::new(format!("-f {file} and a Dockerfile on standard input contradict each other")));
+            return Err(Problem::new(format!(
+                "-f {file} and a Dockerfile on standard input contradict each other"
+            )));
         }
         let source = String::from_utf8_lossy(&bytes).into_owned();
         let file = "Dockerfile".to_owned();
@@ -317,7 +325,8 @@ fn stdin() -> Result<Vec<u8>, Problem> {
 fn fields(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut fields = BTreeMap::new();
     for field in csv::fields(text)? {
-        let (key, value) = field.split_once('=').ok_or("fields are written as key=value, with commas between them")?;
+        let (key, value) =
+            field.split_once('=').ok_or("fields are written as key=value, with commas between them")?;
         fields.insert(key.to_owned(), value.to_owned());
     }
     Ok(fields)
@@ -357,9 +366,9 @@ fn secret(text: &str) -> Result<(String, Secret), String> {
     let id = fields.get("id").cloned().ok_or("write it as id=NAME,src=FILE")?;
     let from = match (get(["src", "source"]), fields.get("env")) {
         (Some(path), None) => Secret::File(PathBuf::from(path)),
-        (None, Some(name)) => {
-            Secret::Value(std::env::var(name).map_err(|_| format!("the variable {} is not set", step::quote(name)))?)
-        }
+        (None, Some(name)) => Secret::Value(
+            std::env::var(name).map_err(|_| format!("the variable {} is not set", step::quote(name)))?,
+        ),
         (None, None) => match std::env::var(&id) {
             Ok(value) => Secret::Value(value),
             Err(_) => Secret::File(PathBuf::from(&id)),

@@ -1,7 +1,7 @@
 //! `commit`: a container becomes an image.
 
-use engine::ops::commit::{self, Commit};
 use engine::Settings;
+use engine::ops::commit::{self, Commit};
 
 use super::Command;
 use crate::options::{Group, Typed, Words, flag, many, one};

@@ -1,6 +1,7 @@
 //! One file per command: what it accepts and an `exec` that calls the engine. This table is the only place that
 //! knows them all; Docker's long names (`container ls`) are further names of the same entries.
 
+mod build;
 mod commit;
 mod export;
 mod image;
@@ -55,6 +56,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &image::push::COMMAND,
     &image::tag::COMMAND,
     &image::rm::COMMAND,
+    &build::COMMAND,
     &image::save::COMMAND,
     &image::load::COMMAND,
     &image::import::COMMAND,

@@ -94,6 +94,49 @@ fn what_is_not_published_is_gone() {
     assert_eq!((count(&scratch.path.join("layers/new")), count(&scratch.path.join("layers/old"))), (0, 0));
 }
 
+#[test]
+fn a_directory_becomes_the_layer_of_its_archive() {
+    let scratch = Scratch::new("adopted");
+    let layers = Layers::open(&scratch.path, false).unwrap();
+    let tree = |name: &str| scratch.tree(name);
+    let settings = Settings {
+        kind: crate::layer::Kind::Layer { userxattr: false },
+        latest: Some(1_000_000_000),
+        ..Settings::default()
+    };
+    let pack = |path: &Path| {
+        let mut bytes = Vec::new();
+        (archive(File::open(path).unwrap(), &mut bytes, &settings).unwrap(), bytes)
+    };
+    let (one, two) = (tree("one"), tree("two"));
+    let (archived, bytes) = pack(&one);
+    assert_eq!(archived, pack(&two).0);
+    let inode =
+        fs::metadata(one.join("etc/motd")).map(|stat| std::os::unix::fs::MetadataExt::ino(&stat)).unwrap();
+    let Extraction::Done(first) = layers.adopt(&archived, &one).unwrap() else { panic!("it was free") };
+    assert!(!one.exists() && first.files().join("etc/motd").exists());
+    // Another of the same content stays where it is.
+    assert!(matches!(layers.adopt(&archived, &two).unwrap(), Extraction::Busy) && two.exists());
+    publish(vec![*first]).unwrap();
+    assert!(matches!(layers.adopt(&archived, &two).unwrap(), Extraction::Present) && two.exists());
+    let files = layers.have(&archived.diff_id).unwrap();
+    let now =
+        fs::metadata(files.join("etc/motd")).map(|stat| std::os::unix::fs::MetadataExt::ino(&stat)).unwrap();
+    assert_eq!(now, inode);
+    assert_eq!(layers.size(&archived.diff_id).unwrap().unwrap().entries, archived.entries);
+    // It is what the archive gives.
+    assert!(layers.remove(&archived.diff_id).unwrap());
+    publish(vec![extracted(&layers, &archived.diff_id, &bytes)]).unwrap();
+    assert_eq!(fs::read(files.join("etc/motd")).unwrap(), b"hello\n");
+    // Dropped before it is published, it is gone.
+    layers.remove(&archived.diff_id).unwrap();
+    drop(layers.adopt(&archived, &two).unwrap());
+    assert!(!two.exists() && layers.have(&archived.diff_id).is_none());
+    assert_eq!(count(&scratch.path.join("layers/new")), 0);
+    assert!(layers.adopt(&archived, &scratch.path.join("none")).is_err());
+    assert_eq!(count(&scratch.path.join("layers/new")), 0);
+}
+
 /// Not a test of its own: what the processes of the next two do.
 #[test]
 fn a_process_that_extracts() {

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::Read;
 
-use engine::ops::files::{self, Import};
 use engine::Settings;
+use engine::ops::files::{self, Import};
 
 use crate::commands::Command;
 use crate::options::{Group, Typed, Words, many, one};

@@ -1,0 +1,312 @@
+//! Stages beside each other: each in a thread, those that need another wait for it. What works at a time is bounded;
+//! what waits costs nothing.
+
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use oci::Digest;
+
+use crate::cache::{Cache, Key, Record};
+use crate::config::{self, Image};
+use crate::dockerfile::{self, Dockerfile};
+use crate::error::Error;
+use crate::host::{Host, Layer, Stream};
+use crate::plan::{self, Plan, Wish};
+use crate::progress::{Event, Progress, Vertex};
+use crate::shelf::Shelf;
+use crate::stage;
+use crate::tree::memo::Memo;
+use crate::tree::stack::Stack;
+use crate::{Built, Request, squash};
+
+/// What all stages share.
+pub(crate) struct Builder<'b> {
+    pub(crate) request: &'b Request,
+    pub(crate) host: &'b dyn Host,
+    pub(crate) progress: &'b dyn Progress,
+    pub(crate) file: Dockerfile,
+    pub(crate) plan: Plan,
+    pub(crate) cache: Cache,
+    pub(crate) shelf: Shelf,
+    pub(crate) memo: Memo,
+    pub(crate) context: Stack,
+    pub(crate) epoch: Option<i64>,
+    pub(crate) stop: AtomicBool,
+    numbers: AtomicU32,
+    cached: AtomicUsize,
+    done: AtomicUsize,
+    stages: Mutex<BTreeMap<usize, State>>,
+    changed: Condvar,
+    /// How many more steps may work.
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+enum State {
+    Working,
+    Done(Arc<Stage>),
+    Failed,
+}
+
+/// A stage as far as it is built.
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    pub(crate) image: Image,
+    pub(crate) layers: Vec<Layer>,
+    /// How many layers the image at the bottom brought.
+    pub(crate) inherited: usize,
+}
+
+/// Builds.
+///
+/// # Errors
+/// What is wrong with the Dockerfile; the step that failed, with its line.
+pub fn build(request: &Request, host: &dyn Host, progress: &dyn Progress) -> Result<Built, Error> {
+    let file = dockerfile::parse(&request.source).map_err(|error| Error::parse(&request.file, error))?;
+    let plan = plan::plan(
+        &file,
+        &Wish {
+            file: &request.file,
+            source: &request.source,
+            target: request.target.as_deref(),
+            arguments: &request.arguments,
+            platform: &request.platform,
+        },
+    )?;
+    if !plan.unused.is_empty() {
+        let words = format!("no ARG asks for the build arguments {}", plan.unused.join(", "));
+        progress.event(&Event::Warning(&words));
+    }
+    let epoch = match (request.epoch, request.arguments.get("SOURCE_DATE_EPOCH")) {
+        (None, Some(text)) if !text.is_empty() => Some(
+            text.parse()
+                .map_err(|_| Error::new(format!("SOURCE_DATE_EPOCH={text} is no number of seconds")))?,
+        ),
+        (epoch, _) => epoch,
+    };
+    let context = Stack::plain(&request.context).map_err(|errno| {
+        Error::from(step::Failure::new("build.context", request.context.display().to_string(), errno))
+    })?;
+    let own = request.root.join("build");
+    let shelf = Shelf::open(&request.root, request.userxattr, request.compression, epoch)?;
+    let jobs = match request.jobs {
+        0 => thread::available_parallelism().map_or(2, usize::from),
+        jobs => jobs,
+    };
+    let builder = Builder {
+        request,
+        host,
+        progress,
+        file,
+        plan,
+        cache: Cache::open(&own, &request.cache_from, &request.cache_to, !request.no_cache)?,
+        shelf,
+        memo: Memo::load(own.join("digests")),
+        context,
+        epoch,
+        stop: AtomicBool::new(false),
+        numbers: AtomicU32::new(0),
+        cached: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        stages: Mutex::new(BTreeMap::new()),
+        changed: Condvar::new(),
+        free: Mutex::new(jobs),
+        freed: Condvar::new(),
+    };
+    let built = builder.all().and_then(|stage| builder.finish(&stage));
+    builder.memo.save();
+    built
+}
+
+impl Builder<'_> {
+    fn all(&self) -> Result<Arc<Stage>, Error> {
+        let first = Mutex::new(None);
+        thread::scope(|scope| {
+            let start = |index| {
+                let first = &first;
+                scope.spawn(move || {
+                    if let Err(error) = self.stage(index) {
+                        self.stop.store(true, Ordering::Relaxed);
+                        first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    }
+                })
+            };
+            let threads: Vec<_> = self.plan.needed.iter().map(|index| start(*index)).collect();
+            for thread in threads {
+                if let Err(panic) = thread.join() {
+                    resume_unwind(panic);
+                }
+            }
+        });
+        match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => self.stage(self.plan.target),
+        }
+    }
+
+    /// A stage: built by whoever asks first, awaited by the others.
+    pub(crate) fn stage(&self, index: usize) -> Result<Arc<Stage>, Error> {
+        let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match stages.get(&index) {
+                Some(State::Done(stage)) => return Ok(stage.clone()),
+                Some(State::Failed) => return Err(stopped()),
+                Some(State::Working) => {
+                    stages = self.changed.wait(stages).unwrap_or_else(PoisonError::into_inner);
+                }
+                None => break,
+            }
+        }
+        stages.insert(index, State::Working);
+        drop(stages);
+        let built = stage::build(self, index).map(Arc::new);
+        let state = match &built {
+            Ok(stage) => State::Done(stage.clone()),
+            Err(_) => State::Failed,
+        };
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner).insert(index, state);
+        self.changed.notify_all();
+        built
+    }
+
+    /// Waits until one more may work.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free == 0 {
+            free = self.freed.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Turn { free: &self.free, freed: &self.freed }
+    }
+
+    /// An error if another stage failed meanwhile.
+    pub(crate) fn go_on(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) { Err(stopped()) } else { Ok(()) }
+    }
+
+    /// Begins to tell of a step.
+    pub(crate) fn vertex(&self, stage: usize, index: usize, of: usize, text: &str) -> Vertex {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let vertex =
+            Vertex { number, stage: self.plan.stages[stage].name.clone(), index, of, text: text.to_owned() };
+        self.progress.event(&Event::Started(&vertex));
+        vertex
+    }
+
+    /// Does something of a step, and tells how it went.
+    pub(crate) fn told<T>(
+        &self,
+        vertex: &Vertex,
+        work: impl FnOnce() -> Result<(T, bool), Error>,
+    ) -> Result<T, Error> {
+        let begun = Instant::now();
+        let result = work();
+        match &result {
+            Ok((_, true)) => self.progress.event(&Event::Cached(vertex)),
+            Ok((_, false)) => {
+                self.progress.event(&Event::Done { vertex, seconds: begun.elapsed().as_secs_f64() });
+            }
+            Err(error) => self.progress.event(&Event::Failed(vertex, &error.message)),
+        }
+        result.map(|(value, _)| value)
+    }
+
+    pub(crate) fn output<'o>(&'o self, vertex: &'o Vertex) -> impl Fn(Stream, &[u8]) + Sync + 'o {
+        move |stream, bytes| self.progress.event(&Event::Output(vertex, stream, bytes))
+    }
+
+    /// The layer of a key: from the cache, or made. Whether it was cached, and when it was made.
+    pub(crate) fn layer(
+        &self,
+        key: Key,
+        make: impl FnOnce() -> Result<Layer, Error>,
+    ) -> Result<(Layer, String, bool), Error> {
+        let mut key = key;
+        key.add("manner", self.shelf.manner().as_bytes());
+        let key = key.finish();
+        self.done.fetch_add(1, Ordering::Relaxed);
+        if let Some(record) = self.cache.find(&key, &self.shelf.blobs)
+            && let Some(layer) = self.shelf.layer(&record)?
+        {
+            self.cache.export(&key, &record, &self.shelf.blobs)?;
+            self.cached.fetch_add(1, Ordering::Relaxed);
+            return Ok((layer, record.created, true));
+        }
+        self.go_on()?;
+        let layer = make()?;
+        let created = self.now();
+        let record = Record::new(layer.diff_id, &layer.media_type, layer.digest, layer.size, created.clone());
+        self.cache.keep(&key, &record, &self.shelf.blobs)?;
+        Ok((layer, created, false))
+    }
+
+    /// The time that is written into the image.
+    pub(crate) fn now(&self) -> String {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        match self.epoch {
+            Some(epoch) if epoch < now.tv_sec => config::time(epoch, 0),
+            _ => config::time(now.tv_sec, now.tv_nsec as u32),
+        }
+    }
+
+    /// The image of a finished stage.
+    fn finish(&self, stage: &Stage) -> Result<Built, Error> {
+        let mut stage = stage.clone();
+        for (name, value) in &self.request.labels {
+            stage.image.config.labels.insert(name.clone(), value.clone());
+        }
+        if self.request.squash && stage.layers.len() > stage.inherited + 1 {
+            squash::squash(self, &mut stage)?;
+        }
+        let Stage { mut image, mut layers, .. } = stage;
+        image.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
+        image.created = Some(image.last_created().unwrap_or_else(|| self.now()));
+        let wrong =
+            |error: serde_json::Error| Error::new(format!("the configuration cannot be written: {error}"));
+        let config = serde_json::to_vec(&image).map_err(wrong)?;
+        let manifest = config::manifest(&config, &layers);
+        let config_digest = self.shelf.blobs.put_bytes(&config)?;
+        let manifest_digest = self.shelf.blobs.put_bytes(&manifest)?;
+        self.shelf.publish()?;
+        layers.iter_mut().for_each(|layer| self.shelf.settled(layer));
+        Ok(Built {
+            config_digest,
+            manifest_digest,
+            config,
+            manifest,
+            media_type: config::MANIFEST,
+            layers,
+            platform: self.plan.stages[self.plan.target].platform.clone(),
+            cached: (self.cached.load(Ordering::Relaxed), self.done.load(Ordering::Relaxed)),
+        })
+    }
+}
+
+/// Of a stage that another one's failure ends: never told, for that failure is.
+fn stopped() -> Error {
+    Error::new("another stage failed")
+}
+
+/// The right to work; given back at its end.
+pub(crate) struct Turn<'t> {
+    free: &'t Mutex<usize>,
+    freed: &'t Condvar,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.freed.notify_one();
+    }
+}
+
+/// The identity of layers over each other.
+pub(crate) fn chain(layers: &[Layer]) -> Digest {
+    let mut hasher = oci::Hasher::default();
+    layers.iter().for_each(|layer| hasher.update(layer.diff_id.bytes()));
+    hasher.finish()
+}
