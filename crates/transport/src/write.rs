@@ -8,7 +8,8 @@ mod part;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use oci::Reference;
 use oci::image::Descriptor;
@@ -103,10 +104,8 @@ fn replace(path: &Path, write: impl FnOnce(File) -> io::Result<()>) -> io::Resul
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return write(File::options().write(true).open(path)?);
     }
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = File::create(&beside).and_then(|file| {
-        write(file.try_clone()?)?;
+    let (beside, file) = beside(path)?;
+    let written = file.try_clone().and_then(write).and_then(|()| {
         file.sync_all()?;
         fs::rename(&beside, path)
     });
@@ -114,6 +113,20 @@ fn replace(path: &Path, write: impl FnOnce(File) -> io::Result<()>) -> io::Resul
         let _ = fs::remove_file(&beside);
     }
     written
+}
+
+/// A new file in the same directory, which nobody else has: a link of that name is not followed.
+fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    loop {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let beside = path.with_file_name(format!(".{name}.{}-{number}", std::process::id()));
+        match File::options().write(true).create_new(true).open(&beside) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return Ok((beside, opened?)),
+        }
+    }
 }
 
 /// Whether a directory has nothing in it, or is not there.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use rustix::fs::FlockOperation;
 use serde_json::{Map, Value, json};
 use step::Failure;
 use storage::blobs::Blobs;
@@ -20,6 +21,11 @@ pub(super) fn write(blobs: &Blobs, path: &Path, parts: &Parts) -> Result<(), Fai
         storage::blobs::with_hint(Failure::new(STEP, path.display().to_string(), cause))
     };
     let (layout, index) = (path.join(LAYOUT), path.join(INDEX));
+    fs::create_dir_all(path).map_err(|cause| failed(path, cause))?;
+    // Of two that add to one layout at a time none may lose what the other adds. The lock goes with the descriptor.
+    let directory = fs::File::open(path).map_err(|cause| failed(path, cause))?;
+    rustix::fs::flock(&directory, FlockOperation::LockExclusive)
+        .map_err(|errno| failed(path, errno.into()))?;
     if !is_free(path)? && !layout.exists() {
         return Err(Failure::because(
             STEP,
@@ -28,6 +34,13 @@ pub(super) fn write(blobs: &Blobs, path: &Path, parts: &Parts) -> Result<(), Fai
         )
         .hint("name a directory that is not there yet, or one with a layout"));
     }
+    let text = |path: &Path, text: &[u8]| {
+        replace(path, |mut file| io::Write::write_all(&mut file, text)).map_err(|cause| failed(path, cause))
+    };
+    // First: what an interrupted attempt leaves is a layout that the next one adds to.
+    if !layout.exists() {
+        text(&layout, VERSION_TEXT.as_bytes())?;
+    }
     let there = existing(&index)?;
     for (digest, size) in &parts.blobs {
         let target = path.join(blob_name(digest));
@@ -35,12 +48,6 @@ pub(super) fn write(blobs: &Blobs, path: &Path, parts: &Parts) -> Result<(), Fai
             continue;
         }
         copy(blobs, digest, &target)?;
-    }
-    let text = |path: &Path, text: &[u8]| {
-        replace(path, |mut file| io::Write::write_all(&mut file, text)).map_err(|cause| failed(path, cause))
-    };
-    if !layout.exists() {
-        text(&layout, VERSION_TEXT.as_bytes())?;
     }
     text(&index, &self::index(there, parts))
 }

@@ -174,6 +174,27 @@ fn a_layout_takes_further_images() {
 }
 
 #[test]
+fn eight_that_add_to_one_layout_lose_nothing() {
+    let scratch = Scratch::new("eight");
+    let store = scratch.store("from");
+    let layout = scratch.at("layout");
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (store, layout) = (&store, &layout);
+            scope.spawn(move || {
+                let name = number.to_string();
+                let sample = Sample::new(&name, &["base", &name], Compression::Gzip);
+                let place = format!("{}:{name}", location("oci", layout)).parse().unwrap();
+                Writer { blobs: &store.blobs }.write(&place, &[sample.put(store, &[])]).unwrap();
+            });
+        }
+    });
+    let into = scratch.store("to");
+    assert_eq!(into.read(&location("oci", &layout)).unwrap().len(), 8);
+    assert_eq!(into.list(), store.list());
+}
+
+#[test]
 fn what_cannot_be_written_leaves_nothing() {
     let scratch = Scratch::new("unwritable");
     let store = scratch.store("from");

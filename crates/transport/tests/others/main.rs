@@ -137,13 +137,20 @@ fn umoci_unpacks_what_we_write_and_we_read_what_it_makes() {
 /// Podman with a place of its own.
 struct Podman {
     root: String,
+    /// Podman takes no more than 50 characters here.
     run_root: String,
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.run_root);
+    }
 }
 
 impl Podman {
     fn new(scratch: &Scratch) -> Self {
-        let at = |name: &str| scratch.at(name).display().to_string();
-        Self { root: at("podman"), run_root: at("podman-run") }
+        let run_root = std::env::temp_dir().join(format!("podman-{}", std::process::id()));
+        Self { root: scratch.at("podman").display().to_string(), run_root: run_root.display().to_string() }
     }
 
     fn run(&self, arguments: &[&str]) -> String {
