@@ -179,7 +179,8 @@ impl Plan<'_> {
         let made = Made { container: self.container, size, slot: &slot, options: &self.options };
         made.steps(rootfs, Vec::new(), Some(self.parts));
         let path = self.container.join(image::NAME);
-        let root = disk_steps::Disk::Root { disk: slot, path, idmapped: self.options.idmapped };
+        let Options { idmapped, volatile, .. } = self.options;
+        let root = disk_steps::Disk::Root { disk: slot, path, idmapped, volatile };
         rootfs.mount.push(Box::new(root));
     }
 
