@@ -26,7 +26,8 @@ const EMPTIED: &[&str] = &[
 ];
 
 /// What apt and others expect of them.
-const MADE: &[&str] = &["var/cache/apt/archives/partial", "var/lib/apt/lists/partial", "var/log/apt"];
+const MADE: &[(&str, &str)] =
+    &[("var/cache/apt", "archives/partial"), ("var/lib/apt/lists", "partial"), ("var/log", "apt")];
 
 /// Files of the host, of this run, and the copies that tools keep of what they changed.
 const REMOVED: &[(&str, &[&str])] = &[
@@ -90,11 +91,9 @@ pub(crate) fn host_traces(root: &Path) -> Result<(), Failure> {
                 .map_err(|cause| failed(&format!("{directory}/{}", entry.file_name().display()), cause))?;
         }
     }
-    for path in MADE {
-        let (parent, below) = path.split_at(path.rfind("/apt").map_or(0, |at| at));
+    for (parent, below) in MADE {
         if let Some(parent) = inside(root, parent)? {
-            fs::create_dir_all(parent.path().join(below.trim_start_matches('/')))
-                .map_err(|cause| failed(path, cause))?;
+            fs::create_dir_all(parent.path().join(below)).map_err(|cause| failed(below, cause))?;
         }
     }
     for (directory, names) in REMOVED {
