@@ -18,6 +18,7 @@ pub(crate) fn find(world: &World) -> Vec<String> {
         left.push(format!("process {pid}: {words}"));
     }
     left.extend(mounts(world).into_iter().map(|target| format!("mount {target}")));
+    left.extend(devices(world).into_iter().map(|device| format!("loop device {device}")));
     left.extend(links(world).into_iter().map(|link| format!("link {link}")));
     for parent in world.group_directories() {
         left.extend(below(&parent).into_iter().map(|path| format!("control group {}", path.display())));
@@ -65,6 +66,25 @@ fn mounts(world: &World) -> Vec<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").expect("the mounts of this process");
     let ours = |line: &&str| line.contains(world.name());
     text.lines().filter(ours).filter_map(|line| line.split(' ').nth(4).map(str::to_owned)).collect()
+}
+
+/// The loop devices of the world's files. One lets go of its file when the kernel has taken its mount down, which it may
+/// be about to do.
+fn devices(world: &World) -> Vec<String> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
+    loop {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+            let file = fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
+            if file.contains(world.name()) {
+                found.push(format!("{} of {}", entry.file_name().to_string_lossy(), file.trim_end()));
+            }
+        }
+        if found.is_empty() || std::time::Instant::now() > deadline {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 /// The links of the world's "host" network namespace, without loopback and the bridge.

@@ -25,6 +25,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("iptables", "CRIU holds connections with it"),
     ("util-linux", "unshare, nsenter and setpriv, for --explain=shell"),
     ("attr", "setfattr, for --explain=shell"),
+    ("libcap2-bin", "setcap, for files that a copy must keep"),
     ("hostname", "hostname, for --explain=shell"),
     ("bsdutils", "script, for terminals"),
     ("openssl", "certificates for the tests' registries"),
@@ -33,7 +34,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "a second opinion on registries, and on images in files"),
     ("zstd", "layers for the tests' registries"),
     ("kmod", "modules of the QEMU machine"),
-    ("e2fsprogs", "the QEMU machine's disk"),
+    (
+        "e2fsprogs",
+        "the QEMU machine's disk; a second opinion on images that we format; mkfs.ext4, for --explain=shell",
+    ),
     ("qemu-system-common", "the QEMU machine"),
 ];
 

@@ -44,6 +44,15 @@ pub enum Bound {
     Image,
 }
 
+/// What the choice depends on besides the file system.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Host {
+    /// There are loop devices.
+    pub(crate) has_loops: bool,
+    /// The source is one that nobody minds to have copied without a word: not a whole machine.
+    pub(crate) may_copy: bool,
+}
+
 /// What was chosen. Shown as a line for the user: `overlay of at most 10 GiB, in an ext4 image on a loop device`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disk {
@@ -60,7 +69,7 @@ impl Disk {
     pub(crate) const AS_IS: Self = Self { kind: None, limit: None, because: None };
 
     /// Chooses for the directory `container`, which need not be there yet.
-    pub(crate) fn choose(container: &Path, options: &Options) -> Result<Self, Failure> {
+    pub(crate) fn choose(container: &Path, options: &Options, host: Host) -> Result<Self, Failure> {
         if let Some(size) = options.size {
             check_size(size)?;
         }
@@ -71,13 +80,19 @@ impl Disk {
             (Some(Kind::Overlay), _) | (None, None) => (Kind::Overlay, None),
             (Some(kind), _) => (kind, None),
             // The image has a file system that takes a layer.
-            (None, Some(_)) if options.size.is_some() => (Kind::Overlay, None),
-            (None, Some(name)) => {
+            (None, Some(_)) if options.size.is_some() || host.has_loops => (Kind::Overlay, None),
+            (None, Some(name)) if host.may_copy => {
                 (Kind::Copy, Some(format!("{shown} is on {name}, which cannot hold a container's layer")))
             }
+            (None, Some(_)) => (Kind::Overlay, None),
         };
         let limit = match (kind, options.size) {
             (Kind::Loop, size) => Some((size.unwrap_or(image::USUAL), Bound::Image)),
+            (Kind::Overlay, None) if options.kind.is_none() && host.has_loops && unfit.is_some() => {
+                let name = unfit.unwrap_or_default();
+                because = Some(format!("{shown} is on {name}, which cannot hold a container's layer"));
+                Some((image::USUAL, Bound::Image))
+            }
             (_, None) => None,
             (Kind::Overlay, Some(size)) => match (unfit, project::is_supported(there)) {
                 (None, true) => Some((size, Bound::Project)),

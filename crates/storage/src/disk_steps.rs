@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::OpenTreeFlags;
+use rustix::mount::{MountPropagationFlags, OpenTreeFlags};
 use step::{Context, Failure, Shell, Step, quote};
+use sys::mount::MountAttr;
 
 use crate::disk::shown;
 use crate::image;
 use crate::mask::Mask;
 use crate::overlay::{self, Attached, Flags, Layers};
-use crate::steps::{Directory, Slot, make_directory, open_directory};
+use crate::steps::{Directory, Slot, make_directory, open_directory, set_idmapped};
 use crate::{copy, project};
 
 const COPY: &str = "storage.copy";
@@ -63,7 +64,7 @@ pub(crate) enum Disk {
     /// It is whole: its name says so from now on.
     Keep { container: PathBuf, from: &'static str, to: &'static str, disk: Option<Slot>, sync: bool },
     /// The mount in the slot becomes the root.
-    Root { disk: Slot, path: PathBuf, idmapped: bool },
+    Root { disk: Slot, path: PathBuf, idmapped: bool, volatile: bool },
     /// A project of the container's own.
     Project { container: PathBuf, id: String, names: Vec<String>, size: u64 },
 }
@@ -113,18 +114,15 @@ impl Step for Disk {
                 } else {
                     "fsopen(\"overlay\"), fsmount of each view"
                 };
-                format!(
-                    "{calls}; copy_file_range, mkdirat, fchown, utimensat of all in {} to {to}",
-                    from.join(", ")
-                )
+                format!("{calls}; FICLONE or copy and utimensat of each file in {} to {to}", from.join(", "))
             }
             Self::Keep { container, from, to, sync, .. } => {
                 let sync = if *sync { "syncfs; " } else { "" };
                 format!("{sync}renameat({:?}, {:?})", container.join(from), container.join(to))
             }
             Self::Root { idmapped, .. } => {
-                let idmap = if *idmapped { "mount_setattr(MOUNT_ATTR_IDMAP) of " } else { "" };
-                format!("{idmap}fstat of the mount that becomes the root")
+                let idmap = if *idmapped { ", MOUNT_ATTR_IDMAP" } else { "" };
+                format!("mount_setattr(MS_PRIVATE{idmap}) of the mount")
             }
             Self::Project { container, names, size, .. } => format!(
                 "ioctl({}/{{{}}}, FS_IOC_FSSETXATTR, PROJINHERIT); quotactl_fd(Q_SETQUOTA, {size} bytes)",
@@ -178,6 +176,8 @@ impl Step for Disk {
             }
             Self::Copy { parts, beside, .. } => {
                 let mut lines = mount_lines(&beside.join(image::NEW), &[]);
+                // Of mkfs.ext4; ours makes none.
+                lines.push("rmdir \"$DISK\"/lost+found".to_owned());
                 lines.extend(parts.iter().flat_map(|part| copy_lines(part, "\"$DISK\"")));
                 lines.push("umount \"$DISK\" && rmdir \"$DISK\"".to_owned());
                 lines
@@ -185,8 +185,9 @@ impl Step for Disk {
             Self::Keep { container, from, to, .. } => {
                 vec![format!("mv {} {}", path(&container.join(from)), path(&container.join(to)))]
             }
-            Self::Root { path: file, .. } => {
-                vec![format!("mount -t ext4 -o loop,discard {} \"$ROOT\"", path(file))]
+            Self::Root { path: file, volatile, .. } => {
+                let barrier = if *volatile { ",barrier=0" } else { "" };
+                vec![format!("mount -t ext4 -o loop,discard{barrier} {} \"$ROOT\"", path(file))]
             }
             Self::Project { container, names, size, .. } => {
                 let directories: Vec<_> = names.iter().map(|name| path(&container.join(name))).collect();
@@ -248,13 +249,16 @@ impl Step for Disk {
                 }
                 rustix::fs::rename(&new, container.join(to)).map_err(failed)
             }
-            Self::Root { disk, path, idmapped } => {
+            Self::Root { disk, path, idmapped, .. } => {
                 let failed = |cause: std::io::Error| self.failed(path.display().to_string(), cause);
                 let missing = || Failure::because(self.id(), path.display().to_string(), "is not mounted");
                 let mount = disk.take().ok_or_else(missing)?;
+                // Nothing that is mounted on it comes back to the host.
+                let private = MountPropagationFlags::PRIVATE;
+                let attr = MountAttr { propagation: u64::from(private.bits()), ..MountAttr::default() };
+                sys::mount::set_attr(&mount, c"", false, attr).map_err(failed)?;
                 if *idmapped {
-                    crate::steps::set_idmapped(&mount, self.id(), context)?
-                        .map_err(|errno| failed(errno.into()))?;
+                    set_idmapped(&mount, self.id(), context)?.map_err(|errno| failed(errno.into()))?;
                 }
                 context.root = Some(mount);
                 Ok(())

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::mount::UnmountFlags;
 
-use crate::disk::{Bound, Kind};
+use crate::disk::{Bound, Disk, Host, Kind};
 use crate::image::Usage;
 use crate::trial::{Scratch, UserNamespace, in_namespace, mount};
 use crate::{Options, Places, Source, grow, plan, remove, usage};
@@ -398,11 +398,23 @@ fn where_no_layer_can_be_there_is_another_way() {
         let script = "cd \"$0\"; mkdir low up work state; mount -t overlay -o lowerdir=low,upperdir=up,workdir=work x state";
         assert!(Command::new("sh").args(["-ec", script]).arg(&scratch.path).status().unwrap().success());
         let source = Source::DirectoryOverlay(tree);
-        for (size, kind) in [(Some(32 * MIB), Kind::Overlay), (None, Kind::Copy)] {
-            let options = Options { size, ..Options::default() };
+        let unfit = scratch.places().root.join("containers");
+        fs::create_dir_all(&unfit).unwrap();
+        let cases =
+            [(false, true, Kind::Copy, None), (true, false, Kind::Overlay, Some((10 << 30, Bound::Image)))];
+        for (has_loops, may_copy, kind, limit) in cases {
+            let chosen = Disk::choose(&unfit, &Options::default(), Host { has_loops, may_copy }).unwrap();
+            assert_eq!((chosen.kind, chosen.limit), (Some(kind), limit));
+            assert!(chosen.to_string().contains("is on overlay, which cannot hold"), "{chosen}");
+        }
+        // Nobody wants a whole machine copied: the mount fails and tells why.
+        let none =
+            Disk::choose(&unfit, &Options::default(), Host { has_loops: false, may_copy: false }).unwrap();
+        assert_eq!((none.kind, none.limit), (Some(Kind::Overlay), None));
+        for (size, kind) in [(Some(32 * MIB), None), (None, None), (None, Some(Kind::Copy))] {
+            let options = Options { size, kind, ..Options::default() };
             let rootfs = plan(&scratch.places(), "c1", &source, options).unwrap();
-            assert_eq!(rootfs.disk.kind, Some(kind));
-            assert!(rootfs.disk.to_string().contains("is on overlay, which cannot hold"), "{}", rootfs.disk);
+            assert_eq!(rootfs.disk.kind, Some(kind.unwrap_or(Kind::Overlay)));
             let view = start(&scratch, &source, options);
             fs::write(view.join("etc/motd"), "changed").unwrap();
             unmount(&view);

@@ -268,6 +268,33 @@ fn a_separate_var_is_masked_too() {
     });
 }
 
+/// A copy is one of the view, and not of the host.
+#[test]
+fn a_copy_of_the_view_hides_the_same() {
+    in_namespace(|| {
+        for kind in [crate::Kind::Copy, crate::Kind::Loop] {
+            let host = FakeHost::new();
+            let disk = host.scratch.path.join("disk-var");
+            fs::rename(host.base.join("var"), &disk).unwrap();
+            fs::create_dir(host.base.join("var")).unwrap();
+            rustix::mount::mount_bind(&disk, host.base.join("var")).unwrap();
+            let before = host.fingerprint();
+            host.show(Options { kind: Some(kind), volatile: true, ..Options::default() }, None);
+            assert_eq!(names(&host.at("var/lib")), ["fine", "people", "postgresql"], "{kind:?}");
+            assert_eq!((names(&host.at("var/log")), names(&host.at("home"))), (vec![], vec![]));
+            assert_eq!(read(host.at("bin/tool")), "tool");
+            assert_eq!(read(host.at("etc/shadow")), "root:*:::::::\nbob:*:::::::\n");
+            let grep = Command::new("grep").args(["-rlE", "secret|hash"]).arg(&host.view).output().unwrap();
+            assert_eq!((grep.status.code(), &grep.stdout[..]), (Some(1), &b""[..]));
+            fs::write(host.at("usr/bin/tool"), "changed").unwrap();
+            fs::write(host.at("var/lib/fine"), "changed").unwrap();
+            assert_eq!(host.fingerprint(), before);
+            rustix::mount::unmount(&host.view, rustix::mount::UnmountFlags::DETACH).unwrap();
+            remove(&host.places, "c1").unwrap();
+        }
+    });
+}
+
 #[test]
 fn homes_that_are_links_into_var_are_hidden_there() {
     in_namespace(|| {

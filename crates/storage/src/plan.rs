@@ -8,7 +8,7 @@ use crate::disk::{Disk, Kind};
 use crate::disk_steps::{self, Part, Target};
 use crate::mask::Owner;
 use crate::steps::{Directory, OnDisk, Overlay, Slot, Storage};
-use crate::{Options, Places, Rootfs, Source, host, image, source};
+use crate::{Options, Places, Rootfs, Source, disk, host, image, source};
 
 /// Plans the root file system of the container `id`. Reads facts of the host and changes nothing.
 ///
@@ -87,7 +87,9 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     fn finish(self) -> Result<Rootfs, Failure> {
-        let disk = Disk::choose(self.container, &self.options)?;
+        let has_loops = Path::new("/dev/loop-control").exists();
+        let facts = disk::Host { has_loops, may_copy: !self.steady_inodes };
+        let disk = Disk::choose(self.container, &self.options, facts)?;
         let mut lookup = self.parts.first().map_or_else(Vec::new, |part| part.lower.clone());
         if lookup.is_empty() {
             lookup.push(self.container.join("lower"));
@@ -179,7 +181,8 @@ impl Plan<'_> {
         let made = Made { container: self.container, size, slot: &slot, options: &self.options };
         made.steps(rootfs, Vec::new(), Some(self.parts));
         let path = self.container.join(image::NAME);
-        let root = disk_steps::Disk::Root { disk: slot, path, idmapped: self.options.idmapped };
+        let Options { idmapped, volatile, .. } = self.options;
+        let root = disk_steps::Disk::Root { disk: slot, path, idmapped, volatile };
         rootfs.mount.push(Box::new(root));
     }
 

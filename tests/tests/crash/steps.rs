@@ -136,6 +136,26 @@ fn a_run_in_a_user_namespace() {
     kill_after_every_step(&world, &["--userns", "private", "--rootfs", &overlay, "/inside", "true"]);
 }
 
+/// A layer on a disk of its own: the device has no owner but its users.
+#[test]
+fn a_run_with_a_disk_of_a_size() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let overlay = root.overlay();
+    let options = ["--network", "none", "--storage-opt", "size=32m", "--rootfs", &overlay, "/inside", "true"];
+    kill_after_every_step(&world, &options);
+}
+
+/// A copy in an image, half done or whole.
+#[test]
+fn a_run_in_an_image() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let overlay = root.overlay();
+    let options = ["--network", "none", "--rootfs-kind", "loop", "--rootfs", &overlay, "/inside", "true"];
+    kill_after_every_step(&world, &options);
+}
+
 /// Every call of each process, not only the last of each step: here every seventh, with MINIDOCKER_LONG=1 all.
 #[test]
 fn between_the_steps() {

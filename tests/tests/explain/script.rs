@@ -178,6 +178,18 @@ fn of_the_host() {
     compare(&world, &options.into_iter().chain(tail).collect::<Vec<_>>());
 }
 
+#[test]
+fn of_a_disk() {
+    let world = World::new();
+    let root = world.rootfs_busybox();
+    with_setpriv(&root);
+    let overlay = root.overlay();
+    for disk in [&["--storage-opt", "size=32m"][..], &["--rootfs-kind", "loop"], &["--rootfs-kind", "copy"]] {
+        let tail = ["--hostname", "h", "--ip", "10.0.0.1", "--rootfs", &overlay, "/inside", "facts"];
+        compare(&world, &disk.iter().copied().chain(tail).collect::<Vec<_>>());
+    }
+}
+
 /// The limits are in force inside of what the script built, and read as those of minidocker's container do.
 #[test]
 fn the_limits_hold() {

@@ -173,7 +173,11 @@ fn the_calls_are_those_that_are_made() {
     let volume = format!("{}:/v", busybox.path().join("tmp").display());
     let (overlay, plain) = (busybox.overlay(), busybox.plain());
     let inside = format!("{}:/inside", world.inside_path().display());
-    let all: [&[&str]; 5] = [
+    let all: [&[&str]; 9] = [
+        &["--storage-opt", "size=32m", "--rootfs", &overlay, "/inside", "true"],
+        &["--storage-opt", "size=32m", "--userns", "private", "--rootfs", &overlay, "/inside", "true"],
+        &["--rootfs-kind", "loop", "--rootfs", &overlay, "/inside", "true"],
+        &["--rootfs-kind", "copy", "--rootfs", &overlay, "/inside", "true"],
         &[
             "--hostname",
             "h",

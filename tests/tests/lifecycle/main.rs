@@ -2,6 +2,7 @@
 
 mod crowd;
 mod detached;
+mod disk;
 mod exit_codes;
 mod init;
 mod names;

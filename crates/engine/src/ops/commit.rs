@@ -16,7 +16,7 @@ use crate::request::Image as From;
 use crate::state::{Record, Store, millis};
 use crate::{Error, Kind, Settings};
 
-const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(super) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]

@@ -2,6 +2,7 @@
 
 mod attach;
 pub(crate) use attach::refusal;
+pub mod bootstrap;
 pub mod build;
 pub mod commit;
 pub mod export;

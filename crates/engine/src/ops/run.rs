@@ -108,7 +108,8 @@ fn start(
     trace.perform_all(&prepared.prepare, &mut context)?;
     // What they hold open is held by the plan from here on, and goes with it.
     drop(prepared.prepare);
-    let disk = disk_note(request, &prepared.disk);
+    // The steps tell it where they are told.
+    let disk = disk_note(request, &prepared.disk).filter(|_| !trace.is_on());
     let restore = terminal_to_restore(request);
     let remains = Remains {
         name: Some(name.clone()),

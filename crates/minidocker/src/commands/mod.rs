@@ -63,6 +63,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &image::history::COMMAND,
     &image::inspect::COMMAND,
     &image::prune::COMMAND,
+    &image::bootstrap::COMMAND,
     &commit::COMMAND,
     &export::COMMAND,
     &login::COMMAND,

@@ -1,5 +1,6 @@
 //! The commands for images. Docker's short names are theirs; `image ls` and its like are further names.
 
+pub(super) mod bootstrap;
 pub(super) mod history;
 pub(super) mod import;
 pub(super) mod inspect;
