@@ -121,12 +121,35 @@ fn unknown_commands(top: &Path, line: &str) -> Vec<String> {
     let first = words.iter().position(|word| !matches!(*word, "$" | "#" | "sudo" | "+")).unwrap_or(0);
     if let Some(["minidocker", command]) = words.get(first..first + 2)
         && is_name(command)
-        && !top.join(format!("crates/minidocker/src/commands/{command}.rs")).exists()
         && !top.join(format!("crates/minidocker/src/{command}/mod.rs")).exists()
     {
-        unknown.push(format!("minidocker has no command {command}"));
+        let known = own_commands(&top.join("crates/minidocker/src/commands"));
+        let group = known.iter().any(|name| name.split(' ').next() == Some(command) && name.contains(' '));
+        let second = words.get(first + 2).filter(|word| group && is_name(word));
+        let full = second.map_or_else(|| (*command).to_owned(), |second| format!("{command} {second}"));
+        if !known.contains(&full) && !(group && second.is_none()) {
+            unknown.push(format!("minidocker has no command {full}"));
+        }
     }
     unknown
+}
+
+/// The names in the tables of commands: `name: "image prune"`, `long_names: &["image ls", "image list"]`.
+fn own_commands(directory: &Path) -> Vec<String> {
+    let mut names = vec!["help".to_owned()];
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            names.extend(own_commands(&path));
+        }
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let tables = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.starts_with("name: \"") || line.starts_with("long_names: &["));
+        names.extend(tables.flat_map(|line| line.split('"').skip(1).step_by(2).map(str::to_owned)));
+    }
+    names
 }
 
 /// A command's name, not an option or a place holder.

@@ -12,6 +12,8 @@ use crate::{artifacts, process, vm};
 /// What of the kernel tests runs in the emulated machine unless a filter is given: everything there takes some 20
 /// times as long, and only the limits differ between the versions.
 const MACHINE_FILTER: &str = "limits";
+/// Everything but the kernel tests.
+const UNITS: [&str; 3] = ["--workspace", "--exclude", "minidocker-tests"];
 
 /// A version of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +54,7 @@ impl Version {
 
 /// `cargo xtask test [--cgroup ...] [--release]`: unit tests, then the kernel tests.
 pub(crate) fn test(arguments: Arguments) -> Result<()> {
-    let units = ["test", "--workspace", "--exclude", "minidocker-tests", "--locked", "--quiet"];
-    process::run(process::cargo().args(units))?;
+    process::run(process::cargo().args([&["test", "--locked", "--quiet"], &UNITS[..]].concat()))?;
     e2e(arguments)
 }
 
@@ -101,21 +102,23 @@ struct Tests {
 
 impl Tests {
     fn build(release: bool) -> Result<Self> {
-        let mut arguments = vec!["build", "--locked", "-p", "minidocker", "-p", "inside"];
-        if release {
-            arguments.push("--release");
-        }
-        let built = artifacts::build(&arguments)?;
+        let built = match release {
+            true => {
+                artifacts::build(&["build", "--locked", "--release", "-p", "minidocker", "-p", "inside"])?
+            }
+            // With all that the unit tests were built with, so that libraries are built once.
+            false => artifacts::build(&[&["build", "--locked", "--bins"], &UNITS[..]].concat())?,
+        };
         let test = |more: &[&str]| {
             artifacts::build(&[&["test", "--locked", "-p", "minidocker-tests", "--no-run"], more].concat())
         };
-        let cgroup = artifacts::build(&["test", "--locked", "-p", "minidocker-cgroup", "--lib", "--no-run"])?;
+        let units = artifacts::build(&[&["test", "--locked", "--lib", "--no-run"], &UNITS[..]].concat())?;
         Ok(Self {
             minidocker: artifacts::named(&built, "minidocker")?,
             inside: artifacts::named(&built, "inside")?,
             programs: test(&[])?,
             machine: artifacts::named(&test(&["--test", "machine"])?, "machine")?,
-            cgroup: artifacts::named(&cgroup, "minidocker_cgroup")?,
+            cgroup: artifacts::named(&units, "minidocker_cgroup")?,
             directory: crate::repository()?.join("tests"),
         })
     }
