@@ -163,13 +163,11 @@ impl Builder<'_> {
         }
         stages.insert(index, State::Working);
         drop(stages);
+        let mut ending = Ending { builder: self, index, state: Some(State::Failed) };
         let built = stage::build(self, index).map(Arc::new);
-        let state = match &built {
-            Ok(stage) => State::Done(stage.clone()),
-            Err(_) => State::Failed,
-        };
-        self.stages.lock().unwrap_or_else(PoisonError::into_inner).insert(index, state);
-        self.changed.notify_all();
+        if let Ok(stage) = &built {
+            ending.state = Some(State::Done(stage.clone()));
+        }
         built
     }
 
@@ -283,6 +281,21 @@ impl Builder<'_> {
             platform: self.plan.stages[self.plan.target].platform.clone(),
             cached: (self.cached.load(Ordering::Relaxed), self.done.load(Ordering::Relaxed)),
         })
+    }
+}
+
+/// Tells those who wait how a stage ended, by a panic of the host's too.
+struct Ending<'e> {
+    builder: &'e Builder<'e>,
+    index: usize,
+    state: Option<State>,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut stages = self.builder.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        stages.extend(self.state.take().map(|state| (self.index, state)));
+        self.builder.changed.notify_all();
     }
 }
 

@@ -100,9 +100,11 @@ impl Shelf {
             }
         };
         let kind = Kind::Layer { userxattr };
+        let layers = Layers::open(root, userxattr)?;
+        layers.sweep()?;
         Ok(Self {
             blobs: Blobs::open(root)?,
-            layers: Layers::open(root, userxattr)?,
+            layers,
             userxattr,
             settings: Settings { kind, compression, latest, whole_seconds: true, ..Settings::default() },
             all,

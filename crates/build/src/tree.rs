@@ -11,9 +11,6 @@ pub(crate) mod stubs;
 pub(crate) mod walk;
 pub(crate) mod write;
 
-#[cfg(test)]
-mod tests;
-
 use rustix::io::Errno;
 use step::Failure;
 

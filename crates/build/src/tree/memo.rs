@@ -118,9 +118,9 @@ fn key(stat: &Stat) -> Key {
         stat.st_ino,
         stat.st_size as u64,
         stat.st_mtime as u64,
-        stat.st_mtime_nsec as u64,
+        stat.st_mtime_nsec,
         stat.st_ctime as u64,
-        stat.st_ctime_nsec as u64,
+        stat.st_ctime_nsec,
         0,
     ];
     let mut key = [0; 64];

@@ -53,13 +53,16 @@ impl Item<'_> {
     }
 }
 
+/// Gets the path of a thing from its source, and the thing.
+pub(crate) type Visit<'v> = dyn FnMut(&[u8], Item<'_>) -> Result<(), Failure> + 'v;
+
 /// Goes through a source: the source itself first, by an empty name, each directory before what is in it, names in
 /// order. Sockets are passed over. `visit` gets the path from the source.
 pub(crate) fn walk(
     stack: &Stack,
     picked: &Picked,
     filter: Filter<'_>,
-    visit: &mut dyn FnMut(&[u8], Item<'_>) -> Result<(), Failure>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), Failure> {
     match &picked.found {
         Found::Nothing => Ok(()),
@@ -72,15 +75,15 @@ pub(crate) fn walk(
     }
 }
 
-struct Walk<'w> {
+struct Walk<'w, 'v> {
     stack: &'w Stack,
     filter: Filter<'w>,
-    visit: &'w mut dyn FnMut(&[u8], Item<'_>) -> Result<(), Failure>,
+    visit: &'w mut Visit<'v>,
     /// Directories that are left out unless something in them stays.
     waiting: Vec<(Vec<u8>, Dir)>,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     fn directory(&mut self, directory: &Dir, path: &[u8], relative: &[u8]) -> Result<(), Failure> {
         for name in self.stack.list(directory).map_err(|errno| failed(path, errno))? {
             let (path, relative) = (join(path, &name), join(relative, &name));

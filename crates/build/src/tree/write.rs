@@ -159,9 +159,12 @@ pub(crate) fn times_of(stat: &Stat) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
+/// An extended attribute: its name and its value.
+pub(crate) type Attribute = (Vec<u8>, Vec<u8>);
+
 /// Extended attributes by name, in order: without those that belong to overlayfs or to a security module's labels.
 /// `all`: access control lists too.
-pub(crate) fn attributes(path: &[u8], all: bool) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+pub(crate) fn attributes(path: &[u8], all: bool) -> Result<Vec<Attribute>, Errno> {
     // XATTR_LIST_MAX and XATTR_SIZE_MAX, linux/limits.h.
     let mut names = vec![0; 1024];
     let length = match rustix::fs::llistxattr(path, &mut names[..]) {
@@ -209,7 +212,7 @@ pub(crate) fn dress(
     kind: FileType,
     owner: Owner,
     mode: u32,
-    attributes: &[(Vec<u8>, Vec<u8>)],
+    attributes: &[Attribute],
     times: &Timestamps,
 ) -> Result<(), Errno> {
     let (uid, gid) = (Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)));
