@@ -363,8 +363,9 @@ fn security_and_namespaces() {
 fn contradictions_and_what_is_not_there() {
     let tty = "the input device is not a TTY";
     refused(&["run", "-it", "host", "sh"], tty, Some("start it from a terminal, or leave out -t"), 1);
-    let image = Some("the image 'host' is there, or a directory: minidocker run --rootfs DIR COMMAND");
-    refused(&["run", "alpine", "sh"], "no image alpine: images from registries come later", image, 125);
+    let image = "`minidocker images` lists those that are here; `minidocker pull alpine` may bring it";
+    let words = ["--root", env!("CARGO_TARGET_TMPDIR"), "run", "--pull", "never", "alpine", "sh"];
+    refused(&words, "no such image: alpine", Some(image), 125);
     let uts = "--hostname with --uts: the name belongs to whom the namespace does";
     refused(&["run", "--uts", "host", "-h", "x", "host"], uts, None, 125);
     let ip = "--ip with --network host: the host has its addresses already";

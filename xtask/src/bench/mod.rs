@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: minidocker against the bare floor, what its containers cost, and its runtime against other
-//! runtimes. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
+//! `cargo xtask bench`: minidocker against the bare floor, what its containers cost, its runtime against other
+//! runtimes, its images against other engines. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
 
+mod images;
 mod memory;
 mod parallel;
 mod peers;
@@ -29,9 +30,11 @@ type Benchmark = Box<dyn FnOnce(Option<PathBuf>) -> Result<Ready>>;
 /// A benchmark that has all that it needs.
 type Ready = Box<dyn FnOnce() -> Result<Value>>;
 
-/// `cargo xtask bench start|memory|parallel|runtime`.
+/// `cargo xtask bench start|memory|parallel|runtime|images`.
 pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
-    let Some(name) = arguments.positional() else { bail!("bench takes start, memory, parallel or runtime") };
+    let Some(name) = arguments.positional() else {
+        bail!("bench takes start, memory, parallel, runtime or images")
+    };
     let file = arguments.value("-o")?;
     // Without it the release build of this tree.
     let program = arguments.value("--minidocker")?.map(PathBuf::from);
@@ -61,7 +64,11 @@ pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
             let plan = runtime::Plan::read(&mut arguments)?;
             Box::new(move |program| runtime::prepare(plan, program))
         }
-        _ => bail!("bench takes start, memory, parallel or runtime, not `{name}`"),
+        "images" => {
+            let plan = images::Plan::read(&mut arguments)?;
+            Box::new(move |program| images::prepare(plan, program))
+        }
+        _ => bail!("bench takes start, memory, parallel, runtime or images, not `{name}`"),
     };
     arguments.finish()?;
     process::need_root("the benchmark")?;

@@ -125,6 +125,18 @@ impl World {
     }
 }
 
+/// The program that is measured: the given one, else this tree's release build.
+pub(super) fn program(given: Option<PathBuf>) -> Result<PathBuf> {
+    let path = match given {
+        Some(path) => path,
+        None => {
+            let built = artifacts::build(&["build", "--release", "--locked", "-p", "minidocker"])?;
+            artifacts::named(&built, "minidocker")?
+        }
+    };
+    fs::canonicalize(&path).with_context(|| format!("find {}", path.display()))
+}
+
 /// The run root lies in memory, as /run does where minidocker is used.
 pub(super) struct RunRoot(pub(super) PathBuf);
 
