@@ -127,7 +127,7 @@ fn unknown_commands(top: &Path, line: &str) -> Vec<String> {
         let group = known.iter().any(|name| name.split(' ').next() == Some(command) && name.contains(' '));
         let second = words.get(first + 2).filter(|word| group && is_name(word));
         let full = second.map_or_else(|| (*command).to_owned(), |second| format!("{command} {second}"));
-        if !known.contains(&full) && !(group && second.is_none()) {
+        if !(known.contains(&full) || group && second.is_none()) {
             unknown.push(format!("minidocker has no command {full}"));
         }
     }
