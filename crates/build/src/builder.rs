@@ -61,6 +61,9 @@ pub(crate) struct Stage {
     pub(crate) inherited: usize,
 }
 
+/// What is said of a stage that ends because of another.
+const STOPPED: &str = "another stage failed";
+
 /// Builds.
 ///
 /// # Errors
@@ -131,7 +134,11 @@ impl Builder<'_> {
                 scope.spawn(move || {
                     if let Err(error) = self.stage(index) {
                         self.stop.store(true, Ordering::Relaxed);
-                        first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+                        // Who waits for a stage may hear of its end before it has told why.
+                        if first.as_ref().is_none_or(|first: &Error| first.message == STOPPED) {
+                            *first = Some(error);
+                        }
                     }
                 })
             };
@@ -301,7 +308,7 @@ impl Drop for Ending<'_> {
 
 /// Of a stage that another one's failure ends: never told, for that failure is.
 fn stopped() -> Error {
-    Error::new("another stage failed")
+    Error::new(STOPPED)
 }
 
 /// The right to work; given back at its end.

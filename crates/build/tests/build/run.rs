@@ -79,6 +79,17 @@ fn a_failing_command_is_told_with_its_line() {
 }
 
 #[test]
+fn of_stages_that_fail_together_the_cause_is_told() {
+    let world = World::new("together");
+    let source = "FROM base AS a\nRUN exit 7\nFROM a AS b\nRUN true\nFROM a AS c\nRUN true\nFROM base\nCOPY --from=b /x /\nCOPY --from=c /x /\n";
+    for _ in 0..20 {
+        let error = world.try_build(source).unwrap_err();
+        assert_eq!((error.code, error.place.unwrap().1.line), (Some(7), 2), "{}", error.message);
+    }
+    world.is_tidy();
+}
+
+#[test]
 fn mounts_are_there_and_leave_nothing() {
     let world = World::new("mounts");
     world.file("src/f", "context");
