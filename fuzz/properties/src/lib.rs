@@ -12,6 +12,7 @@ mod bytes;
 mod cgroup_files;
 mod config;
 mod devices;
+mod dockerfile;
 mod hosts;
 mod image_names;
 pub mod json;
@@ -29,6 +30,7 @@ pub use bus_message::bus_message;
 pub use cgroup_files::cgroup_files;
 pub use config::{GRAMMAR as CONFIG_GRAMMAR, config};
 pub use devices::devices;
+pub use dockerfile::dockerfile;
 pub use image_names::image_names;
 pub use layer::layer;
 pub use mount_options::mount_options;
@@ -41,12 +43,13 @@ pub use systemd_text::systemd_text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("addresses", addresses),
     ("bus_message", bus_message),
     ("cgroup_files", cgroup_files),
     ("config", config),
     ("devices", devices),
+    ("dockerfile", dockerfile),
     ("image_names", image_names),
     ("layer", layer),
     ("mount_options", mount_options),

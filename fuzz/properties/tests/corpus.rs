@@ -70,8 +70,8 @@ macro_rules! replay {
 }
 
 replay! {
-    addresses bus_message cgroup_files config devices image_names layer mount_options registry_answers seccomp_json
-    seccomp_rules systemd_text
+    addresses bus_message cgroup_files config devices dockerfile image_names layer mount_options registry_answers
+    seccomp_json seccomp_rules systemd_text
 }
 
 /// The input with something small changed: the same for one seed.
