@@ -12,7 +12,7 @@ pub struct Ignore {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Rule {
     pattern: Pattern,
-    /// How many names the pattern has: a directory above with as many may match.
+    /// How many names the pattern has.
     depth: usize,
     /// `!`.
     exception: bool,
@@ -96,12 +96,8 @@ impl Rule {
         if self.pattern.matches(path) {
             return true;
         }
-        // A directory above: with `**` any, else the one of the pattern's depth.
-        let ends = path.match_indices('/').map(|(at, _)| at);
-        ends.enumerate().any(|(index, end)| {
-            (index + 1 == self.depth || self.more && index + 1 >= self.depth.saturating_sub(1))
-                && self.pattern.matches(&path[..end])
-        })
+        // Or a directory above.
+        path.match_indices('/').any(|(end, _)| self.pattern.matches(&path[..end]))
     }
 }
 

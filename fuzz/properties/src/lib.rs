@@ -12,6 +12,7 @@ mod bytes;
 mod cgroup_files;
 mod config;
 mod devices;
+mod dockerfile;
 mod hosts;
 mod image_archives;
 mod image_names;
@@ -30,6 +31,7 @@ pub use bus_message::bus_message;
 pub use cgroup_files::cgroup_files;
 pub use config::{GRAMMAR as CONFIG_GRAMMAR, config};
 pub use devices::devices;
+pub use dockerfile::dockerfile;
 pub use image_archives::image_archives;
 pub use image_names::image_names;
 pub use layer::layer;
@@ -43,12 +45,13 @@ pub use systemd_text::systemd_text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("addresses", addresses),
     ("bus_message", bus_message),
     ("cgroup_files", cgroup_files),
     ("config", config),
     ("devices", devices),
+    ("dockerfile", dockerfile),
     ("image_archives", image_archives),
     ("image_names", image_names),
     ("layer", layer),

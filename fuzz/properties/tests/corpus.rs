@@ -70,7 +70,7 @@ macro_rules! replay {
 }
 
 replay! {
-    addresses bus_message cgroup_files config devices image_archives image_names layer mount_options
+    addresses bus_message cgroup_files config devices dockerfile image_archives image_names layer mount_options
     registry_answers seccomp_json seccomp_rules systemd_text
 }
 

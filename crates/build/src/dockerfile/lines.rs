@@ -95,7 +95,7 @@ impl<'s> Lines<'s> {
         self.at += length;
         let text = &rest[..length];
         let text = text.strip_suffix('\n').unwrap_or(text);
-        Some((start, text.strip_suffix('\r').unwrap_or(text)))
+        Some((start, text.trim_end_matches('\r')))
     }
 
     /// The next logical line that says something.
@@ -118,6 +118,7 @@ impl<'s> Lines<'s> {
                 (content, more) = continued(text, self.escape);
                 line.push(content, start);
             }
+            line.text.truncate(line.text.trim_end().len());
             return Some(line);
         }
     }
