@@ -2,8 +2,9 @@
 //!
 //! A container's launcher has one thread (`runtime::launch`). So processes are forked before there are threads; each
 //! takes one task after the other, launches its container without a monitor, waits for its end and takes it down. What
-//! the container prints goes into a pipe that ends in the program. A worker ends with the program, and its container with
-//! it; what a crash leaves is swept as ever.
+//! the container prints goes into a pipe that ends in the program. When the program ends, however it ends, the line to its
+//! workers ends too: a worker then kills its container, takes it down and goes. What a crash of both leaves is swept as
+//! ever.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -20,10 +21,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
-use rustix::process::{Signal, WaitId, WaitIdOptions, set_parent_process_death_signal};
+use rustix::process::{WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 use step::{Actor, Context, Failure, Steps, Trace};
 use sys::process::{CloneFlags, Fork};
+use sys::signal::Signals;
 
 use crate::keeper::Keeper;
 use crate::ops::refusal;
@@ -100,13 +102,14 @@ impl Workers {
         crate::state::make_dirs_with(&settings.run_root.join(STAGE), Mode::from_raw_mode(0o700))?;
         let mut all: Vec<Worker> = Vec::new();
         for _ in 0..count {
-            all.push(fork(settings)?);
+            let worker = fork(settings, &mut all)?;
+            all.push(worker);
         }
         Ok(Self { idle: Mutex::new(all), returned: Condvar::new() })
     }
 
     /// Has a task done by the first worker that is free; `output` gets what the container prints, as it comes.
-    /// With `stop` the container is killed, and its worker with it.
+    /// With `stop` the container is killed, and its worker goes.
     pub(crate) fn run(
         &self,
         task: &Task,
@@ -136,7 +139,31 @@ impl Workers {
     }
 }
 
+/// How long a worker may take to kill a container and take it down. Longer, and a process is stuck in the kernel.
+const PATIENCE: i64 = 10;
+
+impl Drop for Workers {
+    /// Nothing of theirs is left when the program goes on.
+    fn drop(&mut self) {
+        for worker in self.idle.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            worker.end();
+        }
+    }
+}
+
 impl Worker {
+    /// Ends its line, and waits until it has gone.
+    fn end(&self) {
+        let _ = self.line.shutdown(std::net::Shutdown::Both);
+        let patience = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        while poll(&mut fds, Some(&patience)) == Err(Errno::INTR) {}
+        let _ = rustix::process::waitid(
+            WaitId::PidFd(self.pidfd.as_fd()),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        );
+    }
+
     fn run(&mut self, task: &Task, stop: &AtomicBool, output: &mut dyn FnMut(&[u8])) -> io::Result<Answer> {
         send(&mut self.line, task)?;
         let mut buffer = vec![0; 1 << 16];
@@ -146,7 +173,7 @@ impl Worker {
             match poll(&mut fds, Some(&glance)) {
                 Err(Errno::INTR) => continue,
                 Ok(0) if stop.load(Ordering::Relaxed) => {
-                    sys::signal::send(&self.pidfd, 9)?;
+                    self.end();
                     return Err(io::Error::other("it was stopped"));
                 }
                 polled => polled?,
@@ -168,7 +195,8 @@ impl Worker {
     }
 }
 
-fn fork(settings: &Settings) -> Result<Worker, Error> {
+/// Forks one beside `others`.
+fn fork(settings: &Settings, others: &mut Vec<Worker>) -> Result<Worker, Error> {
     let failed = |cause: io::Error| Error::from(Failure::new("build.worker", "fork", cause));
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     let (output, inlet) =
@@ -177,9 +205,13 @@ fn fork(settings: &Settings) -> Result<Worker, Error> {
     match sys::process::fork().map_err(failed)? {
         Fork::Parent(_, pidfd) => Ok(Worker { line: ours, output, pidfd }),
         Fork::Child => {
-            drop((ours, output));
-            let _ = set_parent_process_death_signal(Some(Signal::KILL));
+            // The program's ends of all lines are the program's alone: they tell of its end.
+            drop((ours, output, std::mem::take(others)));
             let mut line = theirs;
+            // A key that ends the program is no end of what has to be taken down after it.
+            if Signals::all().block().is_err() {
+                sys::process::exit_now(1);
+            }
             // Mounts of its own, for parts of other images; what the host unmounts goes here too.
             let mounts = sys::process::unshare(CloneFlags(CloneFlags::NEWNS)).and_then(|()| {
                 let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
@@ -190,7 +222,7 @@ fn fork(settings: &Settings) -> Result<Worker, Error> {
             }
             // The end of the line is the end of the program.
             while let Ok(Some(task)) = receive::<Task>(&mut line) {
-                let answer = match perform(settings, task, &inlet) {
+                let answer = match perform(settings, task, &inlet, &line) {
                     Ok(done) => Answer::Done(done),
                     Err(Error { kind, message, hint }) => Answer::Failed { kind, message, hint },
                 };
@@ -204,7 +236,7 @@ fn fork(settings: &Settings) -> Result<Worker, Error> {
 }
 
 /// From a task to its end: the way of a `run`, without a monitor.
-fn perform(settings: &Settings, task: Task, output: &OwnedFd) -> Result<Done, Error> {
+fn perform(settings: &Settings, task: Task, output: &OwnedFd, line: &UnixStream) -> Result<Done, Error> {
     let Task { mut request, lower, upper, views } = task;
     let store = Store::new(settings);
     let _mounted = mount_views(&views, &mut request, &settings.run_root.join(STAGE))?;
@@ -259,7 +291,8 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd) -> Result<Done, Er
         let running = runtime::launch(&prepared.plan, Some(stdio), &mut trace, &mut |pid| keeper.cloned(pid))
             .map_err(|failure| refusal(&id[..12], failure))?;
         let mut notes = keeper.running(&running);
-        let exit = wait(&running.pidfd).map_err(|errno| Failure::new("build.worker", "waitid", errno))?;
+        let exit =
+            wait(&running.pidfd, line).map_err(|errno| Failure::new("build.worker", "waitid", errno))?;
         notes.extend(keeper.ended(exit));
         Ok::<Done, Error>(Done { code: exit.code(), notes })
     })();
@@ -334,8 +367,19 @@ fn dup(fd: &impl AsFd) -> Result<OwnedFd, Errno> {
     rustix::io::fcntl_dupfd_cloexec(fd, 3)
 }
 
-fn wait(pidfd: &OwnedFd) -> Result<Exit, Errno> {
+/// Waits for the container's end, and brings it about where nobody waits for it any more.
+fn wait(pidfd: &OwnedFd, line: &UnixStream) -> Result<Exit, Errno> {
     loop {
+        // Nothing is said on the line while a task is done: whatever there is to read is its end.
+        let mut fds = [PollFd::new(pidfd, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => continue,
+            polled => polled?,
+        };
+        if fds[0].revents().is_empty() {
+            // Gone by itself meanwhile: the next line takes its exit.
+            let _ = sys::signal::send(pidfd, 9);
+        }
         match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
