@@ -1,4 +1,4 @@
-//! The same Dockerfiles by Docker's classic builder, by buildah and by ours: the same files, the same configuration.
+//! The same Dockerfiles by Docker's classic builder, by buildah and by ours: the same files, the same settings.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -13,7 +13,8 @@ use crate::ground::{Ground, build, names, text};
 #[ignore = "fault: a stage that waited may be told first (builder.rs, all)"]
 fn the_stage_that_failed_is_told_and_not_one_that_waited_for_it() {
     let ground = Ground::new();
-    let dockerfile = "FROM base:1 AS a\nRUN sleep 0.2; exit 7\nFROM a AS b\nRUN true\nFROM base:1\nCOPY --from=b /etc/passwd /p\nCOPY --from=a /etc/group /g\n";
+    let dockerfile = "FROM base:1 AS a\nRUN sleep 0.2; exit 7\nFROM a AS b\nRUN true\nFROM base:1\n\
+        COPY --from=b /etc/passwd /p\nCOPY --from=a /etc/group /g\n";
     for _ in 0..10 {
         fails(ground.build(dockerfile, &[]), 2, "exit code 7");
     }

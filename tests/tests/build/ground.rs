@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The base image's name.
 pub(crate) const BASE: &str = "base:1";
 
-/// `compile OUT IN…`: a script made of its inputs, so that the content of what comes out tells of what went in.
+/// `compile OUT IN…`: a script made of its inputs, so that what comes out tells of what went in.
 const COMPILE: &str = "#!/bin/sh\nset -e\nout=$1\nshift\nmkdir -p \"${out%/*}\"\n{ echo '#!/bin/sh'; \
                        for file; do echo \"echo $file $(md5sum < \"$file\" | cut -c 1-32)\"; done; } > \"$out\"\n\
                        chmod 755 \"$out\"\n";

@@ -63,7 +63,8 @@ fn links_of_an_image_lead_nowhere_but_into_it() {
         }
         // And a command that makes its directory and mounts.
         let dockerfile = format!(
-            "RUN ln -s {target} /app\nWORKDIR /app/{MARK}\nRUN --mount=type=tmpfs,target=/app/{MARK}-mount touch here\n"
+            "RUN ln -s {target} /app\nWORKDIR /app/{MARK}\n\
+            RUN --mount=type=tmpfs,target=/app/{MARK}-mount touch here\n"
         );
         let output = ground.build(&dockerfile, &[]);
         assert!(matches!(output.code, 0 | 1), "{output:?}");
@@ -113,7 +114,7 @@ fn links_of_a_context_are_copied_as_links() {
         fs::read_link(out.path().join("x/y/d/dots")).expect("a link"),
         Path::new("../../outside/secret")
     );
-    // Through a link that leads out there is nothing; the link itself, as the source, is resolved in the context.
+    // Through a link that leads out there is nothing; a link as the source is resolved in the context.
     for source in ["d/up/secret", "top/secret", "top/*", "d/dots", "top"] {
         let output = ground.build(&format!("COPY {source} /x/\n"), &["--no-cache"]);
         if output.code == 0 {
@@ -176,7 +177,9 @@ fn ends_of_lines_and_marks_of_other_systems_work() {
     let ground = Ground::new();
     ground.context.file("a", "a");
     let dockerfile = format!(
-        "\u{feff}FROM {BASE}\r\nENV A=b\r\nCOPY a \\\r\n  /copied\r\nRUN echo $A > /seen && \\\r\n  echo two >> /seen\r\nRUN <<E\r\necho three >> /seen\r\nE\r\nCMD [\"sh\"]\r\n"
+        "\u{feff}FROM {BASE}\r\nENV A=b\r\nCOPY a \\\r\n  /copied\r\n\
+        RUN echo $A > /seen && \\\r\n  echo two >> /seen\r\nRUN <<E\r\necho three >> /seen\r\nE\r\n\
+        CMD [\"sh\"]\r\n"
     );
     ground.context.file(".dockerignore", "\u{feff}nothing\r\n*.o\r\n");
     ground.context.file("Dockerfile", &dockerfile);
@@ -209,7 +212,8 @@ fn archives_that_lead_out_are_refused() {
         script(&format!("'/tmp/{MARK}'")) + "i.size=1\nt.addfile(i,io.BytesIO(b'x'))\nt.close()\n",
         script("'l'")
             + &format!(
-                "i.type=tarfile.SYMTYPE\ni.linkname='/tmp'\nt.addfile(i)\nj=tarfile.TarInfo('l/{MARK}')\nj.size=1\nt.addfile(j,io.BytesIO(b'x'))\nt.close()\n"
+                "i.type=tarfile.SYMTYPE\ni.linkname='/tmp'\nt.addfile(i)\nj=tarfile.TarInfo('l/{MARK}')\n\
+                j.size=1\nt.addfile(j,io.BytesIO(b'x'))\nt.close()\n"
             ),
         script("'h'")
             + "i.type=tarfile.LNKTYPE\ni.linkname='../../../../../../etc/passwd'\nt.addfile(i)\nt.close()\n",

@@ -110,7 +110,8 @@ fn killed_at_any_moment_the_next_build_works() {
     ground.context.file("a", noise(1 << 20, 1));
     let dockerfile = |round: u32| {
         format!(
-            "ENV ROUND={round}\nRUN echo 1 > /1\nCOPY a /$ROUND/\nRUN --mount=type=cache,target=/c echo 2 > /2\nWORKDIR /w\nRUN cat /1 /2\n"
+            "ENV ROUND={round}\nRUN echo 1 > /1\nCOPY a /$ROUND/\n\
+            RUN --mount=type=cache,target=/c echo 2 > /2\nWORKDIR /w\nRUN cat /1 /2\n"
         )
     };
     let whole = ground.build(&dockerfile(1000), &[]).ok().time;

@@ -1,5 +1,5 @@
-//! `minidocker build` by the real binary: images of real projects' shapes, compared with what Docker's classic builder and
-//! buildah make of the same files; the cache; failures, kills and hostile input.
+//! `minidocker build` by the real binary: images of real projects' shapes, compared with what Docker's classic builder
+//! and buildah make of the same files; the cache; failures, kills and hostile input.
 //!
 //! ```text
 //! ground     a world with a base image; a build yet to be started

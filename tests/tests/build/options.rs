@@ -88,7 +88,8 @@ fn cache_mounts_stay_from_build_to_build_and_are_in_no_image() {
     let ground = Ground::new();
     let count = |number: u32| {
         format!(
-            "ENV N={number}\nRUN --mount=type=cache,target=/var/cache/x echo $N >> /var/cache/x/lines && cat /var/cache/x/lines > /seen\n"
+            "ENV N={number}\n\
+            RUN --mount=type=cache,target=/var/cache/x echo $N >> /var/cache/x/lines && cat /var/cache/x/lines > /seen\n"
         )
     };
     for number in 1..=3 {
@@ -137,7 +138,9 @@ fn commands_reach_what_network_says() {
 #[test]
 fn a_target_and_arguments_are_chosen() {
     let ground = Ground::new();
-    let dockerfile = "ARG WHICH=one\nFROM base:1 AS one\nRUN echo one > /name\nFROM base:1 AS two\nRUN echo two > /name\nFROM ${WHICH}\nARG WHO\nARG GREETING=\"hello $WHO\"\nENV GREETING=$GREETING\nRUN echo $GREETING > /greeting\n";
+    let dockerfile = "ARG WHICH=one\nFROM base:1 AS one\nRUN echo one > /name\nFROM base:1 AS two\n\
+        RUN echo two > /name\nFROM ${WHICH}\nARG WHO\nARG GREETING=\"hello $WHO\"\n\
+        ENV GREETING=$GREETING\nRUN echo $GREETING > /greeting\n";
     let out = ground.files(dockerfile, &[]);
     assert_eq!((read(&out, "name").as_str(), read(&out, "greeting").as_str()), ("one\n", "hello\n"));
     let out = ground.files(dockerfile, &["--build-arg", "WHICH=two", "--build-arg", "WHO=you"]);
@@ -164,7 +167,8 @@ fn a_target_and_arguments_are_chosen() {
 fn outputs_have_the_same_files() {
     let ground = Ground::new();
     let directory = ground.world.directory();
-    let dockerfile = "RUN mkdir /d && echo x > /d/f && chmod 4755 /d/f && ln -s f /d/l && ln /d/f /d/h && rm -r /home && chown 5:6 /d\nCMD [\"sh\"]\n";
+    let dockerfile = "RUN mkdir /d && echo x > /d/f && chmod 4755 /d/f && ln -s f /d/l && ln /d/f /d/h && rm -r /home && chown 5:6 /d\n\
+        CMD [\"sh\"]\n";
     let local = ground.files(dockerfile, &[]);
     let wanted = crate::tree::read(local.path());
     assert!(wanted["d/f"].contains("4755") && wanted["d"].ends_with("5:6") && !wanted.contains_key("home"));
@@ -272,7 +276,9 @@ fn dockerfiles_come_from_anywhere() {
 #[test]
 fn squashed_all_new_layers_are_one() {
     let ground = Ground::new();
-    let dockerfile = "RUN mkdir /d && echo 1 > /d/one && echo x > /gone\nRUN rm /gone && echo 2 > /d/two && rm -r /home\nENV A=b\nRUN rm -r /d && mkdir /d && echo 3 > /d/three\n";
+    let dockerfile = "RUN mkdir /d && echo 1 > /d/one && echo x > /gone\n\
+        RUN rm /gone && echo 2 > /d/two && rm -r /home\nENV A=b\n\
+        RUN rm -r /d && mkdir /d && echo 3 > /d/three\n";
     let plain = ground.files(dockerfile, &["-t", "plain:1"]);
     let squashed = ground.files(dockerfile, &["--squash", "-t", "squashed:1"]);
     let layers = |name: &str| {
@@ -293,7 +299,8 @@ fn stages_work_at_the_same_time() {
     // Each ends when the other one has begun.
     let stage = |own: &str, other: &str| {
         format!(
-            "FROM base:1 AS {own}\nRUN --mount=type=cache,target=/meet touch /meet/{own} && i=0; while [ ! -e /meet/{other} ]; do i=$((i+1)); [ $i -lt 2000 ] || exit 9; sleep 0.01; done; echo {own} > /{own}\n"
+            "FROM base:1 AS {own}\n\
+            RUN --mount=type=cache,target=/meet touch /meet/{own} && i=0; while [ ! -e /meet/{other} ]; do i=$((i+1)); [ $i -lt 2000 ] || exit 9; sleep 0.01; done; echo {own} > /{own}\n"
         )
     };
     let dockerfile = format!(
@@ -306,7 +313,8 @@ fn stages_work_at_the_same_time() {
     // A locked cache is for one at a time.
     let locked = |name: &str| {
         format!(
-            "FROM base:1 AS {name}\nRUN --mount=type=cache,target=/l,sharing=locked mkdir /l/taken && sleep 0.1 && rmdir /l/taken && echo {name} > /{name}\n"
+            "FROM base:1 AS {name}\n\
+            RUN --mount=type=cache,target=/l,sharing=locked mkdir /l/taken && sleep 0.1 && rmdir /l/taken && echo {name} > /{name}\n"
         )
     };
     let dockerfile = format!(
@@ -332,5 +340,65 @@ fn two_builds_at_the_same_time_make_the_same() {
         (0..6).map(|_| ground.call(&["-q"]).env("SOURCE_DATE_EPOCH", "1700000000").spawn()).collect();
     let ids: Vec<String> = builds.into_iter().map(|build| build.wait().text()).collect();
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    ground.expect_nothing_left();
+}
+
+#[test]
+fn limits_of_commands_are_what_was_asked_for() {
+    let ground = Ground::new();
+    let dockerfile = "RUN ulimit -n > /seen && df -k /dev/shm | tail -n 1 | awk '{print $2}' >> /seen\n";
+    let out = ground.files(dockerfile, &["--ulimit", "nofile=123:456", "--shm-size", "8m"]);
+    assert_eq!(read(&out, "seen"), "123\n8192\n");
+    for wrong in
+        [&["--ulimit", "none=1"][..], &["--shm-size", "x"], &["--network", "x"], &["--progress", "x"]]
+    {
+        let output = ground.build(dockerfile, wrong);
+        assert!(output.code != 0 && output.err().contains(wrong[0]), "{output:?}");
+    }
+    ground.expect_nothing_left();
+}
+
+#[test]
+fn downloads_are_added_and_checked() {
+    let ground = Ground::new();
+    let served = ground.world.rootfs_empty();
+    served.file("file", "from afar");
+    served.directory("root/packed");
+    served.file("root/packed/x", "x");
+    let archive = served.path().join("packed.tar.gz");
+    let packed = format!("{}/root", served.plain());
+    let words = ["tar", "-C", &packed, "-czf", text(&archive), "packed"];
+    ground.world.program(words).run().ok();
+    let script = "import http.server,functools,sys\n\
+        h=functools.partial(http.server.SimpleHTTPRequestHandler,directory=sys.argv[1])\n\
+        s=http.server.HTTPServer(('127.0.0.1',0),h)\nprint('port',s.server_port,'.',flush=True)\ns.serve_forever()\n";
+    let server = ground.world.program(["python3", "-c", script, text(served.path())]).spawn();
+    let said = server.until(" .");
+    let address = format!("http://127.0.0.1:{}", said.split_whitespace().nth(1).expect("a port"));
+    let sum = minidocker_tests::registry::digest(b"from afar");
+    let dockerfile = format!(
+        "ADD {address}/file /in/\nADD {address}/file /named\nADD --chmod=755 --chown=5:6 {address}/file /owned\n\
+         ADD --checksum={sum} {address}/file /checked\nADD {address}/packed.tar.gz /as-it-is/\n\
+         ADD --unpack=true {address}/packed.tar.gz /unpacked/\n"
+    );
+    let out = ground.files(&dockerfile, &[]);
+    let tree = crate::tree::read(out.path());
+    assert!(["in/file", "named", "checked"].iter().all(|name| read(&out, name) == "from afar"));
+    assert!(tree["named"].ends_with(" 0600 0:0") && tree["owned"].ends_with(" 0755 5:6"), "{tree:?}");
+    assert!(
+        tree.contains_key("as-it-is/packed.tar.gz") && tree.contains_key("unpacked/packed/x"),
+        "{tree:?}"
+    );
+    all_cached(&ground.build(&dockerfile, &[]).ok());
+    // What is there now counts.
+    served.file("file", "from near");
+    let changed = ground.build(&format!("ADD {address}/file /named\n"), &[]).ok();
+    assert_eq!(steps(&changed).1, 1, "{changed:?}");
+    let output = ground.build(&format!("ADD --checksum={sum} {address}/file /named\n"), &[]).exits(1);
+    assert!(output.err().contains("error: Dockerfile:2: "), "{output:?}");
+    let output = ground.build(&format!("ADD {address}/none /named\n"), &[]).exits(1);
+    assert!(output.err().contains("not found"), "{output:?}");
+    server.signal(15);
+    server.wait();
     ground.expect_nothing_left();
 }

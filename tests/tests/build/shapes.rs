@@ -1,4 +1,4 @@
-//! Dockerfiles of real projects' shapes, which need no network: what compiles and fetches are scripts of the base image.
+//! Dockerfiles of real projects' shapes, which need no network: what compiles and fetches are the base image's scripts.
 
 use std::os::unix::fs::{chown, symlink};
 
@@ -59,7 +59,8 @@ fn node_files(_: &World, context: &Rootfs) {
     context.file(".env", "SECRET=1");
     context.file(
         ".dockerignore",
-        "# what npm makes\nnode_modules\n**/*.test.js\n.env*\ndocs\n!docs/README.md\nDockerfile\n.dockerignore\n",
+        "# what npm makes\nnode_modules\n**/*.test.js\n.env*\ndocs\n!docs/README.md\nDockerfile\n\
+        .dockerignore\n",
     );
 }
 
@@ -143,12 +144,27 @@ fn link_files(_: &World, context: &Rootfs) {
 pub(crate) const SHAPES: [Shape; 13] = [
     Shape {
         name: "rust",
-        dockerfile: "ARG BASE=base:1\nFROM ${BASE} AS deps\nWORKDIR /src\nCOPY Cargo.toml Cargo.lock ./\n\
-            RUN fetch Cargo.lock /root/.cargo/registry && mkdir src && echo 'fn main() {}' > src/main.rs \\\n \
-            && compile target/release/app src/main.rs\n\nFROM deps AS build\nCOPY src ./src\n\
-            RUN compile target/release/app src/*.rs\n\n# nobody needs this one\nFROM deps AS lint\nRUN exit 1\n\n\
-            FROM scratch\nCOPY --from=build /src/target/release/app /usr/local/bin/app\nUSER 1000:1000\n\
-            ENTRYPOINT [\"/usr/local/bin/app\"]\nCMD [\"--help\"]\n",
+        dockerfile: r#"ARG BASE=base:1
+FROM ${BASE} AS deps
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+RUN fetch Cargo.lock /root/.cargo/registry && mkdir src && echo 'fn main() {}' > src/main.rs \
+ && compile target/release/app src/main.rs
+
+FROM deps AS build
+COPY src ./src
+RUN compile target/release/app src/*.rs
+
+# nobody needs this one
+FROM deps AS lint
+RUN exit 1
+
+FROM scratch
+COPY --from=build /src/target/release/app /usr/local/bin/app
+USER 1000:1000
+ENTRYPOINT ["/usr/local/bin/app"]
+CMD ["--help"]
+"#,
         files: rust_files,
         arguments: &[],
         // It builds the stage that nobody needs.
@@ -157,11 +173,17 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "rust with cache mounts",
-        dockerfile: "# syntax=docker/dockerfile:1\nFROM base:1 AS build\nWORKDIR /src\nCOPY . .\n\
-            RUN --mount=type=cache,target=/root/.cargo --mount=type=cache,target=/src/target \\\n    \
-            fetch Cargo.lock /root/.cargo && compile target/release/app src/main.rs src/lib.rs && \
-            cp target/release/app /usr/local/bin/app\n\
-            FROM base:1\nCOPY --from=build /usr/local/bin/app /usr/local/bin/\nUSER user\nCMD app --serve\n",
+        dockerfile: r#"# syntax=docker/dockerfile:1
+FROM base:1 AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/root/.cargo --mount=type=cache,target=/src/target \
+    fetch Cargo.lock /root/.cargo && compile target/release/app src/main.rs src/lib.rs && cp target/release/app /usr/local/bin/app
+FROM base:1
+COPY --from=build /usr/local/bin/app /usr/local/bin/
+USER user
+CMD app --serve
+"#,
         files: rust_files,
         arguments: &[],
         docker: false,
@@ -169,13 +191,28 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "go",
-        dockerfile: "ARG TAG=1\nFROM base:${TAG} AS build\nARG VERSION=dev\nARG COMMIT\nENV CGO_ENABLED=0 GOFLAGS=\"-mod=mod -trimpath\"\n\
-            WORKDIR /go/src/app\nCOPY go.mod go.sum ./\nRUN fetch go.sum /go/pkg/mod\nCOPY cmd cmd\nCOPY internal internal/\n\
-            RUN compile /out/server-$VERSION cmd/server/main.go internal/x/x.go && env | grep -E '^(CGO|GOFLAGS|VERSION|COMMIT)' | sort > /out/env\n\
-            FROM base:1\nARG VERSION=dev\nENV APP_VERSION=${VERSION} HOME_DIR=${NOTHING:-/srv} ALT=${VERSION:+is-set} NONE=${NOTHING:+never}\n\
-            LABEL org.opencontainers.image.version=$VERSION \"with space\"=\"a value\"\nWORKDIR ${HOME_DIR}/app\n\
-            COPY --from=build /out/ ./\nCOPY entrypoint.sh /\nEXPOSE 8080 9090/udp\nENTRYPOINT [\"/entrypoint.sh\"]\n\
-            CMD [\"./server\"]\n",
+        dockerfile: r#"ARG TAG=1
+FROM base:${TAG} AS build
+ARG VERSION=dev
+ARG COMMIT
+ENV CGO_ENABLED=0 GOFLAGS="-mod=mod -trimpath"
+WORKDIR /go/src/app
+COPY go.mod go.sum ./
+RUN fetch go.sum /go/pkg/mod
+COPY cmd cmd
+COPY internal internal/
+RUN compile /out/server-$VERSION cmd/server/main.go internal/x/x.go && env | grep -E '^(CGO|GOFLAGS|VERSION|COMMIT)' | sort > /out/env
+FROM base:1
+ARG VERSION=dev
+ENV APP_VERSION=${VERSION} HOME_DIR=${NOTHING:-/srv} ALT=${VERSION:+is-set} NONE=${NOTHING:+never}
+LABEL org.opencontainers.image.version=$VERSION "with space"="a value"
+WORKDIR ${HOME_DIR}/app
+COPY --from=build /out/ ./
+COPY entrypoint.sh /
+EXPOSE 8080 9090/udp
+ENTRYPOINT ["/entrypoint.sh"]
+CMD ["./server"]
+"#,
         files: go_files,
         arguments: &["--build-arg", "VERSION=1.2.3", "--build-arg", "COMMIT=abc"],
         docker: true,
@@ -183,10 +220,21 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "node",
-        dockerfile: "FROM base:1 AS deps\nWORKDIR /app\nCOPY package*.json ./\nRUN fetch package-lock.json node_modules\n\
-            FROM base:1\nENV NODE_ENV=production\nWORKDIR /app\nCOPY --from=deps /app/node_modules ./node_modules\nCOPY . .\n\
-            RUN ls -A > /listing && chown -R user:user /app\nUSER user\nEXPOSE 3000\n\
-            HEALTHCHECK --interval=30s --timeout=5s --start-period=1m --retries=4 CMD wget -q -O- localhost:3000 || exit 1\nCMD node index.js\n",
+        dockerfile: r#"FROM base:1 AS deps
+WORKDIR /app
+COPY package*.json ./
+RUN fetch package-lock.json node_modules
+FROM base:1
+ENV NODE_ENV=production
+WORKDIR /app
+COPY --from=deps /app/node_modules ./node_modules
+COPY . .
+RUN ls -A > /listing && chown -R user:user /app
+USER user
+EXPOSE 3000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=1m --retries=4 CMD wget -q -O- localhost:3000 || exit 1
+CMD node index.js
+"#,
         files: node_files,
         arguments: &[],
         docker: true,
@@ -194,11 +242,24 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "python",
-        dockerfile: "FROM base:1 AS venv\nRUN mkdir -p /opt/venv/bin && ln -s /bin/busybox /opt/venv/bin/python && ln -s lib /opt/venv/lib64\n\
-            COPY requirements.txt /tmp/\nRUN fetch /tmp/requirements.txt /opt/venv/lib/site-packages && rm /tmp/requirements.txt\n\
-            FROM base:1 AS final\nENV PATH=/opt/venv/bin:$PATH \\\n    PYTHONUNBUFFERED=1\nWORKDIR /srv\nWORKDIR app\n\
-            COPY --from=venv --chown=user:staff /opt/venv /opt/venv\nCOPY --chown=1000 app .\nCOPY --chown=user app/manage.py /usr/local/bin/\n\
-            RUN mkdir /data && chown user /data\nVOLUME /data\nUSER user:staff\nENTRYPOINT [\"python\"]\nCMD [\"-m\", \"app\"]\n",
+        dockerfile: r#"FROM base:1 AS venv
+RUN mkdir -p /opt/venv/bin && ln -s /bin/busybox /opt/venv/bin/python && ln -s lib /opt/venv/lib64
+COPY requirements.txt /tmp/
+RUN fetch /tmp/requirements.txt /opt/venv/lib/site-packages && rm /tmp/requirements.txt
+FROM base:1 AS final
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1
+WORKDIR /srv
+WORKDIR app
+COPY --from=venv --chown=user:staff /opt/venv /opt/venv
+COPY --chown=1000 app .
+COPY --chown=user app/manage.py /usr/local/bin/
+RUN mkdir /data && chown user /data
+VOLUME /data
+USER user:staff
+ENTRYPOINT ["python"]
+CMD ["-m", "app"]
+"#,
         files: python_files,
         arguments: &[],
         docker: true,
@@ -206,9 +267,21 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "copies",
-        dockerfile: "FROM base:1\nCOPY *.conf /etc/app/\nCOPY c.txt /renamed\nCOPY c.txt /made/\nCOPY .hidden /a/b/c/file\n\
-            COPY tree /tree\nCOPY tree/ /tree2/\nCOPY [\"one\", \"two\", \"/merged/\"]\nCOPY t*e/x/? /globbed/\nCOPY sticky /sticky\n\
-            WORKDIR /work\nCOPY a.conf .\nCOPY a.conf b.conf ./sub/\nCOPY two /tree\n",
+        dockerfile: r#"FROM base:1
+COPY *.conf /etc/app/
+COPY c.txt /renamed
+COPY c.txt /made/
+COPY .hidden /a/b/c/file
+COPY tree /tree
+COPY tree/ /tree2/
+COPY ["one", "two", "/merged/"]
+COPY t*e/x/? /globbed/
+COPY sticky /sticky
+WORKDIR /work
+COPY a.conf .
+COPY a.conf b.conf ./sub/
+COPY two /tree
+"#,
         files: copy_files,
         arguments: &[],
         docker: true,
@@ -216,8 +289,14 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "archives",
-        dockerfile: "FROM base:1\nADD packed.tar.gz /gz\nADD packed.tar /\nADD plain.gz /plain/\nCOPY packed.tar /copied/\n\
-            RUN mkdir /there && echo below > /there/below\nADD packed.tar /there\n",
+        dockerfile: r#"FROM base:1
+ADD packed.tar.gz /gz
+ADD packed.tar /
+ADD plain.gz /plain/
+COPY packed.tar /copied/
+RUN mkdir /there && echo below > /there/below
+ADD packed.tar /there
+"#,
         files: archive_files,
         arguments: &[],
         docker: true,
@@ -225,8 +304,15 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "triggers",
-        dockerfile: "FROM base:1 AS trigger\nONBUILD COPY app /app\nONBUILD RUN cat /app/main > /seen\nONBUILD ENV TRIGGERED=yes\n\
-            FROM trigger\nRUN cat /seen > /copy\nONBUILD RUN echo next\nONBUILD USER user\n",
+        dockerfile: r#"FROM base:1 AS trigger
+ONBUILD COPY app /app
+ONBUILD RUN cat /app/main > /seen
+ONBUILD ENV TRIGGERED=yes
+FROM trigger
+RUN cat /seen > /copy
+ONBUILD RUN echo next
+ONBUILD USER user
+"#,
         files: trigger_files,
         arguments: &[],
         docker: true,
@@ -234,9 +320,24 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "metadata",
-        dockerfile: "FROM base:1\nLABEL a=b c=\"d e\" f='$x' \\\n  long=\"one \\\ntwo\"\nENV OLD the old form\nENV Q=\"it's\" E=a\\ b\n\
-            EXPOSE 80 443/tcp 53/udp 8000-8002\nVOLUME [\"/one\", \"/two words\"]\nVOLUME /three /four\nSHELL [\"/bin/sh\", \"-e\", \"-c\"]\n\
-            RUN echo $OLD > /old\nSTOPSIGNAL SIGQUIT\nHEALTHCHECK --interval=1m30s CMD [\"true\"]\nUSER 10:20\nWORKDIR /w\nENTRYPOINT top -b\nCMD ignored $OLD\n",
+        dockerfile: r#"FROM base:1
+LABEL a=b c="d e" f='$x' \
+  long="one \
+two"
+ENV OLD the old form
+ENV Q="it's" E=a\ b
+EXPOSE 80 443/tcp 53/udp 8000-8002
+VOLUME ["/one", "/two words"]
+VOLUME /three /four
+SHELL ["/bin/sh", "-e", "-c"]
+RUN echo $OLD > /old
+STOPSIGNAL SIGQUIT
+HEALTHCHECK --interval=1m30s CMD ["true"]
+USER 10:20
+WORKDIR /w
+ENTRYPOINT top -b
+CMD ignored $OLD
+"#,
         files: none,
         arguments: &[],
         docker: true,
@@ -244,9 +345,15 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "changes",
-        dockerfile: "FROM base:1\nRUN mkdir -p /d/e /gone/x && touch /d/e/f /gone/x/y && mkfifo /d/pipe && ln /d/e/f /d/hard && ln -s e /d/link\n\
-            RUN rm -r /gone && chmod 4711 /d/e/f && chown 7:8 /d/e\nRUN rm -r /d/e && echo now a file > /d/e\n\
-            RUN mv /d /moved && mkdir -m 2775 /d && chown 3:4 /d\nRUN rm -r /home && mkdir -p /home/other\nUSER user\nRUN id -u > /tmp/mine && umask 077 && mkdir /tmp/private\n",
+        dockerfile: r#"FROM base:1
+RUN mkdir -p /d/e /gone/x && touch /d/e/f /gone/x/y && mkfifo /d/pipe && ln /d/e/f /d/hard && ln -s e /d/link
+RUN rm -r /gone && chmod 4711 /d/e/f && chown 7:8 /d/e
+RUN rm -r /d/e && echo now a file > /d/e
+RUN mv /d /moved && mkdir -m 2775 /d && chown 3:4 /d
+RUN rm -r /home && mkdir -p /home/other
+USER user
+RUN id -u > /tmp/mine && umask 077 && mkdir /tmp/private
+"#,
         files: none,
         arguments: &[],
         docker: true,
@@ -254,9 +361,19 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "links",
-        dockerfile: "FROM base:1 AS one\nRUN mkdir -p /srv/www /out/sub && ln -s /srv/www /www && ln -s ../srv/www /var/rel && echo 1 > /out/sub/f \\\n \
-            && ln -s sub/f /out/l && chown -h 9:9 /out/l && chmod 700 /out/sub && chown 11:12 /out/sub/f\nCOPY site /www/\nCOPY conf /var/rel/conf\nWORKDIR /www/made\nRUN pwd > /pwd\n\
-            FROM base:1\nCOPY --from=0 /out /copied\nCOPY --from=one /out/l /through-the-link\nCOPY --from=one /srv/www/index.html /www-index\nCOPY --from=one /pwd /\n",
+        dockerfile: r#"FROM base:1 AS one
+RUN mkdir -p /srv/www /out/sub && ln -s /srv/www /www && ln -s ../srv/www /var/rel && echo 1 > /out/sub/f \
+ && ln -s sub/f /out/l && chown -h 9:9 /out/l && chmod 700 /out/sub && chown 11:12 /out/sub/f
+COPY site /www/
+COPY conf /var/rel/conf
+WORKDIR /www/made
+RUN pwd > /pwd
+FROM base:1
+COPY --from=0 /out /copied
+COPY --from=one /out/l /through-the-link
+COPY --from=one /srv/www/index.html /www-index
+COPY --from=one /pwd /
+"#,
         files: link_files,
         arguments: &[],
         docker: true,
@@ -264,8 +381,20 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "small final stage",
-        dockerfile: "FROM base:1 AS build\nWORKDIR /x\nCOPY conf .\nRUN mkdir -p root/etc root/tmp && chmod 1777 root/tmp && cp conf root/etc/ && chown -R 65532:65532 root\n\
-            FROM scratch\nCOPY --from=build /x/root/ /\nCOPY --from=build --chown=65532:65532 /bin/busybox /bin/sh\nENV HOME=/tmp\nUSER 65532\nWORKDIR /home/nonroot\nRUN [\"/bin/sh\", \"-c\", \"echo ran\"]\nSTOPSIGNAL 3\nCMD [\"/bin/sh\"]\n",
+        dockerfile: r#"FROM base:1 AS build
+WORKDIR /x
+COPY conf .
+RUN mkdir -p root/etc root/tmp && chmod 1777 root/tmp && cp conf root/etc/ && chown -R 65532:65532 root
+FROM scratch
+COPY --from=build /x/root/ /
+COPY --from=build --chown=65532:65532 /bin/busybox /bin/sh
+ENV HOME=/tmp
+USER 65532
+WORKDIR /home/nonroot
+RUN ["/bin/sh", "-c", "echo ran"]
+STOPSIGNAL 3
+CMD ["/bin/sh"]
+"#,
         files: link_files,
         arguments: &[],
         docker: true,
@@ -273,10 +402,34 @@ pub(crate) const SHAPES: [Shape; 13] = [
     },
     Shape {
         name: "BuildKit's own",
-        dockerfile: "# syntax=docker/dockerfile:1\nFROM base:1\nWORKDIR /app\nCOPY --exclude=*.h --exclude=skip src /filtered/\nCOPY --chmod=640 --chown=1000:50 src/a.c /modes/\n\
-            COPY --link src/b.c /linked/\nCOPY --parents src/deep/er/c.c /parents/\nCOPY <<A <<\"B\" /docs/\n$PATH is here\nA\n$PATH is not\nB\n\
-            RUN <<EOF\nset -e\necho one > /one\necho two > /two\nEOF\nRUN <<EOF\n#!/bin/sh\necho $0 > /three\nEOF\nRUN cat <<X > /four\nfour\nX\n\
-            RUN --mount=type=bind,source=src,target=/mnt cp /mnt/b.h /bound\nRUN --mount=type=tmpfs,target=/mem echo x > /mem/x\nCMD [\"/bin/sh\"]\n",
+        dockerfile: r#"# syntax=docker/dockerfile:1
+FROM base:1
+WORKDIR /app
+COPY --exclude=*.h --exclude=skip src /filtered/
+COPY --chmod=640 --chown=1000:50 src/a.c /modes/
+COPY --link src/b.c /linked/
+COPY --parents src/deep/er/c.c /parents/
+COPY <<A <<"B" /docs/
+$PATH is here
+A
+$PATH is not
+B
+RUN <<EOF
+set -e
+echo one > /one
+echo two > /two
+EOF
+RUN <<EOF
+#!/bin/sh
+echo $0 > /three
+EOF
+RUN cat <<X > /four
+four
+X
+RUN --mount=type=bind,source=src,target=/mnt cp /mnt/b.h /bound
+RUN --mount=type=tmpfs,target=/mem echo x > /mem/x
+CMD ["/bin/sh"]
+"#,
         files: new_files,
         arguments: &[],
         docker: false,
