@@ -32,6 +32,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3", "a client and a server from outside the project"),
     ("umoci", "a second opinion on unpacked layers, and on layouts"),
     ("skopeo", "a second opinion on registries, and on images in files"),
+    ("buildah", "a second opinion on Dockerfiles"),
     ("zstd", "layers for the tests' registries"),
     ("kmod", "modules of the QEMU machine"),
     (
