@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oci::Digest;
 
@@ -41,10 +41,16 @@ pub(crate) struct Builder<'b> {
     done: AtomicUsize,
     stages: Mutex<BTreeMap<usize, State>>,
     changed: Condvar,
+    /// Layers of this build by their keys; none as long as one is being made.
+    made: Mutex<BTreeMap<String, Option<(Layer, String)>>>,
+    making: Condvar,
     /// How many more steps may work.
     free: Mutex<usize>,
     freed: Condvar,
 }
+
+/// How often a waiting stage looks whether it is to stop.
+const GLANCE: Duration = Duration::from_millis(100);
 
 enum State {
     Working,
@@ -117,6 +123,8 @@ pub fn build(request: &Request, host: &dyn Host, progress: &dyn Progress) -> Res
         done: AtomicUsize::new(0),
         stages: Mutex::new(BTreeMap::new()),
         changed: Condvar::new(),
+        made: Mutex::default(),
+        making: Condvar::new(),
         free: Mutex::new(jobs),
         freed: Condvar::new(),
     };
@@ -234,10 +242,41 @@ impl Builder<'_> {
         key.add("manner", self.shelf.manner().as_bytes());
         let key = key.finish();
         self.done.fetch_add(1, Ordering::Relaxed);
-        if let Some(record) = self.cache.find(&key, &self.shelf.blobs)
+        // Two stages may have the same step: made twice it would have two times.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match made.get(&key) {
+                None => break,
+                Some(Some((layer, created))) => return Ok((layer.clone(), created.clone(), true)),
+                Some(None) => {
+                    let waited = self.making.wait_timeout(made, GLANCE);
+                    made = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    self.go_on()?;
+                }
+            }
+        }
+        made.insert(key.clone(), None);
+        drop(made);
+        let result = self.layer_once(&key, make);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match &result {
+            Ok((layer, created, _)) => made.insert(key, Some((layer.clone(), created.clone()))),
+            Err(_) => made.remove(&key),
+        };
+        drop(made);
+        self.making.notify_all();
+        result
+    }
+
+    fn layer_once(
+        &self,
+        key: &str,
+        make: impl FnOnce() -> Result<Layer, Error>,
+    ) -> Result<(Layer, String, bool), Error> {
+        if let Some(record) = self.cache.find(key, &self.shelf.blobs)
             && let Some(layer) = self.shelf.layer(&record)?
         {
-            self.cache.export(&key, &record, &self.shelf.blobs)?;
+            self.cache.export(key, &record, &self.shelf.blobs)?;
             self.cached.fetch_add(1, Ordering::Relaxed);
             return Ok((layer, record.created, true));
         }
@@ -245,7 +284,7 @@ impl Builder<'_> {
         let layer = make()?;
         let created = self.now();
         let record = Record::new(layer.diff_id, &layer.media_type, layer.digest, layer.size, created.clone());
-        self.cache.keep(&key, &record, &self.shelf.blobs)?;
+        self.cache.keep(key, &record, &self.shelf.blobs)?;
         Ok((layer, created, false))
     }
 

@@ -241,9 +241,17 @@ fn cache(work: &Work<'_>, name: &str, mount: &Mount) -> Result<(PathBuf, OwnedFd
             Sharing::Private => FlockOperation::NonBlockingLockExclusive,
             Sharing::Locked => FlockOperation::LockExclusive,
             Sharing::Shared if place.join("data").is_dir() => FlockOperation::LockShared,
-            Sharing::Shared => FlockOperation::LockExclusive,
+            Sharing::Shared => FlockOperation::NonBlockingLockExclusive,
         };
         match rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, how)) {
+            Err(rustix::io::Errno::WOULDBLOCK) if *sharing == Sharing::Shared => {
+                // Somebody makes it, and shares it when it is there.
+                rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockShared))
+                    .map_err(failed)?;
+                if place.join("data").is_dir() {
+                    break (place, lock);
+                }
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => number += 1,
             locked => {
                 locked.map_err(failed)?;

@@ -98,10 +98,14 @@ fn begin(builder: &Builder<'_>, index: usize) -> Result<(Image, Vec<Layer>, usiz
         }
         From::Image(name) => {
             let Base { config, layers } = builder.host.image(name, &planned.platform)?;
-            let image: Image = serde_json::from_slice(&config).map_err(|error| {
+            let mut image: Image = serde_json::from_slice(&config).map_err(|error| {
                 Error::new(format!("the configuration of {name} cannot be read: {error}"))
             })?;
             let inherited = layers.len();
+            // As BuildKit: a program is looked for somewhere, and `$PATH` is that.
+            if image.variable("PATH").is_none() {
+                image.set_variable("PATH", crate::config::PATH);
+            }
             Ok((image, layers, inherited))
         }
     }

@@ -173,8 +173,20 @@ impl Blobs {
     /// # Errors
     /// A directory that cannot be read, a file that cannot be removed.
     pub fn remove_partial(&self) -> Result<u64, Failure> {
+        self.remove_partial_of(|_| true)
+    }
+
+    /// The same for those alone whose digest was never known: no later attempt can go on with them.
+    ///
+    /// # Errors
+    /// As [`Blobs::remove_partial`]'s.
+    pub fn remove_nameless(&self) -> Result<u64, Failure> {
+        self.remove_partial_of(|name| name.starts_with("new-"))
+    }
+
+    fn remove_partial_of(&self, unwanted: impl Fn(&str) -> bool) -> Result<u64, Failure> {
         let mut bytes = 0;
-        for name in names(&self.partial, STEP)? {
+        for name in names(&self.partial, STEP)?.into_iter().filter(|name| unwanted(name)) {
             let path = self.partial.join(&name);
             let failed = |errno: Errno| Failure::new(STEP, path.display().to_string(), errno);
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

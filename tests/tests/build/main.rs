@@ -12,17 +12,17 @@
 //! interrupted  kill -9 and ctrl-c
 //! hostile    images, contexts and Dockerfiles that mean no good
 //! change     --change of commit and import
-//! faults     what is known to be wrong: ignored, each with its reason
+//! mended     what once was wrong
 //! ```
 
 mod cache;
 mod change;
 mod engines;
 mod failures;
-mod faults;
 mod ground;
 mod hostile;
 mod interrupted;
+mod mended;
 mod options;
 mod shapes;
 mod tree;

@@ -103,7 +103,11 @@ impl Expander<'_> {
                     name.push(c);
                 }
             }
-            Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => {}
+            // A shell's own variables, of which none is set here.
+            Some(c @ ('@' | '*' | '#' | '?' | '-' | '$' | '!')) => {
+                self.input.next();
+                name.push(c);
+            }
             _ => {
                 while let Some(c) = self.input.next_if(|c| c.is_alphanumeric() || *c == '_') {
                     name.push(c);

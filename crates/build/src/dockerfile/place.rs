@@ -20,9 +20,16 @@ pub struct Place {
     pub column: usize,
     /// How many characters of the line it is, at least 1.
     pub width: usize,
-    /// The line, without control characters.
+    /// The line, or of a long one what is around the word; without control characters.
     pub text: String,
+    /// How many characters of the line stand before `text`.
+    pub skipped: usize,
 }
+
+/// Characters of a line that are shown.
+const SHOWN: usize = 200;
+/// So many of them before the word.
+const BEFORE: usize = 60;
 
 impl Place {
     /// The place of `span` in `source`; what is beyond the end stands for the end. Of several lines the first is shown.
@@ -33,11 +40,17 @@ impl Place {
         let stop = floor(source, span.end).clamp(start, end);
         let shown =
             |text: &str| -> String { text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect() };
+        let column = source[begin..start].chars().count() + 1;
+        let text = source[begin..end].trim_end();
+        let skipped = if text.chars().count() > SHOWN { (column - 1).saturating_sub(BEFORE) } else { 0 };
+        let text: String = text.chars().skip(skipped).take(SHOWN).collect();
+        let room = (skipped + text.chars().count()).saturating_sub(column - 1).max(1);
         Self {
             line: source[..begin].matches('\n').count() + 1,
-            column: source[begin..start].chars().count() + 1,
-            width: source[start..stop].trim_end().chars().count().max(1),
-            text: shown(source[begin..end].trim_end()),
+            column,
+            width: source[start..stop].trim_end().chars().count().clamp(1, room),
+            text: shown(&text),
+            skipped,
         }
     }
 }
@@ -55,7 +68,7 @@ impl fmt::Display for Place {
     /// Two lines: the text with its number, and carets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
-        let (gap, before) = (" ".repeat(number.len()), " ".repeat(self.column - 1));
+        let (gap, before) = (" ".repeat(number.len()), " ".repeat(self.column - 1 - self.skipped));
         writeln!(f, " {number} | {}", self.text)?;
         write!(f, " {gap} | {before}{}", "^".repeat(self.width))
     }

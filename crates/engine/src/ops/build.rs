@@ -59,20 +59,9 @@ pub(super) fn change(
     changes: &[String],
     name: Option<&str>,
 ) -> Result<Digest, Error> {
-    use ::build::dockerfile::{Instruction, parse_trigger};
-    let mut source = format!("FROM {id}\n");
-    for text in changes {
-        let invalid =
-            |why: String| Error::new(Kind::Invalid, format!("--change {}: {why}", step::quote(text)));
-        let step = parse_trigger(text).map_err(|error| invalid(error.message))?;
-        if matches!(step.instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Arg(_)) {
-            return Err(invalid("it changes more than how a container starts".to_owned())
-                .hint("there are CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, USER, VOLUME and WORKDIR"));
-        }
-        source.push_str(text);
-        source.push('\n');
-    }
-    let nowhere = settings.root.join("build");
+    let source = format!("FROM {id}\n{}\n", changes.join("\n"));
+    // Nothing is copied: any directory will do.
+    let nowhere = settings.root.clone();
     let asked = Request::new(&settings.root, &settings.run_root, &nowhere, &source);
     let options = Options { names: name.map(str::to_owned).into_iter().collect(), ..Options::default() };
     let built = build_with(settings, &asked, &options, &Quiet, 0).map_err(|failed| Error {
@@ -84,6 +73,27 @@ pub(super) fn change(
         super::images::remove(settings, &id.to_string(), true)?;
     }
     Ok(built.config_digest)
+}
+
+/// Whether instructions change no more than how a container starts: before anything is made for them.
+pub(super) fn check_changes(changes: &[String]) -> Result<(), Error> {
+    use ::build::dockerfile::{Instruction, parse};
+    const KNOWN: &str = "there are CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, SHELL, STOPSIGNAL, USER, \
+                         VOLUME and WORKDIR";
+    for text in changes {
+        let invalid = |why: &str| {
+            Error::new(Kind::Invalid, format!("--change {}: {why}", step::quote(text))).hint(KNOWN)
+        };
+        let file = parse(&format!("FROM scratch\n{text}\n")).map_err(|error| invalid(&error.message))?;
+        let step = match file.stages.as_slice() {
+            [stage] if stage.steps.len() == 1 => &stage.steps[0],
+            _ => return Err(invalid("one instruction at a time")),
+        };
+        if matches!(step.instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Arg(_)) {
+            return Err(invalid("it changes more than how a container starts"));
+        }
+    }
+    Ok(())
 }
 
 fn build_with(
@@ -105,6 +115,7 @@ fn build_with(
     store.prepare()?;
     crate::sweep::sweep(settings, &store)?;
     let images = Images::open(&settings.root)?;
+    images.blobs().remove_nameless()?;
     let workers = Workers::start(settings, workers).map_err(told)?;
     let engine = Engine { images: &images, options, workers: &workers, _bringing: images.bringing()? };
     let built = ::build::build(asked, &engine, progress);

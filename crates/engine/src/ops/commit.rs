@@ -41,6 +41,7 @@ pub fn commit(settings: &Settings, asked: &Commit) -> Result<Digest, Error> {
     if name.as_ref().is_some_and(|name| name.digest().is_some()) {
         return Err(Error::new(Kind::Invalid, "an image's new name has no digest"));
     }
+    super::build::check_changes(&asked.changes)?;
     let store = Store::new(settings);
     let id = store.find(&asked.container)?;
     let record = store.record(&id)?.ok_or_else(|| gone(&asked.container))?;

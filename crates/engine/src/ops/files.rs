@@ -164,6 +164,7 @@ pub fn import(
     if name.as_ref().is_some_and(|name| name.digest().is_some()) {
         return Err(Error::new(Kind::Invalid, "an image's new name has no digest"));
     }
+    super::build::check_changes(&asked.changes)?;
     let platform = platform(asked.platform.as_deref())?;
     let images = Images::open(&settings.root)?;
     let _bringing = images.bringing()?;
