@@ -63,7 +63,11 @@ fn triggers_of_a_base_are_done_first() {
     world.file("f", "F");
     let tree = world.path.join("t");
     fs::create_dir(&tree).unwrap();
-    world.add_image("trigger", &[tree], r#"{"OnBuild":["ARG X=1","COPY . /app/","ENV T=$X"],"Env":["T=0","PATH=/bin"]}"#);
+    world.add_image(
+        "trigger",
+        &[tree],
+        r#"{"OnBuild":["ARG X=1","COPY . /app/","ENV T=$X"],"Env":["T=0","PATH=/bin"]}"#,
+    );
     let built = world.build("FROM trigger\nENV U=$T\n");
     assert_eq!(world.tree(&built)["app/f"], "644 0:0 = F");
     let config = world.config(&built);

@@ -77,8 +77,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let filters = resolve(filters, &listed)?;
     let configs = Filter::configs(settings, &listed, &filters)?;
     let now = SystemTime::now();
-    let kept =
-        listed.iter().filter(|one| filters.iter().all(|filter| filter.holds(&one.image, &configs, now)));
+    let kept = listed.iter().filter(|one| filters.iter().all(|filter| filter.holds(&one.image, &configs)));
     let mut rows = Vec::new();
     for one in kept {
         if quiet {
@@ -229,7 +228,7 @@ impl Filter {
     }
 
     /// Whether it holds.
-    pub(super) fn holds(&self, image: &Image, labels: &Configs, _now: SystemTime) -> bool {
+    pub(super) fn holds(&self, image: &Image, labels: &Configs) -> bool {
         let created = UNIX_EPOCH + Duration::from_secs(u64::try_from(image.created).unwrap_or(0));
         match self {
             Self::Dangling(dangling) => image.names.is_empty() == *dangling,

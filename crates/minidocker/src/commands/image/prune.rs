@@ -1,7 +1,6 @@
 //! `image prune`: images that nobody needs.
 
 use std::io::{BufRead as _, IsTerminal as _};
-use std::time::SystemTime;
 
 use engine::ops::images;
 use engine::{Image, Settings};
@@ -52,8 +51,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     }
     let listed = images::list(settings)?;
     let configs = Filter::configs(settings, &listed, &filters)?;
-    let now = SystemTime::now();
-    let keep = |image: &Image| !filters.iter().all(|filter| filter.holds(image, &configs, now));
+    let keep = |image: &Image| !filters.iter().all(|filter| filter.holds(image, &configs));
     let pruned = images::prune(settings, all, &keep)?;
     let mut text = String::new();
     if !pruned.images.is_empty() {
