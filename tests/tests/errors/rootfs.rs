@@ -27,7 +27,9 @@ fn a_root_that_is_missing_or_a_file() {
     world.minidocker(["run", "--rm", "--rootfs", "", "true"]).refuses(125, &["--rootfs"]);
     world.minidocker(["run", "--rm", "--rootfs"]).refuses(125, &["--rootfs"]);
     world.minidocker(["run", "--rm"]).refuses(125, &["image", "--rootfs"]);
-    world.minidocker(["run", "--rm", "no-such-image", "true"]).refuses(125, &["no-such-image"]);
+    world
+        .minidocker(["run", "--rm", "--pull", "never", "no-such-image", "true"])
+        .refuses(125, &["no such image: no-such-image"]);
 }
 
 #[test]
