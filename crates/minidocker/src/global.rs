@@ -5,7 +5,6 @@ use std::path::Path;
 use engine::Settings;
 
 use crate::commands::{listed, names_in};
-use crate::nearest::nearest;
 use crate::options::bad_value;
 use crate::problem::Problem;
 use crate::values::{addresses, mounts, names};
@@ -128,7 +127,7 @@ fn from_environment(
 fn unknown(name: &str) -> Problem {
     let problem = Problem::new(format!("unknown option {} before a command", step::quote(name)));
     let longs = OPTIONS.iter().map(|option| option.long).chain(["help", "version"]);
-    match nearest(name.trim_start_matches('-'), longs) {
+    match step::nearest(name.trim_start_matches('-'), longs) {
         Some(long) => problem.hint(format!("did you mean --{long}?")),
         None => problem
             .hint(format!("options of a command stand after it; commands are {}", listed(&names_in(None)))),

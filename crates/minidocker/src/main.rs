@@ -8,7 +8,6 @@ mod commands;
 mod explain;
 mod global;
 mod help;
-mod nearest;
 mod options;
 mod path_template;
 mod problem;
@@ -23,7 +22,6 @@ use std::process::ExitCode;
 
 use commands::{COMMANDS, Command, GROUPS, listed, names_in};
 use global::Asked;
-use nearest::nearest;
 use problem::Problem;
 
 fn main() -> ExitCode {
@@ -124,7 +122,7 @@ fn unknown(group: Option<&str>, named: &str) -> Problem {
     let words = group.map_or_else(String::new, |group| format!("{group} "));
     let known = names_in(group);
     let problem = Problem::new(format!("unknown command {}", step::quote(&format!("{words}{named}"))));
-    problem.hint(match nearest(named, known.iter().copied()) {
+    problem.hint(match step::nearest(named, known.iter().copied()) {
         Some(near) => format!("did you mean 'minidocker {words}{near}'?"),
         None => format!("commands are {}", listed(&known)),
     })

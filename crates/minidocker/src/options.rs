@@ -6,7 +6,6 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::commands::Command;
 use crate::global;
-use crate::nearest::nearest;
 use crate::problem::Problem;
 use crate::values::booleans;
 
@@ -257,7 +256,7 @@ fn way_out(named: &str, command: &Command) -> String {
             .to_owned();
     }
     let known = command.groups.iter().flat_map(|group| group.options).map(|option| option.long);
-    match nearest(long, known) {
+    match step::nearest(long, known) {
         Some(near) => format!("did you mean --{near}?"),
         None => format!("see 'minidocker {name} --help'"),
     }

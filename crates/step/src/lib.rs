@@ -10,10 +10,12 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+mod nearest;
 mod shell;
 mod trace;
 
 pub use failure::{Failure, words};
+pub use nearest::nearest;
 pub use shell::{Shell, quote};
 pub use trace::{Actor, Record, Trace};
 

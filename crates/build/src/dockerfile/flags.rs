@@ -2,7 +2,7 @@
 
 use super::Word;
 use super::lines::shell_words;
-use super::place::{Span, Wrong, nearest};
+use super::place::{Span, Wrong};
 use super::words::Rest;
 
 /// How a flag is written.
@@ -128,7 +128,7 @@ impl Flags {
 fn unknown(instruction: &str, name: &str, span: Span) -> Wrong {
     let names = known(instruction).iter().map(|(name, _)| *name);
     let wrong = Wrong::new(span, format!("{instruction} has no flag --{name}"));
-    match nearest(name, names.clone()) {
+    match step::nearest(name, names.clone()) {
         Some(near) => wrong.hint(format!("did you mean --{near}?")),
         None if names.len() == 0 => wrong,
         None => {

@@ -3,7 +3,7 @@
 use super::flags::Flags;
 use super::lines::{Line, Lines, heredoc};
 use super::mount::mount;
-use super::place::{Wrong, nearest};
+use super::place::Wrong;
 use super::words::{Rest, pair};
 use super::{
     Argument, Command, Copy, Dockerfile, Healthcheck, Heredoc, INSTRUCTIONS, Instruction, Network, Run,
@@ -79,7 +79,7 @@ fn name(line: &Line, escape: char) -> Result<(Word, Rest<'_>), Wrong> {
     }
     let shown: String = typed.text.chars().take(40).collect();
     let wrong = Wrong::new(typed.span, format!("there is no instruction {}", shown.escape_debug()));
-    Err(match nearest(&upper, INSTRUCTIONS) {
+    Err(match step::nearest(&upper, INSTRUCTIONS) {
         Some(near) => wrong.hint(format!("did you mean {near}?")),
         None => wrong,
     })
@@ -318,7 +318,7 @@ fn on_build(rest: Rest<'_>, lines: Option<&mut Lines<'_>>) -> Result<Instruction
     check_trigger(&upper)?;
     if !INSTRUCTIONS.contains(&upper.text.as_str()) {
         let wrong = Wrong::new(typed.span, format!("there is no instruction {}", typed.text.escape_debug()));
-        return Err(match nearest(&upper.text, INSTRUCTIONS) {
+        return Err(match step::nearest(&upper.text, INSTRUCTIONS) {
             Some(near) => wrong.hint(format!("did you mean {near}?")),
             None => wrong,
         });

@@ -1,7 +1,7 @@
 //! `RUN --mount=type=…`.
 
 use super::Word;
-use super::place::{Span, Wrong, nearest};
+use super::place::{Span, Wrong};
 
 /// A mount of one RUN. Words may have variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,14 +135,14 @@ pub(super) fn mount(word: &Word) -> Result<Mount, Wrong> {
     let kind = get("type").unwrap_or_else(|| "bind".to_owned());
     if !KINDS.contains(&kind.as_str()) {
         let wrong = wrong(format!("--mount has no type {kind}"));
-        return Err(match nearest(&kind, KINDS) {
+        return Err(match step::nearest(&kind, KINDS) {
             Some(near) => wrong.hint(format!("did you mean {near}?")),
             None => wrong.hint(format!("it has {}", KINDS.join(", "))),
         });
     }
     if let Some((key, _)) = fields.iter().find(|(key, _)| !keys(&kind).contains(&key.as_str())) {
         let wrong = wrong(format!("a mount of type {kind} has no key {key}"));
-        return Err(match nearest(key, keys(&kind).iter().copied()) {
+        return Err(match step::nearest(key, keys(&kind).iter().copied()) {
             Some(near) => wrong.hint(format!("did you mean {near}?")),
             None => wrong.hint(format!("it has {}", keys(&kind)[1..].join(", "))),
         });
