@@ -32,8 +32,8 @@ mod overlay;
 mod plan;
 mod project;
 mod remove;
-mod rest;
 mod source;
+mod stacked;
 mod steps;
 #[cfg(test)]
 mod trial;
@@ -47,7 +47,7 @@ pub use disk::{Bound, Disk, Kind, grow, usage};
 pub use image::Usage;
 pub use plan::plan;
 pub use remove::{empty as remove_directory, remove, remove_leftovers};
-pub use rest::{mount_view, read_only};
+pub use stacked::{mount_view, read_only};
 pub use view::read_file;
 
 /// What a root file system is made from.

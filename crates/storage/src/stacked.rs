@@ -1,4 +1,4 @@
-//! A container's file system while it does not run: its layers and what it wrote, to be read.
+//! Layers as one directory without a container: to be read, or to be bound into another's.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
