@@ -125,7 +125,7 @@ impl Workers {
         };
         drop(idle);
         let result = worker.run(task, stop, output);
-        // One that is dead would take the next task and not answer: whoever waits gets the same error at once.
+        // A dead one too: who waits for one would wait for ever, and of a dead one gets an error at once.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         self.returned.notify_one();
         match result {
@@ -172,12 +172,12 @@ impl Worker {
             let glance = Timespec { tv_sec: 0, tv_nsec: GLANCE * 1_000_000 };
             match poll(&mut fds, Some(&glance)) {
                 Err(Errno::INTR) => continue,
-                Ok(0) if stop.load(Ordering::Relaxed) => {
-                    self.end();
-                    return Err(io::Error::other("it was stopped"));
-                }
                 polled => polled?,
             };
+            if stop.load(Ordering::Relaxed) {
+                self.end();
+                return Err(io::Error::other("it was stopped"));
+            }
             let ended = !fds[1].revents().is_empty();
             // The answer comes after the last word: what is in the pipe by then is all there is.
             loop {

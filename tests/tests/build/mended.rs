@@ -126,3 +126,13 @@ fn a_new_cache_is_shared_at_the_same_time() {
         ground.build(&format!("{stages}FROM scratch\n{copies}"), &["--jobs", "4"]).ok();
     }
 }
+
+/// It was looked whether to stop only when the container was silent.
+#[test]
+fn a_stage_that_never_falls_silent_is_stopped_with_the_others() {
+    let ground = Ground::new();
+    let dockerfile = "FROM base:1 AS talks\nRUN yes\nFROM base:1 AS fails\nRUN sleep 0.3; exit 3\nFROM base:1\n\
+        COPY --from=talks /x /x\nCOPY --from=fails /y /y\n";
+    fails(ground.build(dockerfile, &["-q", "--jobs", "2"]), 4, "exit code 3");
+    ground.expect_nothing_left();
+}
