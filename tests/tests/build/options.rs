@@ -351,9 +351,16 @@ fn limits_of_commands_are_what_was_asked_for() {
     let dockerfile = "RUN ulimit -n > /seen && df -k /dev/shm | tail -n 1 | awk '{print $2}' >> /seen\n";
     let out = ground.files(dockerfile, &["--ulimit", "nofile=123:456", "--shm-size", "8m"]);
     assert_eq!(read(&out, "seen"), "123\n8192\n");
-    for wrong in
-        [&["--ulimit", "none=1"][..], &["--shm-size", "x"], &["--network", "x"], &["--progress", "x"]]
-    {
+    let files = "/sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max";
+    let dockerfile = &format!("RUN cat {files} 2> /dev/null > /limit || true\n");
+    assert_eq!(read(&ground.files(dockerfile, &["-m", "32m"]), "limit"), "33554432\n");
+    for wrong in [
+        &["--ulimit", "none=1"][..],
+        &["--shm-size", "x"],
+        &["--memory", "x"],
+        &["--network", "x"],
+        &["--progress", "x"],
+    ] {
         let output = ground.build(dockerfile, wrong);
         assert!(output.code != 0 && output.err().contains(wrong[0]), "{output:?}");
     }

@@ -16,8 +16,8 @@ use crate::worker::{Task, View, Workers};
 use crate::{Error, Kind, Settings};
 
 pub use ::build::{
-    Compression, Error as Failed, Event, Ignore, Plain, Progress as Watch, Quiet, Request as Asked, Secret,
-    Vertex, dockerfile, ignore_file, line,
+    Error as Failed, Ignore, Plain, Progress as Watch, Quiet, Request as Asked, Secret, dockerfile,
+    ignore_file,
 };
 
 /// Where bases come from and what commands may have.
@@ -33,8 +33,8 @@ pub struct Options {
     pub shm_size: Option<u64>,
     /// `--ulimit`.
     pub ulimits: Vec<request::Ulimit>,
-    /// `--memory` and its like, for each command.
-    pub resources: request::Resources,
+    /// `--memory`, bytes for each command.
+    pub memory: Option<u64>,
 }
 
 /// Builds an image and gives it its names; its id is in what comes back. The caller has one thread still.
@@ -229,7 +229,7 @@ impl Host for Engine<'_> {
                 kind: Some(request::RootfsKind::Overlay),
                 ..Storage::default()
             },
-            resources: self.options.resources.clone(),
+            resources: request::Resources { memory: self.options.memory, ..request::Resources::default() },
             ..RunRequest::default()
         };
         let task = Task { request, lower: run.lower.clone(), upper: run.upper.to_owned(), views };

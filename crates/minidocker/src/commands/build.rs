@@ -42,6 +42,7 @@ pub(crate) const COMMAND: Command = Command {
                 many("add-host", "NAME:ADDRESS", "A line of /etc/hosts for RUN"),
                 one("shm-size", "SIZE", "Of /dev/shm for RUN"),
                 many("ulimit", "NAME=SOFT[:HARD]", "Limit of the processes of RUN"),
+                one("memory", "BYTES", "Most memory for each RUN").short('m'),
             ],
         },
         Group {
@@ -142,7 +143,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         add_hosts: typed.read_many("add-host", addresses::host)?,
         shm_size: typed.read("shm-size", sizes::parse)?,
         ulimits: typed.read_many("ulimit", ulimits::parse)?,
-        resources: engine::request::Resources::default(),
+        memory: typed.read("memory", sizes::parse)?,
     };
     let built = match quiet {
         true => build::build(settings, &asked, &options, &Quiet),
