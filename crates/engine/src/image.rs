@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use images::{Bringing, Images};
 use oci::Digest;
 use serde::{Deserialize, Serialize};
+use step::Failure;
 
 use crate::request::{Image, RunRequest};
 use crate::state::Store;
@@ -118,11 +119,14 @@ pub(crate) fn users(store: &Store) -> Result<Vec<User>, Error> {
     Ok(users)
 }
 
-/// The layers of all containers.
-pub(crate) fn used_layers(store: &Store) -> Result<HashSet<Digest>, step::Failure> {
-    let users =
-        users(store).map_err(|error| step::Failure::because("images", "containers", error.message))?;
-    Ok(users.into_iter().flat_map(|user| user.origin.layers).collect())
+/// The layers of all containers; none where a record cannot be read, for what it uses is not known then.
+pub(crate) fn used_layers(store: &Store) -> Result<Option<HashSet<Digest>>, Failure> {
+    let mut used = HashSet::new();
+    for id in store.all()? {
+        let Ok(record) = store.record(&id) else { return Ok(None) };
+        used.extend(record.and_then(|record| record.origin).into_iter().flat_map(|origin| origin.layers));
+    }
+    Ok(Some(used))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::image::Image;
 
 /// What a user means by a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     /// A name, complete.
     Name(Reference),
     /// An id, or the beginning of one: hexadecimal digits.
@@ -21,7 +21,7 @@ impl Wanted {
     ///
     /// # Errors
     /// What is neither.
-    pub fn parse(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         if let Some(hex) = text.strip_prefix("sha256:")
             && is_hex(hex)
         {

@@ -34,12 +34,11 @@ use storage::layers::Layers;
 
 pub use bring::{Event, Phase, Supply, Watch};
 pub use config::{Config, HistoryEntry, rfc3339, seconds};
-pub use find::Wanted;
 pub use image::{Image, Layer, Manifest};
 pub use locks::Bringing;
 pub use pull::{Pull, Pulled, now};
 pub use push::Push;
-pub use remove::{Freed, Removed};
+pub use remove::{Freed, Removed, Used};
 
 /// The images below a root directory.
 #[derive(Debug)]

@@ -20,6 +20,10 @@ pub struct Removed {
     pub deleted: Option<Digest>,
 }
 
+/// Tells the diff ids of layers that containers use, when nothing can be added to them any more; none where that cannot
+/// be known.
+pub type Used<'u> = &'u dyn Fn() -> Result<Option<HashSet<Digest>>, Failure>;
+
 /// What was given back to the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Freed {
@@ -108,14 +112,14 @@ impl Images {
         })
     }
 
-    /// Removes the content that was dropped and that no image has, unless somebody brings something: then it waits for
-    /// the next sweep. `used` are the layers of containers.
+    /// Removes the content that was dropped and that no image has. `used` are the layers of containers, none where they
+    /// cannot be told. None as long as they cannot, or somebody brings something: then it waits for the next sweep.
     ///
     /// # Errors
     /// What cannot be removed.
-    pub fn sweep(&self, used: &dyn Fn() -> Result<HashSet<Digest>, Failure>) -> Result<Freed, Failure> {
+    pub fn sweep(&self, used: Used<'_>) -> Result<Option<Freed>, Failure> {
         if self.read()?.dropped == Dropped::default() {
-            return Ok(Freed::default());
+            return Ok(Some(Freed::default()));
         }
         self.sweep_with(used, false)
     }
@@ -124,18 +128,14 @@ impl Images {
     /// could have gone on with.
     ///
     /// # Errors
-    /// What cannot be removed; somebody who brings something.
-    pub fn sweep_all(&self, used: &dyn Fn() -> Result<HashSet<Digest>, Failure>) -> Result<Freed, Failure> {
+    /// What cannot be removed.
+    pub fn sweep_all(&self, used: Used<'_>) -> Result<Option<Freed>, Failure> {
         self.sweep_with(used, true)
     }
 
-    fn sweep_with(
-        &self,
-        used: &dyn Fn() -> Result<HashSet<Digest>, Failure>,
-        all: bool,
-    ) -> Result<Freed, Failure> {
-        let Some(_alone) = self.removing()? else { return Ok(Freed::default()) };
-        let used = used()?;
+    fn sweep_with(&self, used: Used<'_>, all: bool) -> Result<Option<Freed>, Failure> {
+        let Some(_alone) = self.removing()? else { return Ok(None) };
+        let Some(used) = used()? else { return Ok(None) };
         let catalogue = self.read()?;
         let named =
             |digest: &Digest| catalogue.images.iter().any(|image| image.blobs().any(|blob| blob == *digest));
@@ -175,7 +175,7 @@ impl Images {
                 .retain(|diff_id| !done.layers.contains(diff_id) || used.contains(diff_id));
             Ok::<_, Failure>(())
         })?;
-        Ok(freed)
+        Ok(Some(freed))
     }
 }
 

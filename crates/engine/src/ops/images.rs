@@ -156,8 +156,9 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<Removed, E
 pub struct Pruned {
     /// Images that are gone.
     pub images: Vec<Image>,
-    /// What the disk got back.
-    pub freed: Freed,
+    /// What the disk got back; none where content stays for now: somebody brings some, or a container's record cannot be
+    /// read.
+    pub freed: Option<Freed>,
 }
 
 /// Removes images without a name, with `all` every image that no container uses; then all content that nobody names.

@@ -9,7 +9,7 @@ use super::ls::Filter;
 use crate::commands::Command;
 use crate::options::{Group, Typed, Words, flag, many};
 use crate::problem::Problem;
-use crate::terminal::{plain, print};
+use crate::terminal::{plain, print, report_warning};
 use crate::values::sizes;
 
 pub(crate) const COMMAND: Command = Command {
@@ -67,6 +67,16 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     if !pruned.images.is_empty() {
         text.push('\n');
     }
-    text.push_str(&format!("Total reclaimed space: {}\n", sizes::decimal(pruned.freed.bytes)));
-    print(&text).map(|()| 0)
+    text.push_str(&format!(
+        "Total reclaimed space: {}\n",
+        sizes::decimal(pruned.freed.map_or(0, |freed| freed.bytes))
+    ));
+    print(&text)?;
+    if pruned.freed.is_none() {
+        report_warning(
+            "their content stays for now: another command brings some, or a container's record cannot be read",
+            Some("prune again later; 'minidocker ps -a' shows damaged containers"),
+        );
+    }
+    Ok(0)
 }
