@@ -19,6 +19,17 @@ pub enum Kind {
     Invalid,
 }
 
+impl Kind {
+    /// The exit code of a container that could not be started.
+    pub(crate) fn start_code(self) -> u8 {
+        match self {
+            Self::NotFound => 127,
+            Self::NotExecutable => 126,
+            _ => 128,
+        }
+    }
+}
+
 /// One line for the user, and a hint on a line of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use step::Failure;
 
 use crate::request::{Image, RunRequest};
-use crate::state::Store;
+use crate::state::{Record, Store};
 use crate::{Error, Kind, Settings};
 
 /// What a container keeps of its image: as long as its record is there, the layers stay.
@@ -59,6 +59,20 @@ pub(crate) fn resolve(settings: &Settings, request: &RunRequest) -> Result<Resol
     })
 }
 
+/// What the root of a container that was made before is made of: the image's name may mean another one by now.
+pub(crate) fn source(settings: &Settings, record: &Record) -> Result<storage::Source, Failure> {
+    Ok(match (&record.request.image, &record.origin) {
+        (_, Some(origin)) => {
+            let images = Images::open(&settings.root)?;
+            let layers = images.layers();
+            storage::Source::Layers(origin.layers.iter().map(|layer| layers.path(layer)).collect())
+        }
+        (Image::Directory(path), _) => storage::Source::Directory(path.clone()),
+        (Image::DirectoryOverlay(path), _) => storage::Source::DirectoryOverlay(path.clone()),
+        (Image::Host | Image::Named(_), _) => storage::Source::Host,
+    })
+}
+
 /// An image that is not here, as Docker says it.
 pub(crate) fn absent(name: &str) -> Error {
     Error::new(Kind::NoSuchImage, format!("no such image: {name}"))
@@ -92,6 +106,9 @@ fn completed(request: &RunRequest, config: &images::Config) -> Result<RunRequest
     if request.process.workdir.is_none() && !start.working_dir.is_empty() {
         // Docker takes a relative one as seen from the root.
         request.process.workdir = Some(std::path::Path::new("/").join(&start.working_dir));
+    }
+    if request.stop_signal.is_none() {
+        request.stop_signal = start.stop_signal.as_deref().and_then(|name| crate::signals::parse(name).ok());
     }
     for (name, value) in &start.labels {
         request.labels.entry(name.clone()).or_insert_with(|| value.clone());

@@ -1,15 +1,32 @@
 //! What the engine does inside of the monitor, at the turns of a container's life.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime};
 
 use cgroup::{Check, Group, Hierarchies};
 use monitor::{Exit, Note};
-use runtime::Running;
+use runtime::{Plan, Running};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use step::{Context, Failure, Steps, Trace};
 
 use crate::Settings;
-use crate::state::{ExitRecord, Record, Store};
+use crate::ops::refusal;
+use crate::prepare::{draft, finish};
+use crate::request::Restart;
+use crate::state::{End, Life, Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
+
+/// Which start this is: it decides what becomes of one that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Of a container that `run` makes: nothing stays of it.
+    New,
+    /// Of one that was there before: it stays, and the record says why it did not start.
+    Kept,
+    /// By its restart policy: likewise, and the monitor goes on.
+    Again,
+}
 
 /// The keeper of one container.
 #[derive(Debug)]
@@ -18,19 +35,35 @@ pub(crate) struct Keeper {
     pub settings: Settings,
     /// The container.
     pub record: Record,
+    /// What became of it so far.
+    pub life: Life,
+    /// What its root is made of.
+    pub source: storage::Source,
+    /// Which start this is.
+    pub start: Start,
     /// Its limits, to be read back.
     pub checks: Vec<Check>,
     /// What is to be taken down at its end.
     pub remains: Remains,
+    /// Its output has named pipes, and so outlives the monitor.
+    pub apart: bool,
     /// What is left to take down when everybody was told.
-    pub(crate) later: Steps,
+    later: Steps,
+    /// The last pause before a start by the restart policy.
+    pause: Duration,
     /// Held until this process ends: it says that somebody cares.
-    pub _lock: OwnedFd,
+    _lock: OwnedFd,
 }
+
+/// The first pause before a container is started again, and the longest: each is twice the one before, as in Docker.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+
+/// One that has run for so long begins with the first pause anew.
+const STEADY: u64 = 10_000;
 
 impl monitor::Keeper for Keeper {
     fn cloned(&mut self, pid: i32) -> Result<(), Failure> {
-        Store::new(&self.settings).write_init(&self.record.id, pid)
+        self.store().write_init(&self.record.id, pid)
     }
 
     fn running(&mut self, _: &Running) -> Vec<Note> {
@@ -39,18 +72,30 @@ impl monitor::Keeper for Keeper {
         checks.iter().filter_map(|check| check.verify().err()).map(differs).collect()
     }
 
-    fn ended(&mut self, exit: Exit) -> Vec<Note> {
-        let store = Store::new(&self.settings);
-        let mut notes: Vec<Note> = self.out_of_memory().into_iter().collect();
+    fn ended(&mut self, exit: Option<Exit>) -> Vec<Note> {
+        let memory = self.out_of_memory();
+        let end = End { out_of_memory: memory.is_some(), ..End::now(exit.map(Exit::code)) };
+        self.life.ended = Some(end);
+        let mut notes: Vec<Note> = memory.into_iter().collect();
         let told = |failure: Failure| (failure.to_string(), failure.hint);
-        notes.extend(store.write_exit(&self.record, ExitRecord::now(Some(exit.code()))).err().map(told));
+        notes.extend(self.store().write_life(&self.record, &self.life, true).err().map(told));
         notes
     }
 
-    fn abandon(&mut self, trace: &mut Trace) {
-        self.remains.remove = true;
-        self.clean(trace);
-        self.finish(trace);
+    fn abandon(&mut self, failure: &Failure, trace: &mut Trace) {
+        if self.start == Start::New {
+            self.remains.remove = true;
+        } else {
+            let error = refusal(&self.record.name, failure.clone());
+            let end = End { error: Some(error.message.clone()), ..End::now(Some(error.kind.start_code())) };
+            self.life.ended = Some(end);
+            // There is nobody left to be told that this failed too.
+            let _ = self.store().write_life(&self.record, &self.life, true);
+        }
+        if self.start != Start::Again {
+            monitor::Keeper::clean(self, trace);
+            monitor::Keeper::finish(self, trace);
+        }
     }
 
     fn clean(&mut self, trace: &mut Trace) {
@@ -59,7 +104,7 @@ impl monitor::Keeper for Keeper {
         self.later = down.later;
         // Whoever wants the trace wants it whole.
         if trace.is_on() {
-            self.finish(trace);
+            monitor::Keeper::finish(self, trace);
         }
     }
 
@@ -67,9 +112,118 @@ impl monitor::Keeper for Keeper {
         let later = std::mem::take(&mut self.later);
         self.take(&later, trace);
     }
+
+    fn named_pipes(&mut self) -> Result<Option<[(OwnedFd, OwnedFd); 2]>, Failure> {
+        if !self.apart {
+            return Ok(None);
+        }
+        let dir = self.store().run_dir(&self.record.id);
+        let pipe = |name: &str| {
+            let path = dir.join(name);
+            let failed = |errno: Errno| Failure::new("monitor.pipe", path.display().to_string(), errno);
+            match rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+            let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            let ours = rustix::fs::open(&path, flags | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
+            let ours = ours.map_err(failed)?;
+            // Open for both, so that it always has a reader: a container is not hit by SIGPIPE between two monitors.
+            let theirs = rustix::fs::open(&path, flags | OFlags::RDWR, Mode::empty()).map_err(failed)?;
+            Ok((ours, theirs))
+        };
+        Ok(Some([pipe("stdout")?, pipe("stderr")?]))
+    }
+
+    fn left_alone(&mut self) {
+        // Without the note it ends with its monitor, as it did before.
+        let _ = self.store().set_apart(&self.record.id);
+    }
+
+    fn halted(&mut self) {
+        self.life.by_user = true;
+        if self.life.again.take().is_some() {
+            let _ = self.store().write_life(&self.record, &self.life, true);
+        }
+    }
+
+    fn again(&mut self) -> Option<Duration> {
+        let end = self.life.ended.as_ref()?;
+        if !wants_again(self.record.request.restart, &self.life) {
+            return None;
+        }
+        let (first, longest) = PAUSES;
+        let steady = end.at.saturating_sub(self.life.started) >= STEADY;
+        self.pause = if steady || self.pause.is_zero() { first } else { (self.pause * 2).min(longest) };
+        self.life.again = Some(end.at + self.pause.as_millis() as u64);
+        let _ = self.store().write_life(&self.record, &self.life, false);
+        Some(self.pause)
+    }
+
+    fn renew(&mut self, trace: &mut Trace) -> Result<Plan, Failure> {
+        self.start = Start::Again;
+        self.life.restarts += 1;
+        self.life.again = None;
+        take_all(&self.remains.between_lives(), |step| trace.perform(step, &mut Context::default()))?;
+        let store = self.store();
+        // A policy can change while the container runs.
+        if let Ok(Some(record)) = store.record(&self.record.id) {
+            self.record = record;
+        }
+        let (id, request) = (&self.record.id, &self.record.request);
+        let because = |error: crate::Error| Failure::because("monitor.again", "", error.message);
+        let draft = draft(&self.settings, &store, request, &self.source, id).map_err(because)?;
+        let place = self.record.network.clone();
+        let prepared = finish(&store, request, id, draft, place).map_err(because)?;
+        trace.perform_all(&prepared.prepare, &mut Context::default())?;
+        self.checks = prepared.checks;
+        self.life.started = millis(SystemTime::now());
+        self.life.ended = None;
+        store.write_life(&self.record, &self.life, false)?;
+        Ok(prepared.plan)
+    }
+}
+
+/// Whether a container that has ended is started again.
+pub(crate) fn wants_again(restart: Restart, life: &Life) -> bool {
+    let failed = life.ended.as_ref().is_some_and(|end| end.code != Some(0));
+    !life.by_user
+        && match restart {
+            Restart::No => false,
+            Restart::OnFailure(most) => failed && most.is_none_or(|most| life.restarts < most),
+            Restart::Always | Restart::UnlessStopped => true,
+        }
 }
 
 impl Keeper {
+    /// The keeper of a container that is started next.
+    pub(crate) fn new(
+        settings: &Settings,
+        record: Record,
+        source: storage::Source,
+        remains: Remains,
+        lock: OwnedFd,
+    ) -> Self {
+        let life = Life { starts: 1, started: millis(SystemTime::now()), ..Life::default() };
+        Self {
+            settings: settings.clone(),
+            record,
+            life,
+            source,
+            start: Start::New,
+            checks: Vec::new(),
+            remains,
+            apart: false,
+            later: Steps::new(),
+            pause: Duration::ZERO,
+            _lock: lock,
+        }
+    }
+
+    fn store(&self) -> Store {
+        Store::new(&self.settings)
+    }
+
     /// What stays behind is found by the next command, which will tell what is in the way.
     fn take(&self, steps: &Steps, trace: &mut Trace) {
         let mut context = Context::default();

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod contact;
 mod error;
 mod facts;
 mod files;
@@ -12,6 +13,7 @@ pub mod ops;
 mod prepare;
 pub mod request;
 mod settings;
+pub mod signals;
 mod spec;
 mod state;
 mod steps;

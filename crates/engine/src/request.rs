@@ -35,6 +35,12 @@ pub struct RunRequest {
     pub cidfile: Option<PathBuf>,
     /// `--stop-signal`, as a number.
     pub stop_signal: Option<i32>,
+    /// `--stop-timeout`, seconds until a stop kills; -1 for never.
+    #[serde(default)]
+    pub stop_timeout: Option<i64>,
+    /// `--restart`.
+    #[serde(default)]
+    pub restart: Restart,
     /// Who and where the program is.
     pub process: Process,
     /// Which namespaces are its own.
@@ -47,6 +53,20 @@ pub struct RunRequest {
     pub security: Security,
     /// What it may use.
     pub resources: Resources,
+}
+
+/// `--restart`: what becomes of a container that has ended by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Restart {
+    /// `no`: nothing.
+    #[default]
+    No,
+    /// `on-failure[:TIMES]`: started again if its exit code is not 0, at most so often.
+    OnFailure(Option<u32>),
+    /// `always`: started again, and at every boot.
+    Always,
+    /// `unless-stopped`: as `always`, but not at a boot if a user had stopped it.
+    UnlessStopped,
 }
 
 /// What the root file system is made from.

@@ -11,12 +11,15 @@
 //!   containers/<id>/
 //!     lock                           held by the container's monitor: free means that nobody cares for it
 //!     init               -> pid:start   its first process, by number and start time
+//!     apart                          it lives on when its command or its monitor is gone
+//!     monitor.sock                   by it commands come to the monitor
+//!     stdout, stderr                 the output's pipes of a container that lives on by itself
 //!     container.json                 the record (with --rm)
 //!     hosts, hostname, resolv.conf   bound into the container
 //! <root>/                            survives a reboot
 //!   containers/<id>/
 //!     container.json                 the record (without --rm)
-//!     exit.json                      how it ended
+//!     life.json                      how often it was started, and how it ended
 //!     upper/, work/, …               the storage room's
 //!   removed/<id>/                    on the way out: one rename takes it there, record and layer at once
 //! ```
@@ -33,7 +36,7 @@ use std::path::PathBuf;
 use files::{directories, make_dirs, read_link};
 pub(crate) use files::{make_dirs_with, write_file};
 pub(crate) use hold::Held;
-pub(crate) use record::{ExitRecord, Record, millis, time};
+pub(crate) use record::{End, Life, Record, millis, time};
 use step::Failure;
 
 use crate::{Error, Kind, Settings};
@@ -137,6 +140,18 @@ impl Store {
                 None => Err(none()),
             },
         }
+    }
+}
+
+impl Store {
+    /// The container that a user means, and its record.
+    pub(crate) fn load(&self, name: &str) -> Result<(String, Record), Error> {
+        let id = self.find(name)?;
+        let record = self.record(&id)?.ok_or_else(|| {
+            Error::new(Kind::NoSuchContainer, format!("no such container: {name}"))
+                .hint("`minidocker ps -a` lists all containers")
+        })?;
+        Ok((id, record))
     }
 }
 

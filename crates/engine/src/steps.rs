@@ -11,7 +11,7 @@ use rustix::fs::Mode;
 use step::{Context, Failure, Shell, Step, Steps, quote};
 
 use crate::Settings;
-use crate::state::{Store, make_dirs_with, write_file};
+use crate::state::{Record, Store, make_dirs_with, write_file};
 
 /// Steps of the engine.
 #[derive(Debug)]
@@ -178,6 +178,32 @@ pub(crate) struct Remains {
     pub remove: bool,
     /// Its record lies with its layer and goes with it, before the name may be another's.
     pub kept: bool,
+}
+
+impl Remains {
+    /// What a container with this record may have left, to be looked for wherever it may be.
+    pub(crate) fn of(record: &Record) -> Self {
+        Self {
+            id: record.id.clone(),
+            group: record.group.clone(),
+            kill: true,
+            network: None,
+            no_network: false,
+            name: Some(record.name.clone()),
+            remove: record.request.remove,
+            kept: !record.passing,
+        }
+    }
+
+    /// What one life of it leaves that the next one cannot use.
+    pub(crate) fn between_lives(&self) -> Steps {
+        let group = EngineStep::RemoveGroup { path: self.group.clone(), kill: self.kill };
+        let mut steps: Steps = vec![Box::new(group)];
+        if self.network.is_some() || !self.no_network {
+            steps.push(Box::new(EngineStep::Unplug { id: self.id.clone() }));
+        }
+        steps
+    }
 }
 
 /// The way down, in two parts.

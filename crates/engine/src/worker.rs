@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
-use step::{Actor, Context, Failure, Steps, Trace};
+use step::{Actor, Context, Failure, Trace};
 use sys::process::{CloneFlags, Fork};
 use sys::signal::Signals;
 
@@ -263,18 +263,13 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd, line: &UnixStream)
         request: request.clone(),
         origin: None,
         disk: None,
+        by_run: true,
+        passing: true,
     };
-    let mut keeper = Keeper {
-        settings: settings.clone(),
-        record,
-        checks: Vec::new(),
-        remains,
-        later: Steps::new(),
-        _lock: held.lock,
-    };
+    let source = storage::Source::Layers(lower);
+    let mut keeper = Keeper::new(settings, record, source.clone(), remains, held.lock);
     let mut trace = Trace::new(Actor::Command, false);
     let result = (|| {
-        let source = storage::Source::Layers(lower);
         let draft = draft(settings, &store, &request, &source, &id)?;
         let place = reserve(settings, &store, &request, &id, &id[..12])?;
         let prepared = finish(&store, &request, &id, draft, place)?;
@@ -293,7 +288,7 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd, line: &UnixStream)
         let mut notes = keeper.running(&running);
         let exit =
             wait(&running.pidfd, line).map_err(|errno| Failure::new("build.worker", "waitid", errno))?;
-        notes.extend(keeper.ended(exit));
+        notes.extend(keeper.ended(Some(exit)));
         Ok::<Done, Error>(Done { code: exit.code(), notes })
     })();
     let kept = match &result {

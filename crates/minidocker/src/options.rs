@@ -166,6 +166,11 @@ fn parser(command: &Command) -> clap::Command {
 }
 
 impl Typed {
+    /// Whether the command has this option.
+    pub(crate) fn knows(&self, long: &str) -> bool {
+        self.matches.try_contains_id(long).is_ok()
+    }
+
     /// The value of an option that takes one.
     pub(crate) fn one(&self, long: &str) -> Option<&str> {
         self.matches.get_one::<String>(long).map(String::as_str)

@@ -39,6 +39,8 @@ pub struct Options {
     pub stdout: bool,
     /// Its errors are shown.
     pub stderr: bool,
+    /// The container does not depend on this attachment: without readers it ends, and the container goes on.
+    pub guest: bool,
 }
 
 /// Signals that are not for the container: those that stop and continue the command itself, and those that tell the
@@ -98,6 +100,7 @@ pub fn attach(channel: &mut Channel, options: &Options) -> Result<Attached, Fail
         typing: options.interactive,
         stdout: options.stdout || options.terminal,
         stderr: options.stderr,
+        unread: false,
         interrupts: 0,
     };
     if options.terminal {
@@ -116,6 +119,8 @@ struct Session<'a> {
     typing: bool,
     stdout: bool,
     stderr: bool,
+    /// A reader has gone.
+    unread: bool,
     interrupts: u32,
 }
 
@@ -127,7 +132,8 @@ impl Session<'_> {
             if let Some(attached) = self.receive() {
                 return Ok(attached);
             }
-            if self.channel.is_closed() {
+            let unread = !self.stdout && !self.stderr && !self.typing;
+            if self.channel.is_closed() || self.options.guest && self.unread && unread {
                 return Ok(Attached::Lost);
             }
             let typing = self.typing && !self.channel.is_full();
@@ -166,12 +172,14 @@ impl Session<'_> {
                 Kind::Stdout if self.stdout => {
                     self.stdout = write_all(std::io::stdout().as_fd(), &payload);
                     if !self.stdout {
+                        self.unread = true;
                         self.channel.push(Kind::Unread, &[1]);
                     }
                 }
                 Kind::Stderr if self.stderr => {
                     self.stderr = write_all(std::io::stderr().as_fd(), &payload);
                     if !self.stderr {
+                        self.unread = true;
                         self.channel.push(Kind::Unread, &[2]);
                     }
                 }

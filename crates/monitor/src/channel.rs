@@ -34,10 +34,14 @@ pub enum Kind {
     Unread = b'u',
     /// The command leaves, the container stays.
     Detach = b'd',
+    /// A guest's first words; JSON of [`crate::Hello`].
+    Hello = b'h',
+    /// The monitor's answer; JSON of [`crate::Welcome`].
+    Welcome = b'W',
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Started,
         Self::Failed,
         Self::Stdout,
@@ -50,6 +54,8 @@ impl Kind {
         Self::Signal,
         Self::Unread,
         Self::Detach,
+        Self::Hello,
+        Self::Welcome,
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -80,7 +86,8 @@ impl Channel {
         Ok((Self::new(a), Self::new(b)))
     }
 
-    fn new(socket: OwnedFd) -> Self {
+    /// An end of a connected stream socket that does not block.
+    pub(crate) fn new(socket: OwnedFd) -> Self {
         Self { socket, inbox: Vec::new(), outbox: Vec::new(), sent: 0, closed: false }
     }
 
@@ -141,6 +148,11 @@ impl Channel {
                 Err(_) => return self.closed = true,
             }
         }
+    }
+
+    /// The next whole frame if it is of this kind; others stay.
+    pub fn take_if(&mut self, kind: Kind) -> Option<(Kind, Vec<u8>)> {
+        if self.inbox.first() == Some(&(kind as u8)) { self.take() } else { None }
     }
 
     /// The next whole frame that was taken in. A kind that nobody knows ends the conversation.

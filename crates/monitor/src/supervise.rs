@@ -1,20 +1,23 @@
 //! The monitor: a fork of the command that launches the container, carries its streams and takes it down.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use runtime::{Plan, Running, Stdio};
+use runtime::{Plan, Running};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
-use rustix::pty::OpenptFlags;
-use rustix::termios::{OptionalActions, Termios, Winsize};
+use rustix::termios::{OptionalActions, Termios};
 use serde::{Deserialize, Serialize};
 use step::{Actor, Failure, Record, Trace};
 use sys::process::Fork;
 use sys::signal::{SignalFd, Signals};
 
 use crate::channel::{Channel, Kind};
+use crate::client::{Client, Hello, Welcome};
+use crate::socket;
+use crate::streams::{Carried, Streams, null};
 
 /// What a monitor is made for.
 #[derive(Debug)]
@@ -25,8 +28,14 @@ pub struct Job {
     pub terminal: bool,
     /// Its standard input stays open.
     pub interactive: bool,
-    /// It lives on without the command.
-    pub detached: bool,
+    /// Its standard input is closed when the first who typed has no more to type.
+    pub stdin_once: bool,
+    /// It ends with the command.
+    pub foreground: bool,
+    /// The command reads what it prints.
+    pub reading: bool,
+    /// Its directory, where further commands come to the monitor; none: nobody does.
+    pub socket: Option<PathBuf>,
     /// What was done so far, and whether records are kept.
     pub trace: Trace,
     /// The user's terminal and its settings: put right by the monitor if the command is killed while it is raw.
@@ -50,6 +59,36 @@ impl Exit {
             Self::Signal(signal) => 128_u8.wrapping_add(signal as u8),
         }
     }
+
+    /// From a status of wait(2).
+    fn from_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code(status >> 8 & 0xff),
+            signal => Self::Signal(signal),
+        }
+    }
+}
+
+/// A container that lost its monitor.
+#[derive(Debug)]
+pub struct Orphan {
+    /// Its first process.
+    pub pid: i32,
+    /// The same, opened while it was known to be that.
+    pub pidfd: OwnedFd,
+    /// Our ends of its standard output and standard error, where it can still be heard.
+    pub output: [Option<OwnedFd>; 2],
+    /// Its directory.
+    pub socket: PathBuf,
+}
+
+/// A stream that a container prints to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output, or the terminal.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// What the engine does for its container at the turns of its life, inside of the monitor.
@@ -58,14 +97,48 @@ pub trait Keeper {
     fn cloned(&mut self, pid: i32) -> Result<(), Failure>;
     /// Its program runs: what can only be seen now, and what the user should be told of it.
     fn running(&mut self, running: &Running) -> Vec<Note>;
-    /// It ended: to be recorded, while its control groups still tell what it used.
-    fn ended(&mut self, exit: Exit) -> Vec<Note>;
-    /// It could not be started: nothing of it stays.
-    fn abandon(&mut self, trace: &mut Trace);
+    /// It ended: to be recorded, while its control groups still tell what it used. None: nobody saw how.
+    fn ended(&mut self, exit: Option<Exit>) -> Vec<Note>;
+    /// It could not be started: nothing of this start stays.
+    fn abandon(&mut self, failure: &Failure, trace: &mut Trace);
     /// Takes down whatever it left that others could stumble over; the steps of it go into the trace.
     fn clean(&mut self, trace: &mut Trace);
     /// Takes down the rest, when everybody was told.
     fn finish(&mut self, trace: &mut Trace);
+
+    /// The output's pipes, ours and the container's, where they have names and so outlive the monitor.
+    fn named_pipes(&mut self) -> Result<Option<[(OwnedFd, OwnedFd); 2]>, Failure> {
+        Ok(None)
+    }
+    /// It printed this.
+    fn printed(&mut self, stream: Stream, bytes: &[u8]) {
+        let _ = (stream, bytes);
+    }
+    /// The command that started it has left: it lives on by itself.
+    fn left_alone(&mut self) {}
+    /// The user wants it ended, and not started again.
+    fn halted(&mut self) {}
+    /// After what time it is to be started again; asked after `ended`. None: it stays as it is.
+    fn again(&mut self) -> Option<Duration> {
+        None
+    }
+    /// Takes down what is left of the last start, and makes anew what the next one needs.
+    fn renew(&mut self, trace: &mut Trace) -> Result<Plan, Failure> {
+        let _ = trace;
+        Err(Failure::because("monitor.again", "", "it is not started again"))
+    }
+    /// When it wants to be asked the next time to do what has to be done now and then.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+    /// What else it waits for.
+    fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    /// Something of the two happened.
+    fn turn(&mut self, running: &Running) {
+        let _ = running;
+    }
 }
 
 /// A line for the user, and what can be done about it.
@@ -87,14 +160,16 @@ pub struct Started {
 /// How it ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ended {
-    /// Code or signal.
-    pub exit: Exit,
+    /// Code or signal; none where nobody saw it.
+    pub exit: Option<Exit>,
     /// What the user should know.
     pub notes: Vec<Note>,
+    /// It will be started again.
+    pub again: bool,
 }
 
 /// Forks the monitor. Returns the command's end of the channel to it.
-pub fn start(job: Job, mut keeper: impl Keeper) -> Result<Channel, Failure> {
+pub fn start(job: Job, keeper: impl Keeper) -> Result<Channel, Failure> {
     let failed = |errno: Errno| Failure::new("monitor.start", "socketpair", errno);
     let (ours, theirs) = Channel::pair().map_err(failed)?;
     match sys::process::fork().map_err(|error| Failure::new("monitor.start", "clone3", error))? {
@@ -102,184 +177,299 @@ pub fn start(job: Job, mut keeper: impl Keeper) -> Result<Channel, Failure> {
         Fork::Child => {
             drop(ours);
             // What goes wrong from here on was told, or there is nobody left to be told.
-            let _ = watch(job, &mut keeper, theirs);
+            let _ = watch(job, keeper, theirs);
             sys::process::exit_now(0)
         }
     }
 }
 
-fn watch(mut job: Job, keeper: &mut impl Keeper, channel: Channel) -> Result<(), Errno> {
+/// Forks a monitor for a container that runs and has lost its own.
+pub fn adopt(orphan: Orphan, keeper: impl Keeper) -> Result<(), Failure> {
+    match sys::process::fork().map_err(|error| Failure::new("monitor.adopt", "clone3", error))? {
+        Fork::Parent(..) => Ok(()),
+        Fork::Child => {
+            let _ = watch_orphan(orphan, keeper);
+            sys::process::exit_now(0)
+        }
+    }
+}
+
+fn watch(mut job: Job, keeper: impl Keeper, channel: Channel) -> Result<(), Errno> {
     job.trace.hand_to(Actor::Monitor);
+    stand_alone()?;
+    let Job { plan, terminal, interactive, stdin_once, foreground, reading, socket, trace, restore } = job;
+    let mut monitor = Monitor {
+        clients: vec![Client::starter(channel, foreground, reading)],
+        terminal,
+        interactive,
+        stdin_once,
+        trace,
+        restore,
+        ..Monitor::new(keeper, socket)
+    };
+    if let Err(failure) = monitor.launch(&plan) {
+        monitor.keeper.abandon(&failure, &mut monitor.trace);
+        let records = monitor.trace.take();
+        monitor.tell(Kind::Failed, &Started { failure: Some(failure), records, ..Started::default() });
+        return monitor.drain();
+    }
+    drop(plan);
+    monitor.stay()
+}
+
+fn watch_orphan(orphan: Orphan, keeper: impl Keeper) -> Result<(), Errno> {
+    stand_alone()?;
+    close_own_streams()?;
+    let Orphan { pid, pidfd, output: [stdout, stderr], socket } = orphan;
+    let mut monitor = Monitor::new(keeper, Some(socket));
+    (monitor.streams.stdout, monitor.streams.stderr) = (stdout, stderr);
+    monitor.running = Some(Running { pid, pidfd, terminal: None });
+    monitor.is_parent = false;
+    monitor.listen();
+    monitor.stay()
+}
+
+/// In a session of its own, in the way of nobody.
+fn stand_alone() -> Result<(), Errno> {
     rustix::process::setsid()?;
     rustix::process::chdir("/")?;
-    let all = Signals::all();
-    all.block().map_err(|_| Errno::INVAL)?;
-    let mut monitor = Monitor::launch(job, keeper, channel)?;
-    let exit = monitor.run(&all)?;
-    let notes = keeper.ended(exit);
-    monitor.say(Kind::Ended, &Ended { exit, notes });
-    keeper.clean(&mut monitor.trace);
-    let records = monitor.trace.take();
-    monitor.say(Kind::Gone, &records);
-    monitor.drain()?;
-    keeper.finish(&mut monitor.trace);
-    Ok(())
+    Signals::all().block().map_err(|_| Errno::INVAL)
 }
 
-/// The ends of the container's streams that stay here.
-#[derive(Debug, Default)]
-struct Streams {
-    stdin: Option<OwnedFd>,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
-    /// One descriptor for both directions, in `stdin` and `stdout`.
-    terminal: bool,
-    /// The terminal's inner end.
-    inner: Option<OwnedFd>,
-    /// Typed and not yet taken.
-    pending: Vec<u8>,
-    /// No more will be typed.
-    ended: bool,
+/// Where the command was started is nobody's to keep busy, and its streams are the command's own.
+fn close_own_streams() -> Result<(), Errno> {
+    let null = null()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)
 }
 
-struct Monitor {
-    channel: Channel,
+struct Monitor<K> {
+    keeper: K,
+    clients: Vec<Client>,
+    /// Its directory, and the socket in it.
+    dir: Option<PathBuf>,
+    listener: Option<OwnedFd>,
     running: Option<Running>,
+    /// Its first process is our child.
+    is_parent: bool,
     streams: Streams,
-    detached: bool,
+    terminal: bool,
+    interactive: bool,
+    stdin_once: bool,
+    /// The user wants it ended.
+    halted: bool,
     trace: Trace,
     restore: Option<(OwnedFd, Termios)>,
 }
 
-impl Monitor {
-    fn launch(job: Job, keeper: &mut impl Keeper, channel: Channel) -> Result<Self, Errno> {
-        let Job { plan, terminal, interactive, detached, trace, restore } = job;
-        let streams = Streams { terminal, ..Streams::default() };
-        let mut monitor = Self { channel, running: None, streams, detached, trace, restore };
-        let stdio = if terminal { None } else { Some(monitor.pipes(interactive)?) };
-        let launched = runtime::launch(&plan, stdio, &mut monitor.trace, &mut |pid| keeper.cloned(pid));
-        let mut running = match launched {
-            Ok(running) => running,
-            Err(failure) => {
-                keeper.abandon(&mut monitor.trace);
-                let records = monitor.trace.take();
-                monitor.say(Kind::Failed, &Started { failure: Some(failure), records, ..Started::default() });
-                monitor.drain()?;
-                sys::process::exit_now(0);
-            }
-        };
-        if let Some(master) = running.terminal.take() {
-            set_nonblocking(&master)?;
-            // Held open, so that a program that closes its terminal for a while is no end of it.
-            let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-            monitor.streams.inner = Some(rustix::pty::ioctl_tiocgptpeer(&master, flags)?);
-            monitor.streams.stdin = Some(rustix::io::fcntl_dupfd_cloexec(&master, 3)?);
-            monitor.streams.stdout = Some(master);
+impl<K: Keeper> Monitor<K> {
+    fn new(keeper: K, dir: Option<PathBuf>) -> Self {
+        Self {
+            keeper,
+            clients: Vec::new(),
+            dir,
+            listener: None,
+            running: None,
+            is_parent: true,
+            streams: Streams::default(),
+            terminal: false,
+            interactive: false,
+            stdin_once: false,
+            halted: false,
+            trace: Trace::new(Actor::Monitor, false),
+            restore: None,
         }
-        let notes = keeper.running(&running);
-        let started = Started { failure: None, pid: running.pid, records: monitor.trace.take(), notes };
-        monitor.say(Kind::Started, &started);
-        monitor.running = Some(running);
-        // Where the command was started is nobody's to keep busy, and its streams are the command's own.
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::stdio::dup2_stdin(&null)?;
-        rustix::stdio::dup2_stdout(&null)?;
-        rustix::stdio::dup2_stderr(&null)?;
-        Ok(monitor)
     }
 
-    /// The container's standard streams: pipes, since a descriptor of the caller's own could be opened again by
-    /// /proc/self/fd with more rights than meant. Detached, nobody reads, and there is nothing to carry.
-    fn pipes(&mut self, interactive: bool) -> Result<Stdio, Errno> {
-        let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        if self.detached {
-            return Ok(Stdio { stdin: null()?, stdout: null()?, stderr: null()? });
-        }
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-        let stdin = if interactive {
-            let (theirs, ours) = pipe()?;
-            set_nonblocking(&ours)?;
-            self.streams.stdin = Some(ours);
-            theirs
+    /// Starts it, and tells who waits for that.
+    fn launch(&mut self, plan: &Plan) -> Result<(), Failure> {
+        let failed = |errno: Errno| Failure::new("monitor.streams", "pipe2", errno);
+        self.streams = Streams::new(self.terminal);
+        let stdio = if self.terminal {
+            None
         } else {
-            null()?
+            let named = self.keeper.named_pipes()?;
+            Some(self.streams.pipes(self.interactive, named).map_err(failed)?)
         };
-        let (ours, stdout) = pipe()?;
-        set_nonblocking(&ours)?;
-        self.streams.stdout = Some(ours);
-        let (ours, stderr) = pipe()?;
-        set_nonblocking(&ours)?;
-        self.streams.stderr = Some(ours);
-        Ok(Stdio { stdin, stdout, stderr })
+        let keeper = &mut self.keeper;
+        let mut running = runtime::launch(plan, stdio, &mut self.trace, &mut |pid| keeper.cloned(pid))?;
+        if let Some(master) = running.terminal.take() {
+            self.streams.take_terminal(master).map_err(failed)?;
+        }
+        let notes = self.keeper.running(&running);
+        let pid = running.pid;
+        (self.running, self.is_parent) = (Some(running), true);
+        if self.listener.is_none() {
+            self.listen();
+        }
+        let records = self.trace.take();
+        self.tell(Kind::Started, &Started { failure: None, pid, records, notes });
+        // Nobody else has them open any more once the container ends.
+        close_own_streams().map_err(failed)
     }
 
-    fn say(&mut self, kind: Kind, what: &impl Serialize) {
-        // Strings, numbers and lists: writing them as JSON cannot fail.
-        self.channel.push(kind, &serde_json::to_vec(what).unwrap_or_default());
+    /// Without its socket the container lives on all the same; commands say that they cannot reach its monitor.
+    fn listen(&mut self) {
+        self.listener = self.dir.as_deref().and_then(|dir| socket::listen(dir).ok());
+    }
+
+    /// Everything after the start: to the end, and again from the start where that is wanted.
+    fn stay(&mut self) -> Result<(), Errno> {
+        let signals = SignalFd::new(&Signals::all()).map_err(|_| Errno::INVAL)?;
+        loop {
+            let exit = self.run(&signals)?;
+            let notes = self.keeper.ended(exit);
+            let mut again = self.keeper.again();
+            self.tell(Kind::Ended, &Ended { exit, notes, again: again.is_some() });
+            while let Some(pause) = again {
+                if !self.rest(&signals, pause)? {
+                    self.tell(Kind::Ended, &Ended { exit, notes: Vec::new(), again: false });
+                    break;
+                }
+                let started = self.keeper.renew(&mut self.trace).and_then(|plan| self.launch(&plan));
+                match started {
+                    Ok(()) => break,
+                    Err(failure) => {
+                        self.keeper.abandon(&failure, &mut self.trace);
+                        again = self.keeper.again();
+                    }
+                }
+            }
+            if self.running.is_none() {
+                break;
+            }
+        }
+        self.keeper.clean(&mut self.trace);
+        let records = self.trace.take();
+        self.tell(Kind::Gone, &records);
+        self.drain()?;
+        self.keeper.finish(&mut self.trace);
+        Ok(())
+    }
+
+    fn tell(&mut self, kind: Kind, what: &impl Serialize) {
+        for client in &mut self.clients {
+            client.say(kind, what);
+        }
     }
 
     /// The event loop, until the first process has ended and its streams are empty.
-    fn run(&mut self, signals: &Signals) -> Result<Exit, Errno> {
-        let signals = SignalFd::new(signals).map_err(|_| Errno::INVAL)?;
-        let mut exit = None;
+    fn run(&mut self, signals: &SignalFd) -> Result<Option<Exit>, Errno> {
         let mut slim = false;
         loop {
-            if let Some(exit) = exit {
-                // What it wrote before its end is still in the pipes; nobody can write more, unless a process of the
-                // host's pid namespace holds them.
-                self.drain_streams();
-                return Ok(exit);
-            }
-            let sources = self.poll(&signals, (!slim).then_some(SETTLED))?;
+            let settled = (!slim).then(|| Instant::now() + SETTLED);
+            let until = settled.into_iter().chain(self.keeper.due()).min();
+            let sources = self.poll(signals, until)?;
             if sources.is_empty() && !slim {
                 // It lives on, so it is worth the while to become small: most of the time there is nothing to do.
                 slim = true;
                 sys::process::slim_down();
             }
+            let mut exit = None;
+            let due = self.keeper.due().is_some_and(|due| due <= Instant::now());
+            if (due || sources.contains(&Source::Keeper))
+                && let Some(running) = &self.running
+            {
+                self.keeper.turn(running);
+            }
             for source in sources {
                 match source {
-                    Source::Signal => self.forward(&signals),
-                    Source::Channel => self.listen(),
-                    Source::Stdin => {}
                     Source::Stdout => drop(self.carry(Kind::Stdout)),
                     Source::Stderr => drop(self.carry(Kind::Stderr)),
                     Source::Exit => exit = self.reap()?,
+                    source => self.attend(source, signals),
                 }
             }
-            self.feed();
-            self.channel.flush();
+            self.look_after_clients();
+            self.streams.feed();
+            if let Some(exit) = exit {
+                // What it wrote before its end is still in the pipes; nobody can write more, unless a process of the
+                // host's pid namespace holds them.
+                self.drain_streams();
+                self.streams = Streams::default();
+                return Ok(exit);
+            }
         }
     }
 
-    /// Waits until something is to be done, and says what. What has no room to go is not read.
-    fn poll(&self, signals: &SignalFd, timeout: Option<Timespec>) -> Result<Vec<Source>, Errno> {
+    /// Waits so long before the next start; false when it is not wanted any more.
+    fn rest(&mut self, signals: &SignalFd, pause: Duration) -> Result<bool, Errno> {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            for source in self.poll(signals, Some(until))? {
+                self.attend(source, signals);
+            }
+            self.look_after_clients();
+            if self.halted {
+                return Ok(false);
+            }
+        }
+        Ok(!self.halted)
+    }
+
+    /// What is the same whether it runs or not.
+    fn attend(&mut self, source: Source, signals: &SignalFd) {
+        match source {
+            Source::Signal => self.forward(signals),
+            Source::Guest => {
+                while let Some(socket) = self.listener.as_ref().and_then(socket::accept) {
+                    self.clients.push(Client::guest(socket));
+                }
+            }
+            Source::Client(index) => self.listen_to(index),
+            Source::Stdin | Source::Stdout | Source::Stderr | Source::Exit | Source::Keeper => {}
+        }
+    }
+
+    /// Waits until something is to be done, and says what; nothing: the time is over. What has no room to go is not
+    /// read.
+    fn poll(&self, signals: &SignalFd, until: Option<Instant>) -> Result<Vec<Source>, Errno> {
         let mut watched = vec![(Source::Signal, signals.as_fd(), PollFlags::IN)];
         if let Some(running) = &self.running {
             watched.push((Source::Exit, running.pidfd.as_fd(), PollFlags::IN));
         }
-        if !self.channel.is_closed() {
-            let out = if self.channel.has_output() { PollFlags::OUT } else { PollFlags::empty() };
-            watched.push((Source::Channel, self.channel.as_fd(), PollFlags::IN | out));
+        if let Some(listener) = &self.listener {
+            watched.push((Source::Guest, listener.as_fd(), PollFlags::IN));
         }
-        for (source, stream) in
-            [(Source::Stdout, &self.streams.stdout), (Source::Stderr, &self.streams.stderr)]
-        {
-            if let Some(stream) = stream.as_ref().filter(|_| !self.channel.is_full()) {
+        for (index, client) in self.clients.iter().enumerate() {
+            let out = if client.channel.has_output() { PollFlags::OUT } else { PollFlags::empty() };
+            watched.push((Source::Client(index), client.channel.as_fd(), PollFlags::IN | out));
+        }
+        for (source, kind, stream) in [
+            (Source::Stdout, Kind::Stdout, &self.streams.stdout),
+            (Source::Stderr, Kind::Stderr, &self.streams.stderr),
+        ] {
+            if let Some(stream) = stream.as_ref().filter(|_| !self.is_full(kind)) {
                 watched.push((source, stream.as_fd(), PollFlags::IN));
             }
         }
         if let Some(stdin) = self.streams.stdin.as_ref().filter(|_| !self.streams.pending.is_empty()) {
             watched.push((Source::Stdin, stdin.as_fd(), PollFlags::OUT));
         }
+        if let Some(fd) = self.keeper.waits_for() {
+            watched.push((Source::Keeper, fd, PollFlags::IN));
+        }
         let mut fds: Vec<_> =
             watched.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        while let Err(errno) = poll(&mut fds, timeout.as_ref()) {
-            if errno != Errno::INTR {
-                return Err(errno);
+        loop {
+            let timeout = until.map(|until| {
+                let left = until.saturating_duration_since(Instant::now());
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+            });
+            match poll(&mut fds, timeout.as_ref()) {
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+                Ok(_) => break,
             }
         }
         let ready = fds.iter().map(|fd| !fd.revents().is_empty());
         Ok(watched.iter().zip(ready).filter(|(_, ready)| *ready).map(|((source, ..), _)| *source).collect())
+    }
+
+    /// Whether somebody who reads this stream has not yet taken what there was.
+    fn is_full(&self, kind: Kind) -> bool {
+        self.clients.iter().any(|client| client.reads(kind) && client.channel.is_full())
     }
 
     /// A signal to the monitor means the container: at a shutdown everything is asked to end.
@@ -298,118 +488,129 @@ impl Monitor {
         }
     }
 
-    /// What the command says. A command that is gone without a word takes its foreground container with it.
-    fn listen(&mut self) {
-        self.channel.fill();
-        while let Some((kind, payload)) = self.channel.take() {
+    /// What one of the clients says.
+    fn listen_to(&mut self, index: usize) {
+        let Some(client) = self.clients.get_mut(index) else { return };
+        client.channel.fill();
+        while let Some((kind, payload)) = self.clients[index].channel.take() {
             match kind {
+                Kind::Hello => self.greet(index, &payload),
                 Kind::Stdin => self.streams.pending.extend(payload),
-                Kind::StdinEnd => self.streams.ended = true,
+                Kind::StdinEnd if self.stdin_once => self.streams.ended = true,
                 Kind::Signal => {
                     if let Ok(bytes) = payload.as_slice().try_into() {
                         self.signal(i32::from_ne_bytes(bytes));
                     }
                 }
-                Kind::Size => self.resize(&payload),
-                // The program learns of it as on the host: by SIGPIPE, or by SIGHUP from its terminal.
-                Kind::Unread if self.streams.terminal => self.signal(SIGHUP),
-                Kind::Unread if payload == [2] => self.streams.stderr = None,
-                Kind::Unread => self.streams.stdout = None,
-                Kind::Detach => self.detached = true,
+                Kind::Size => self.streams.resize(&payload),
+                Kind::Unread => self.unread(index, if payload == [2] { Kind::Stderr } else { Kind::Stdout }),
+                Kind::Detach => self.leave_alone(index),
                 _ => {}
             }
         }
-        if self.channel.is_closed() && !self.detached {
+    }
+
+    fn greet(&mut self, index: usize, payload: &[u8]) {
+        let Ok(hello) = serde_json::from_slice::<Hello>(payload) else { return };
+        if hello.halt {
+            self.halted = true;
+            self.keeper.halted();
+        }
+        let welcome = Welcome {
+            pid: self.running.as_ref().map(|running| running.pid),
+            terminal: self.terminal,
+            interactive: self.streams.stdin.is_some(),
+        };
+        let client = &mut self.clients[index];
+        client.greet(hello);
+        client.say(Kind::Welcome, &welcome);
+    }
+
+    /// Nobody reads that stream of a foreground container any more: the program learns of it as on the host, by
+    /// SIGPIPE, or by SIGHUP from its terminal. Others are not told.
+    fn unread(&mut self, index: usize, kind: Kind) {
+        let client = &mut self.clients[index];
+        client.unread(kind);
+        match (client.owner, self.streams.terminal, kind) {
+            (false, ..) => {}
+            (true, true, _) => self.signal(SIGHUP),
+            (true, false, Kind::Stderr) => self.streams.stderr = None,
+            (true, false, _) => self.streams.stdout = None,
+        }
+    }
+
+    fn leave_alone(&mut self, index: usize) {
+        if std::mem::take(&mut self.clients[index].owner) {
+            self.restore = None;
+            self.keeper.left_alone();
+        }
+    }
+
+    /// Sends what waits, and forgets who is gone. A command that is gone without a word takes its foreground container
+    /// with it.
+    fn look_after_clients(&mut self) {
+        let mut ends = false;
+        self.clients.retain_mut(|client| {
+            client.channel.flush();
+            ends |= client.channel.is_closed() && client.owner;
+            !client.channel.is_closed()
+        });
+        if ends {
             self.signal(SIGKILL);
             if let Some((terminal, settings)) = self.restore.take() {
                 let _ = rustix::termios::tcsetattr(&terminal, OptionalActions::Now, &settings);
             }
         }
-        if self.detached {
-            self.restore = None;
-        }
     }
 
-    fn resize(&self, payload: &[u8]) {
-        let (Some(master), [a, b, c, d]) = (&self.streams.stdout, payload) else { return };
-        let (rows, columns) = (u16::from_ne_bytes([*a, *b]), u16::from_ne_bytes([*c, *d]));
-        if self.streams.terminal {
-            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-            let _ = rustix::termios::tcsetwinsize(master, size);
-        }
-    }
-
-    /// Gives the container what was typed, as far as it takes it.
-    fn feed(&mut self) {
-        let streams = &mut self.streams;
-        let Some(stdin) = &streams.stdin else { return streams.pending.clear() };
-        while !streams.pending.is_empty() {
-            match rustix::io::write(stdin, &streams.pending) {
-                Ok(n) => drop(streams.pending.drain(..n)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                // It has closed its standard input: what is typed from here on is for nobody.
-                Err(_) => {
-                    streams.stdin = None;
-                    return streams.pending.clear();
-                }
-            }
-        }
-        if streams.ended {
-            // A terminal's end of input is a key, which was typed; a pipe's is its close.
-            if !streams.terminal {
-                streams.stdin = None;
-            }
-            streams.ended = false;
-        }
-    }
-
-    /// Carries what one of its streams has to the command. True while there may be more.
+    /// Carries what one of its streams has to whoever reads it. True while there may be more.
     fn carry(&mut self, kind: Kind) -> bool {
-        let stream = if kind == Kind::Stderr { &mut self.streams.stderr } else { &mut self.streams.stdout };
-        let Some(fd) = stream else { return false };
-        let mut buffer = [0_u8; 32 * 1024];
-        match rustix::io::read(&*fd, &mut buffer) {
-            Ok(0) => *stream = None,
-            Ok(n) => {
-                self.channel.push(kind, &buffer[..n]);
-                return true;
-            }
-            Err(Errno::AGAIN | Errno::INTR) => return false,
-            Err(_) => *stream = None,
+        let mut buffer = [0_u8; 64 * 1024];
+        let Carried::Bytes(count) = self.streams.read(kind, &mut buffer) else { return false };
+        let bytes = &buffer[..count];
+        self.keeper.printed(if kind == Kind::Stderr { Stream::Stderr } else { Stream::Stdout }, bytes);
+        for client in self.clients.iter_mut().filter(|client| client.reads(kind)) {
+            client.channel.push(kind, bytes);
         }
-        false
+        true
     }
 
     fn drain_streams(&mut self) {
         for kind in [Kind::Stdout, Kind::Stderr] {
             while self.carry(kind) {
-                while self.channel.is_full() && self.wait_for_room().is_ok() {}
+                while self.is_full(kind) && self.wait_for_room().is_ok() {}
             }
         }
     }
 
-    /// Waits until the command has taken some of what is for it.
+    /// Waits until somebody has taken some of what is for them.
     fn wait_for_room(&mut self) -> Result<(), Errno> {
-        let mut fds = [PollFd::new(&self.channel, PollFlags::OUT)];
+        let waiting = self.clients.iter().filter(|client| client.channel.has_output());
+        let mut fds: Vec<_> = waiting.map(|client| PollFd::new(&client.channel, PollFlags::OUT)).collect();
         match poll(&mut fds, None) {
             Err(Errno::INTR) => {}
             result => drop(result?),
         }
-        self.channel.flush();
+        self.clients.iter_mut().for_each(|client| client.channel.flush());
         Ok(())
     }
 
     /// The last words, as far as somebody takes them.
     fn drain(&mut self) -> Result<(), Errno> {
-        while self.channel.has_output() {
+        while self.clients.iter().any(|client| client.channel.has_output()) {
             self.wait_for_room()?;
         }
         Ok(())
     }
 
-    fn reap(&mut self) -> Result<Option<Exit>, Errno> {
+    /// The outer option: whether it has ended; the inner one: how, where that is known.
+    fn reap(&mut self) -> Result<Option<Option<Exit>>, Errno> {
         let Some(running) = &self.running else { return Ok(None) };
+        if !self.is_parent {
+            let status = sys::pidfd::exit_status(&running.pidfd, REAPED);
+            self.running = None;
+            return Ok(Some(status.map(Exit::from_status)));
+        }
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         let Some(status) = rustix::process::waitid(WaitId::PidFd(running.pidfd.as_fd()), options)? else {
             return Ok(None);
@@ -420,7 +621,7 @@ impl Monitor {
             (None, None) => return Ok(None),
         };
         self.running = None;
-        Ok(Some(exit))
+        Ok(Some(Some(exit)))
     }
 }
 
@@ -429,21 +630,21 @@ impl Monitor {
 enum Source {
     Signal,
     Exit,
-    Channel,
+    Guest,
+    Client(usize),
     Stdout,
     Stderr,
     Stdin,
+    Keeper,
 }
 
 /// A container that has run for so long runs on.
-const SETTLED: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const SETTLED: Duration = Duration::from_millis(50);
+
+/// How long the end of a process may wait for its parent, who is not us.
+const REAPED: Duration = Duration::from_secs(2);
 
 const SIGHUP: i32 = 1;
 const SIGKILL: i32 = 9;
 const SIGPIPE: i32 = 13;
 const SIGCHLD: i32 = 17;
-
-fn set_nonblocking(fd: &OwnedFd) -> Result<(), Errno> {
-    let flags = rustix::fs::fcntl_getfl(fd)?;
-    rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK)
-}

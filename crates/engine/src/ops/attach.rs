@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use monitor::{Attached, Channel, DetachKeys, Kind as Frame, Note};
+use monitor::{Attached, Channel, DetachKeys, Hello, Kind as Frame, Note};
 use rustix::event::{PollFd, PollFlags, poll};
 use step::Failure;
 
-use super::run::Started;
+use super::launch::Started;
+use super::list::{State, state};
 use crate::state::Store;
 use crate::sweep::sweep;
-use crate::{Error, Kind};
+use crate::{Error, Kind, Settings, contact};
 
 /// How the user is attached to a foreground container.
 #[derive(Debug, Clone)]
@@ -100,12 +101,15 @@ impl Started {
             detach: options.detach.clone(),
             stdout: options.stdout,
             stderr: options.stderr,
+            guest: !self.foreground,
         };
         match monitor::attach(&mut self.channel, &how)? {
             Attached::Detached => Ok(None),
             Attached::Ended(ended) => {
-                let records = self.wait_until_gone()?;
-                Ok(Some(Finished { code: ended.exit.code(), notes: ended.notes, records }))
+                // One that is started again is not gone for a long time.
+                let records = if ended.again { Vec::new() } else { self.wait_until_gone()? };
+                let code = ended.exit.map_or(UNKNOWN, monitor::Exit::code);
+                Ok(Some(Finished { code, notes: ended.notes, records }))
             }
             Attached::Lost => Err(self.lost()),
         }
@@ -126,9 +130,16 @@ impl Started {
 
     /// The monitor was killed, or the user lost patience: a foreground container ends with its command.
     fn lost(self) -> Error {
-        let Self { id, channel, settings, name, .. } = self;
+        let Self { id, channel, settings, name, foreground, .. } = self;
         drop(channel);
         let store = Store::new(&settings);
+        if !foreground {
+            return Error::new(
+                Kind::Engine,
+                format!("no longer attached to container {name}; it is left alone"),
+            )
+            .hint(format!("`minidocker attach {name}` attaches again"));
+        }
         let swept = store.wait_until_abandoned(&id, PATIENCE).and_then(|held| {
             drop(held);
             sweep(&settings, &store)
@@ -141,6 +152,45 @@ impl Started {
             Err(failure) => failure.into(),
         }
     }
+}
+
+/// The exit code of a container whose end nobody saw.
+pub(crate) const UNKNOWN: u8 = 255;
+
+/// Attaches to a container that runs.
+pub fn attach(settings: &Settings, name: &str, input: bool) -> Result<Started, Error> {
+    let store = Store::new(settings);
+    sweep(settings, &store)?;
+    let (id, record) = store.load(name)?;
+    let invalid = |message: String| Error::new(Kind::Invalid, message);
+    match state(&store, &record)? {
+        State::Running(..) => {}
+        State::Paused(..) => {
+            return Err(invalid(format!("cannot attach to container {name}: it is paused"))
+                .hint(format!("`minidocker unpause {name}` lets it run on")));
+        }
+        State::Restarting(..) => {
+            return Err(invalid(format!("cannot attach to container {name}: it is between two starts"))
+                .hint("wait until it runs; `minidocker logs` tells why it ended"));
+        }
+        _ => {
+            return Err(invalid(format!("cannot attach to container {name}: it is not running"))
+                .hint(format!("`minidocker start -a {name}` starts it and attaches")));
+        }
+    }
+    let hello = Hello { stdout: true, stderr: true, halt: false };
+    let gone = || invalid(format!("container {name} has just ended"));
+    let (channel, welcome) = contact::connect(&store, &id, hello)?.ok_or_else(gone)?;
+    Ok(Started {
+        id,
+        name: record.name,
+        notes: Vec::new(),
+        channel,
+        settings: settings.clone(),
+        terminal: welcome.terminal,
+        interactive: input && record.request.interactive,
+        foreground: false,
+    })
 }
 
 /// How long the end of a monitor may take that has nothing left to wait for.

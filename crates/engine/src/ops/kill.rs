@@ -1,18 +1,23 @@
 //! `kill`: a signal for a container's first process.
 
+use monitor::Hello;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use step::Failure;
 
+use crate::request::Restart;
 use crate::state::Store;
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, contact};
+
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
 
 /// Sends `signal` (a number) to the first process of the running container that `name` (name, id or unambiguous
 /// beginning of an id) means.
 pub fn kill(settings: &Settings, name: &str, signal: i32) -> Result<(), Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
-    let id = store.find(name)?;
+    let (id, record) = store.load(name)?;
     let not_running = || {
         Error::new(Kind::Invalid, format!("cannot kill container {name}: it is not running"))
             .hint("`minidocker ps` lists the containers that run")
@@ -23,5 +28,13 @@ pub fn kill(settings: &Settings, name: &str, signal: i32) -> Result<(), Error> {
     if store.living_init(&id) != Some(pid.as_raw_pid()) {
         return Err(not_running());
     }
-    sys::signal::send(&pidfd, signal).map_err(|error| Failure::new("kill", name, error).into())
+    // Whoever ends it does not want it started again.
+    let ends = [SIGKILL, record.request.stop_signal.unwrap_or(SIGTERM)].contains(&signal);
+    let halted = match ends && record.request.restart != Restart::No {
+        true => contact::connect(&store, &id, Hello { halt: true, ..Hello::default() })?,
+        false => None,
+    };
+    sys::signal::send(&pidfd, signal).map_err(|error| Failure::new("kill", name, error))?;
+    drop(halted);
+    Ok(())
 }

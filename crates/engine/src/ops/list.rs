@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use cgroup::{Group, Hierarchies};
 use step::Failure;
 
-use crate::state::{Record, Store, time};
+use crate::state::{End, Life, Record, Store, time};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
 
@@ -33,10 +34,14 @@ pub struct Summary {
 /// What a container is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Being made by a living command.
+    /// Made, and not started yet.
     Created,
     /// Runs since then, with this pid outside.
     Running(SystemTime, i32),
+    /// Stands still since a `pause`; started then, with this pid outside.
+    Paused(SystemTime, i32),
+    /// Ended at that time with this code, and is started again by its policy.
+    Restarting(SystemTime, u8),
     /// Ended then with this code.
     Exited(SystemTime, u8),
     /// Ended, nobody knows how: its monitor was killed, or the machine went down.
@@ -81,7 +86,7 @@ fn summary(store: &Store, record: Record) -> Result<Summary, Error> {
     let place = |place: &network::Attachment| format!("{}/{}", place.address, place.prefix);
     Ok(Summary {
         addresses: match state {
-            State::Running(..) => record.network.iter().map(place).collect(),
+            State::Running(..) | State::Paused(..) => record.network.iter().map(place).collect(),
             _ => Vec::new(),
         },
         id: record.id,
@@ -95,17 +100,28 @@ fn summary(store: &Store, record: Record) -> Result<Summary, Error> {
 }
 
 /// What a container is doing: its first process decides, not a file.
-fn state(store: &Store, record: &Record) -> Result<State, Error> {
+pub(crate) fn state(store: &Store, record: &Record) -> Result<State, Error> {
     if let Some(pid) = store.living_init(&record.id) {
         let since = store.started(&record.id).unwrap_or_else(|| time(record.created));
-        return Ok(State::Running(since, pid));
+        let group = Hierarchies::probe().and_then(|hierarchies| Group::open(&hierarchies, &record.group));
+        let paused = group.and_then(|group| group.is_frozen()).unwrap_or(false);
+        return Ok(if paused { State::Paused(since, pid) } else { State::Running(since, pid) });
     }
-    Ok(match store.exit(&record.id)? {
-        Some(exit) => match exit.code {
-            Some(code) => State::Exited(time(exit.at), code),
+    let cared_for = || store.run_dir(&record.id).exists();
+    let life = store.life(&record.id)?;
+    // Its monitor is about to write down how it ended.
+    if life.as_ref().is_none_or(|life| life.ended.is_none()) && store.started(&record.id).is_some() {
+        return Ok(State::Lost);
+    }
+    Ok(match life {
+        None if record.by_run && !cared_for() => State::Lost,
+        None => State::Created,
+        Some(Life { ended: Some(End { at, code, .. }), again, .. }) => match code {
+            _ if again.is_some() && cared_for() => State::Restarting(time(at), code.unwrap_or_default()),
+            Some(code) => State::Exited(time(at), code),
             None => State::Lost,
         },
-        None if store.run_dir(&record.id).exists() => State::Created,
-        None => State::Lost,
+        Some(Life { ended: None, .. }) if cared_for() => State::Created,
+        Some(_) => State::Lost,
     })
 }

@@ -1,17 +1,25 @@
 //! One file per operation; each begins with its contents page.
 
-mod attach;
+pub mod attach;
 pub(crate) use attach::refusal;
 pub mod bootstrap;
 pub mod build;
 pub mod commit;
+pub mod create;
+pub mod exec;
 pub mod export;
 pub mod files;
 pub mod images;
 pub mod info;
 pub mod kill;
+mod launch;
 pub mod list;
 pub mod login;
+pub mod pause;
 pub mod remove;
+pub mod rename;
 pub mod run;
+pub mod start;
+pub mod stop;
 pub mod usage;
+pub mod wait;

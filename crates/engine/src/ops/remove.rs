@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ::images::Images;
+use monitor::Hello;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use step::{Context, Failure};
@@ -12,7 +13,7 @@ use crate::ops::images;
 use crate::state::{Held, Store};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, contact};
 
 /// How long a killed container may take to end. Longer, and a process is stuck in the kernel.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,7 +39,20 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error>
                     "stop it first with `minidocker kill {name}`, or use `minidocker rm -f {name}`"
                 )));
         }
+        // Its restart policy is not to start it again.
+        let _halted = contact::connect(&store, &id, Hello { halt: true, ..Hello::default() })?;
         end(name, pid)?;
+    } else if record.is_some() && store.run_dir(&id).exists() {
+        // Between two starts, perhaps.
+        let hello = Hello { halt: force, ..Hello::default() };
+        let waits = contact::connect(&store, &id, hello)?;
+        if !force && waits.is_some_and(|(_, welcome)| welcome.pid.is_none()) {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("cannot remove container {name}: it is started again by its restart policy"),
+            )
+            .hint(format!("stop it first with `minidocker stop {name}`, or use `minidocker rm -f {name}`")));
+        }
     }
     let was_running = wait_for_monitor(&store, name, &id)?;
     // Held while it goes, so that a crash on the way is found and finished by the next command.
@@ -53,7 +67,7 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error>
         kill: true,
         network: None,
         no_network,
-        kept: record.as_ref().is_none_or(|record| !record.request.remove),
+        kept: record.as_ref().is_none_or(|record| !record.passing),
         name: record.map(|record| record.name),
         remove: true,
     };

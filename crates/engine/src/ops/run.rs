@@ -1,13 +1,12 @@
 //! `run`: from a request to a running container, and to its end.
 
-use std::os::fd::AsFd;
 use std::time::SystemTime;
 
-use monitor::{Channel, Job, Note};
-use step::{Actor, Context, Steps, Trace};
+use step::{Actor, Context, Trace};
 
 pub use super::attach::{AttachOptions, Finished};
-use super::attach::{refusal, wait_for_start};
+pub use super::launch::Started;
+use super::launch::launch;
 use crate::image::{self, Origin, Resolved};
 use crate::keeper::Keeper;
 use crate::prepare::{Prepared, draft, finish, reserve, take_name};
@@ -17,21 +16,6 @@ use crate::state::{Held, Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
 use crate::{Error, Kind, Settings, names};
-
-/// A container that was started.
-#[derive(Debug)]
-pub struct Started {
-    /// The container's id, 64 hex digits.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// What the user should be told already.
-    pub notes: Vec<Note>,
-    pub(super) channel: Channel,
-    pub(super) settings: Settings,
-    pub(super) terminal: bool,
-    pub(super) interactive: bool,
-}
 
 /// What a `run` would do.
 #[derive(Debug)]
@@ -104,57 +88,11 @@ fn start(
     store.write_record(&record)?;
     // From now on the record keeps the layers.
     drop(bringing);
-    let mut context = Context::default();
-    trace.perform_all(&prepared.prepare, &mut context)?;
-    // What they hold open is held by the plan from here on, and goes with it.
-    drop(prepared.prepare);
-    // The steps tell it where they are told.
-    let disk = disk_note(request, &prepared.disk).filter(|_| !trace.is_on());
-    let restore = terminal_to_restore(request);
-    let remains = Remains {
-        name: Some(name.clone()),
-        network: prepared.place.clone(),
-        ..remains_of(settings, request, id)
-    };
-    let keeper = Keeper {
-        settings: settings.clone(),
-        record,
-        checks: prepared.checks,
-        remains,
-        later: Steps::new(),
-        _lock: held.lock,
-    };
-    let mut own = Trace::new(Actor::Monitor, trace.is_on());
-    trace.take().into_iter().for_each(|record| own.push(record));
-    let job = Job {
-        plan: prepared.plan,
-        terminal: request.tty,
-        interactive: request.interactive,
-        detached: request.detach,
-        trace: own,
-        restore,
-    };
-    let mut channel = monitor::start(job, keeper)?;
-    let told = wait_for_start(&mut channel)?;
-    told.records.into_iter().for_each(|record| trace.push(record));
-    if let Some(failure) = told.failure {
-        return Err(refusal(&name, failure));
-    }
-    Ok(Started {
-        id: id.to_owned(),
-        name,
-        notes: disk.into_iter().chain(told.notes).collect(),
-        channel,
-        settings: settings.clone(),
-        terminal: request.tty,
-        interactive: request.interactive,
-    })
-}
-
-/// Which way was taken to what was asked for, where there is more than one.
-fn disk_note(request: &RunRequest, disk: &storage::Disk) -> Option<Note> {
-    let told = request.storage.size.is_some() || disk.because.is_some();
-    told.then(|| (format!("root file system: {disk}"), None))
+    let remains =
+        Remains { name: Some(name), network: prepared.place.clone(), ..remains_of(settings, request, id) };
+    let mut keeper = Keeper::new(settings, record, source, remains, held.lock);
+    keeper.apart = request.detach;
+    launch(store, keeper, prepared, !request.detach, trace)
 }
 
 /// What a `run` would do. An address is reserved for a moment, so that the plan names a free one; nothing stays.
@@ -198,7 +136,7 @@ fn plan_held(settings: &Settings, store: &Store, image: &Resolved, id: &str) -> 
     Ok(Plan { records, script })
 }
 
-fn record(
+pub(super) fn record(
     request: &RunRequest,
     id: &str,
     name: &str,
@@ -216,6 +154,8 @@ fn record(
         disk: Some(prepared.disk.clone()),
         request: request.clone(),
         origin,
+        by_run: true,
+        passing: request.remove,
     })
 }
 
@@ -232,7 +172,7 @@ fn remains_of(settings: &Settings, request: &RunRequest, id: &str) -> Remains {
     }
 }
 
-fn check_cidfile(request: &RunRequest) -> Result<(), Error> {
+pub(super) fn check_cidfile(request: &RunRequest) -> Result<(), Error> {
     match &request.cidfile {
         Some(path) if path.exists() => {
             Err(Error::new(Kind::Invalid, format!("--cidfile {}: the file exists", path.display()))
@@ -240,13 +180,4 @@ fn check_cidfile(request: &RunRequest) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
-}
-
-fn terminal_to_restore(request: &RunRequest) -> Option<(std::os::fd::OwnedFd, rustix::termios::Termios)> {
-    if !request.tty || !request.interactive || request.detach {
-        return None;
-    }
-    let stdin = std::io::stdin();
-    let settings = rustix::termios::tcgetattr(&stdin).ok()?;
-    Some((stdin.as_fd().try_clone_to_owned().ok()?, settings))
 }

@@ -89,7 +89,7 @@ impl Store {
     pub(crate) fn forget(&self, id: &str) -> Result<(), Failure> {
         self.give_ids(id);
         let dir = self.run_dir(id);
-        for name in ["init", "container.json", "container.json.new", "hosts", "hostname", "resolv.conf"] {
+        for name in FILES {
             match rustix::fs::unlink(dir.join(name)) {
                 Err(Errno::NOENT) => {}
                 result => result.map_err(failed(&dir))?,
@@ -107,6 +107,24 @@ impl Store {
         }
     }
 }
+
+/// What may be in a container's directory in the run root, besides the lock.
+const FILES: [&str; 14] = [
+    "init",
+    "apart",
+    "container.json",
+    "container.json.new",
+    "health.json",
+    "health.json.new",
+    "hosts",
+    "hostname",
+    "resolv.conf",
+    "monitor.sock",
+    "stdout",
+    "stderr",
+    "mounts.json",
+    "mounts.json.new",
+];
 
 /// Takes a lock that nobody has but, for a moment, who only looks whether it is free.
 fn wait_for(lock: &OwnedFd) -> Result<(), Errno> {

@@ -70,11 +70,30 @@ impl Store {
         }
     }
 
-    /// Notes a container's first process.
+    /// Notes a container's first process, in the place of an earlier one.
     pub(crate) fn write_init(&self, id: &str, pid: i32) -> Result<(), Failure> {
         let path = self.run_dir(id).join("init");
         let start = start_time(pid).unwrap_or(0);
-        rustix::fs::symlink(format!("{pid}:{start}"), &path).map_err(failed(&path))
+        let text = format!("{pid}:{start}");
+        match rustix::fs::symlink(&text, &path) {
+            Err(Errno::EXIST) => rustix::fs::unlink(&path).and_then(|()| rustix::fs::symlink(&text, &path)),
+            made => made,
+        }
+        .map_err(failed(&path))
+    }
+
+    /// Notes that a container lives on when its command or its monitor is gone.
+    pub(crate) fn set_apart(&self, id: &str) -> Result<(), Failure> {
+        let path = self.run_dir(id).join("apart");
+        match rustix::fs::symlink("lives on by itself", &path) {
+            Err(Errno::EXIST) => Ok(()),
+            made => made.map_err(failed(&path)),
+        }
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_apart(&self, id: &str) -> bool {
+        std::fs::symlink_metadata(self.run_dir(id).join("apart")).is_ok()
     }
 
     /// A container's first process, if it still lives: a number that another process has by now does not count.

@@ -39,23 +39,52 @@ pub(crate) struct Record {
     /// The image that it was made of; none of a directory or of the host.
     #[serde(default)]
     pub origin: Option<Origin>,
+    /// `run` made it: without a [`Life`] it was lost before its end could be written.
+    #[serde(default)]
+    pub by_run: bool,
+    /// It lies in the run root and goes with its run: `run --rm`. Told by the place, not by the file.
+    #[serde(skip)]
+    pub passing: bool,
+}
+
+/// What became of a container so far. Whether it runs is not here: that is asked of the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Life {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// How often a user started it.
+    pub starts: u32,
+    /// How often its restart policy has started it since then.
+    pub restarts: u32,
+    /// When it was started last: milliseconds since 1970.
+    pub started: u64,
+    /// How that ended; none while it runs, and where nobody saw it.
+    pub ended: Option<End>,
+    /// When its restart policy starts it again; counts while its monitor lives.
+    pub again: Option<u64>,
+    /// A user stopped it: `unless-stopped` does not start it at the next boot.
+    pub by_user: bool,
 }
 
 /// How a container ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ExitRecord {
-    /// [`FORMAT`].
-    pub format: u32,
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct End {
     /// The exit code; none where nobody saw it.
     pub code: Option<u8>,
     /// Milliseconds since 1970.
     pub at: u64,
+    /// The kernel killed a process of it for want of memory.
+    #[serde(default)]
+    pub out_of_memory: bool,
+    /// Why it could not be started.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
-impl ExitRecord {
+impl End {
     /// Now.
     pub(crate) fn now(code: Option<u8>) -> Self {
-        Self { format: FORMAT, code, at: millis(SystemTime::now()) }
+        Self { code, at: millis(SystemTime::now()), ..Self::default() }
     }
 }
 
@@ -72,7 +101,7 @@ pub(crate) fn time(millis: u64) -> SystemTime {
 impl Store {
     /// Writes a container's record where it belongs.
     pub(crate) fn write_record(&self, record: &Record) -> Result<(), Failure> {
-        let dir = if record.request.remove {
+        let dir = if record.passing {
             self.run_dir(&record.id)
         } else {
             let dir = self.keep_dir(&record.id);
@@ -82,25 +111,25 @@ impl Store {
             }
             dir
         };
-        write_json(&dir, "container.json", record, !record.request.remove)
+        write_json(&dir, "container.json", record, !record.passing)
     }
 
-    /// Writes how a container ended, where its record is kept.
-    pub(crate) fn write_exit(&self, record: &Record, exit: ExitRecord) -> Result<(), Failure> {
-        if record.request.remove {
-            Ok(())
-        } else {
-            write_json(&self.keep_dir(&record.id), "exit.json", &exit, true)
+    /// Writes what became of a container, where its record is kept. `durable` survives a power cut.
+    pub(crate) fn write_life(&self, record: &Record, life: &Life, durable: bool) -> Result<(), Failure> {
+        if record.passing {
+            return Ok(());
         }
+        let life = Life { format: FORMAT, ..life.clone() };
+        write_json(&self.keep_dir(&record.id), "life.json", &life, durable)
     }
 
     /// The record of a container; none if there is none (any more).
     pub(crate) fn record(&self, id: &str) -> Result<Option<Record>, Failure> {
-        for dir in [self.run_dir(id), self.keep_dir(id)] {
+        for (dir, passing) in [(self.run_dir(id), true), (self.keep_dir(id), false)] {
             let record: Option<Record> = read_json(&dir.join("container.json"))?;
             if let Some(record) = record {
                 return if record.format == FORMAT {
-                    Ok(Some(record))
+                    Ok(Some(Record { passing, ..record }))
                 } else {
                     Err(Failure::because(
                         "state",
@@ -114,9 +143,10 @@ impl Store {
         Ok(None)
     }
 
-    /// How a container ended, if it is known.
-    pub(crate) fn exit(&self, id: &str) -> Result<Option<ExitRecord>, Failure> {
-        read_json(&self.keep_dir(id).join("exit.json"))
+    /// What became of a container so far; none of one that was never started, that runs for the first time, or whose
+    /// record goes with its run.
+    pub(crate) fn life(&self, id: &str) -> Result<Option<Life>, Failure> {
+        read_json(&self.keep_dir(id).join("life.json"))
     }
 
     /// Removes the record that a container with --rm has in the run root.

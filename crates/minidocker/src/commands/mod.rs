@@ -1,19 +1,27 @@
 //! One file per command: what it accepts and an `exec` that calls the engine. This table is the only place that
 //! knows them all; Docker's long names (`container ls`) are further names of the same entries.
 
+mod attach;
 mod build;
 mod commit;
+mod create;
+mod exec;
 mod export;
 mod image;
 mod info;
 mod kill;
 mod login;
 mod manifest;
+mod pause;
 mod ps;
+mod rename;
 mod rm;
 mod run;
+mod start;
+mod stop;
 mod system_df;
 pub(crate) mod version;
+mod wait;
 
 use engine::Settings;
 
@@ -48,9 +56,19 @@ pub(crate) struct Command {
 /// Every command, in the order of the overview.
 pub(crate) const COMMANDS: &[&Command] = &[
     &run::COMMAND,
-    &ps::COMMAND,
+    &create::COMMAND,
+    &start::COMMAND,
+    &stop::COMMAND,
+    &stop::RESTART,
     &kill::COMMAND,
     &rm::COMMAND,
+    &ps::COMMAND,
+    &exec::COMMAND,
+    &attach::COMMAND,
+    &wait::COMMAND,
+    &pause::COMMAND,
+    &pause::UNPAUSE,
+    &rename::COMMAND,
     &image::ls::COMMAND,
     &image::pull::COMMAND,
     &image::push::COMMAND,

@@ -74,7 +74,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let now = SystemTime::now();
     let shown = list::list(settings)?
         .into_iter()
-        .filter(|one| all || matches!(one.state, State::Running(..)))
+        .filter(|one| all || is_up(&one.state))
         .filter(|one| filters.let_through(one))
         .take(usize::try_from(last).ok().filter(|last| *last > 0).unwrap_or(usize::MAX));
     let rows: Vec<Row> = shown.map(|one| row(one, now, full)).collect();
@@ -110,11 +110,22 @@ fn row(one: Summary, now: SystemTime, full: bool) -> Row {
     Row { values, labels: one.labels }
 }
 
+/// Whether `ps` shows it without being asked: Docker counts one between two starts as running.
+fn is_up(state: &State) -> bool {
+    matches!(state, State::Running(..) | State::Paused(..) | State::Restarting(..))
+}
+
 /// Docker's words for a state and for how long it has lasted.
 fn status(state: &State, now: SystemTime) -> String {
     match state {
         State::Created => "Created".to_owned(),
         State::Running(since, _) => format!("Up {}", ages::words(ages::since(*since, now))),
+        State::Paused(since, _) => {
+            format!("Up {} (Paused)", ages::words(ages::since(*since, now)))
+        }
+        State::Restarting(at, code) => {
+            format!("Restarting ({code}) {} ago", ages::words(ages::since(*at, now)))
+        }
         State::Exited(at, code) => format!("Exited ({code}) {} ago", ages::words(ages::since(*at, now))),
         State::Lost => "Exited (lost)".to_owned(),
         State::Damaged(_) => "Damaged".to_owned(),
@@ -126,6 +137,8 @@ fn state(state: &State) -> &'static str {
     match state {
         State::Created => "created",
         State::Running(..) => "running",
+        State::Paused(..) => "paused",
+        State::Restarting(..) => "restarting",
         State::Exited(..) | State::Lost => "exited",
         State::Damaged(_) => "dead",
     }

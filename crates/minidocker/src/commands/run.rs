@@ -1,8 +1,8 @@
 //! `run`: starts a container and stays with it until it ends, or prints its id.
 
 mod conflicts;
-mod options;
-mod request;
+pub(crate) mod options;
+pub(crate) mod request;
 
 use std::io::IsTerminal;
 
@@ -49,9 +49,7 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
-    let caller =
-        request::Caller { variable: &|name| std::env::var(name).ok(), directory: &std::env::current_dir };
-    let mut request = request::read(&typed, &caller)?;
+    let mut request = request::read(&typed, &request::Caller::own())?;
     conflicts::check(&typed, &request)?;
     let format = typed.read("explain", explain::format)?;
     let dry = typed.flag("dry-run")?.unwrap_or(false);
@@ -72,7 +70,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
 }
 
 /// Pulls the image where that is wanted. Standard output stays the container's.
-fn bring(typed: &Typed, settings: &Settings, request: &mut RunRequest) -> Result<(), Problem> {
+pub(super) fn bring(typed: &Typed, settings: &Settings, request: &mut RunRequest) -> Result<(), Problem> {
     let platform = typed.one("platform");
     let when = typed.read("pull", |text| match text {
         "missing" => Ok(When::Missing),
@@ -136,10 +134,19 @@ fn start(
     Ok(finished.code)
 }
 
-fn report(notes: &[engine::Note]) {
+pub(super) fn report(notes: &[engine::Note]) {
     for (message, hint) in notes {
         terminal::report_note(message, hint.as_deref());
     }
+}
+
+/// What `create` makes of the same options.
+pub(super) fn request(typed: &Typed, settings: &Settings) -> Result<RunRequest, Problem> {
+    let mut request = request::read(typed, &request::Caller::own())?;
+    conflicts::check(typed, &request)?;
+    bring(typed, settings, &mut request)?;
+    conflicts::warn(&request);
+    Ok(request)
 }
 
 /// `-a`, `--sig-proxy` and `--detach-keys`. Input is attached with -i, whatever -a says.

@@ -19,6 +19,9 @@ pub(super) enum Filter {
     Exited(u8),
 }
 
+/// What `status=` knows.
+const STATES: [&str; 6] = ["created", "running", "paused", "restarting", "exited", "dead"];
+
 /// `KEY=VALUE`.
 pub(super) fn parse(text: &str) -> Result<Filter, String> {
     let (key, value) = text.split_once('=').ok_or("no value; write it as status=exited")?;
@@ -30,8 +33,8 @@ pub(super) fn parse(text: &str) -> Result<Filter, String> {
             Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
             None => Filter::Label(value, None),
         }),
-        "status" if matches!(value.as_str(), "created" | "running" | "exited") => Ok(Filter::Status(value)),
-        "status" => Err("no such status, there are created, running and exited".to_owned()),
+        "status" if STATES.contains(&value.as_str()) => Ok(Filter::Status(value)),
+        "status" => Err(format!("no such status, there are {}", STATES.join(", "))),
         "exited" => {
             numbers::within(&value, 0..=255).map(Filter::Exited).map_err(|why| format!("the code is {why}"))
         }

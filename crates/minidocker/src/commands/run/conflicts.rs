@@ -1,6 +1,6 @@
 //! Options that contradict each other; each is refused with what to leave out.
 
-use engine::request::{Namespace, NetworkMode, RunRequest, UserNamespace};
+use engine::request::{Namespace, NetworkMode, Restart, RunRequest, UserNamespace};
 
 use crate::options::{Typed, bad_value};
 use crate::problem::Problem;
@@ -9,6 +9,10 @@ use crate::values::{streams, sysctls};
 
 /// The first contradiction, if any.
 pub(super) fn check(typed: &Typed, request: &RunRequest) -> Result<(), Problem> {
+    if request.remove && request.restart != Restart::No {
+        return Err(Problem::new("--rm with --restart: one removes what the other starts again")
+            .hint("leave out one of them"));
+    }
     if request.detach && typed.read_many("attach", streams::stream)?.iter().any(|_| true) {
         return Err(Problem::new("--attach with --detach: a container in the background has no streams"));
     }

@@ -14,16 +14,23 @@ use crate::options::{Typed, bad_value};
 use crate::problem::Problem;
 use crate::terminal::io_reason;
 use crate::values::{
-    addresses, capabilities, cpus, devices, disks, env, mounts, names, namespaces, numbers, security,
-    signals, sizes, sysctls, ulimits,
+    addresses, capabilities, cpus, devices, disks, env, mounts, names, namespaces, numbers, restarts,
+    security, signals, sizes, sysctls, ulimits,
 };
 
 /// What is read of the process that calls.
-pub(super) struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     /// The value of an environment variable.
-    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
     /// The directory that relative paths count from.
-    pub(super) directory: &'a dyn Fn() -> io::Result<PathBuf>,
+    pub(crate) directory: &'a dyn Fn() -> io::Result<PathBuf>,
+}
+
+impl Caller<'static> {
+    /// This process.
+    pub(crate) fn own() -> Self {
+        Self { variable: &|name| std::env::var(name).ok(), directory: &std::env::current_dir }
+    }
 }
 
 impl Caller<'_> {
@@ -39,7 +46,7 @@ impl Caller<'_> {
 }
 
 /// The request.
-pub(super) fn read(typed: &Typed, caller: &Caller<'_>) -> Result<RunRequest, Problem> {
+pub(crate) fn read(typed: &Typed, caller: &Caller<'_>) -> Result<RunRequest, Problem> {
     let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
     let (image, command) = image(typed, caller)?;
     Ok(RunRequest {
@@ -52,11 +59,13 @@ pub(super) fn read(typed: &Typed, caller: &Caller<'_>) -> Result<RunRequest, Pro
         name: typed.read("name", names::container)?,
         interactive: on("interactive")?,
         tty: on("tty")?,
-        detach: on("detach")?,
+        detach: typed.knows("detach") && on("detach")?,
         remove: on("rm")?,
         labels: labels(typed)?,
         cidfile: typed.read("cidfile", not_empty)?.map(|path| caller.absolute(&path)).transpose()?,
         stop_signal: typed.read("stop-signal", signals::parse)?,
+        stop_timeout: typed.read("stop-timeout", |text| numbers::within(text, -1..=i64::from(i32::MAX)))?,
+        restart: typed.read("restart", restarts::policy)?.unwrap_or_default(),
         process: process(typed, caller)?,
         namespaces: spaces(typed)?,
         network: network(typed)?,
@@ -96,8 +105,11 @@ fn labels(typed: &Typed) -> Result<BTreeMap<String, String>, Problem> {
     Ok(labels)
 }
 
-fn process(typed: &Typed, caller: &Caller<'_>) -> Result<Process, Problem> {
-    // As in Docker, -e wins over --env-file wherever it stands.
+/// `-e` and `--env-file`. As in Docker, -e wins over --env-file wherever it stands.
+pub(crate) fn environment(
+    typed: &Typed,
+    caller: &Caller<'_>,
+) -> Result<Vec<(String, Option<String>)>, Problem> {
     let mut variables = Vec::new();
     for path in typed.many("env-file") {
         let text = read_file("env-file", path, path)?;
@@ -105,13 +117,23 @@ fn process(typed: &Typed, caller: &Caller<'_>) -> Result<Process, Problem> {
         variables.extend(read.into_iter().map(|(name, value)| (name, Some(value))));
     }
     variables.extend(typed.read_many("env", |text| env::variable(text, caller.variable))?);
+    Ok(variables)
+}
+
+/// `-w`.
+pub(crate) fn workdir(text: &str) -> Result<PathBuf, String> {
+    match text {
+        text if text.starts_with('/') => Ok(PathBuf::from(text)),
+        _ => Err("not absolute; write it as /work".to_owned()),
+    }
+}
+
+fn process(typed: &Typed, caller: &Caller<'_>) -> Result<Process, Problem> {
+    let variables = environment(typed, caller)?;
     Ok(Process {
         user: typed.read("user", names::user)?.flatten(),
         groups: typed.read_many("group-add", names::group)?,
-        workdir: typed.read("workdir", |text| match text {
-            text if text.starts_with('/') => Ok(PathBuf::from(text)),
-            _ => Err("not absolute; write it as /work".to_owned()),
-        })?,
+        workdir: typed.read("workdir", workdir)?,
         env: variables,
         init: typed.flag("init")?.unwrap_or(false),
         umask: typed.read("umask", |text| numbers::octal(text, 0o777))?,

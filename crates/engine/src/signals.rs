@@ -43,7 +43,7 @@ const NAMES: [(&str, i32); 35] = [
 const REAL_TIME: (i32, i32) = (34, 64);
 
 /// A signal's number.
-pub(crate) fn parse(text: &str) -> Result<i32, String> {
+pub fn parse(text: &str) -> Result<i32, String> {
     let wrong = || "no such signal; write it as TERM, SIGKILL or 15".to_owned();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().ok().filter(|number| (1..=REAL_TIME.1).contains(number)).ok_or_else(wrong);

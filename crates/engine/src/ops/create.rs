@@ -1,0 +1,66 @@
+//! `create`: a container that is not started yet.
+
+use std::time::SystemTime;
+
+use crate::image::{self, Resolved};
+use crate::prepare::{missing_sources, take_name};
+use crate::request::RunRequest;
+use crate::state::{Record, Store, millis};
+use crate::sweep::sweep;
+use crate::{Error, Note, Settings, names, spec};
+
+/// A container that was made.
+#[derive(Debug)]
+pub struct Created {
+    /// 64 hex digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What the user should be told.
+    pub notes: Vec<Note>,
+}
+
+/// Makes a container: its name, its record; everything else is made when it is started.
+pub fn create(settings: &Settings, request: &RunRequest) -> Result<Created, Error> {
+    super::run::check_cidfile(request)?;
+    let store = Store::new(settings);
+    store.prepare()?;
+    let image = image::resolve(settings, request)?;
+    let notes = sweep(settings, &store)?;
+    let id = names::id();
+    let held = store.hold(&id)?;
+    let made = record(settings, &store, image, &id);
+    if made.is_err() {
+        store.give_all_names(&id)?;
+    }
+    store.forget(&id)?;
+    drop(held);
+    let name = made?;
+    if let Some(path) = &request.cidfile {
+        crate::state::write_file(path, id.as_bytes(), false)?;
+    }
+    Ok(Created { id, name, notes })
+}
+
+fn record(settings: &Settings, store: &Store, image: Resolved, id: &str) -> Result<String, Error> {
+    let Resolved { request, origin, bringing, .. } = image;
+    let command = spec::command(&request)?;
+    missing_sources(&request)?;
+    let name = take_name(store, &request, id)?;
+    store.write_record(&Record {
+        format: 1,
+        id: id.to_owned(),
+        name: name.clone(),
+        command,
+        created: millis(SystemTime::now()),
+        group: settings.group(request.resources.cgroup_parent.as_deref(), id),
+        network: None,
+        disk: None,
+        request,
+        origin,
+        by_run: false,
+        passing: false,
+    })?;
+    drop(bringing);
+    Ok(name)
+}

@@ -1,0 +1,168 @@
+//! `exec`: a further program in a container that runs.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use cgroup::Hierarchies;
+use monitor::{Exit, Job, Note};
+use runtime::{Exec, GroupSteps, Manner, Running};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use step::{Actor, Failure, Trace};
+
+use super::attach::{refusal, wait_for_start};
+use super::launch::Started;
+use super::list::{State, state};
+use crate::facts::Facts;
+use crate::state::{Record, Store};
+use crate::sweep::sweep;
+use crate::{Error, Kind, Settings, prepare, spec, users};
+
+/// A program for a container that runs.
+#[derive(Debug, Clone, Default)]
+pub struct ExecRequest {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// `-u`; else the container's own.
+    pub user: Option<String>,
+    /// `-w`; else the container's own.
+    pub workdir: Option<PathBuf>,
+    /// `-e` and `--env-file`, after the container's own.
+    pub env: Vec<(String, Option<String>)>,
+    /// `-t`.
+    pub tty: bool,
+    /// `-i`.
+    pub interactive: bool,
+    /// `-d`.
+    pub detach: bool,
+    /// `--privileged`: every capability.
+    pub privileged: bool,
+}
+
+/// Starts a program in a container that runs. It ends with this command, unless it is detached.
+pub fn exec(settings: &Settings, name: &str, asked: &ExecRequest) -> Result<Started, Error> {
+    let store = Store::new(settings);
+    sweep(settings, &store)?;
+    let (id, record) = store.load(name)?;
+    let invalid = |message: String, hint: String| Err(Error::new(Kind::Invalid, message).hint(hint));
+    let pid = match state(&store, &record)? {
+        State::Running(_, pid) => pid,
+        State::Paused(..) => {
+            return invalid(
+                format!("cannot exec in container {name}: it is paused"),
+                format!("`minidocker unpause {name}` lets it run on"),
+            );
+        }
+        State::Restarting(..) => {
+            return invalid(
+                format!("cannot exec in container {name}: it is between two starts"),
+                "wait until it runs; `minidocker logs` tells why it ended".to_owned(),
+            );
+        }
+        _ => {
+            return invalid(
+                format!("cannot exec in container {name}: it is not running"),
+                format!("`minidocker start {name}` starts it"),
+            );
+        }
+    };
+    let gone = || Error::new(Kind::Invalid, format!("container {name} has just ended"));
+    let pidfd = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let pidfd = pidfd.filter(|_| store.living_init(&id) == Some(pid)).ok_or_else(gone)?;
+    let plan = plan(&record, asked, pid, pidfd)?;
+    let job = Job {
+        plan,
+        terminal: asked.tty,
+        interactive: asked.interactive,
+        stdin_once: true,
+        foreground: !asked.detach,
+        reading: !asked.detach,
+        socket: None,
+        trace: Trace::new(Actor::Monitor, false),
+        restore: None,
+    };
+    let mut channel = monitor::start(job, Guest)?;
+    let told = wait_for_start(&mut channel)?;
+    if let Some(failure) = told.failure {
+        return Err(refusal(&record.name, failure));
+    }
+    Ok(Started {
+        id,
+        name: record.name,
+        notes: told.notes,
+        channel,
+        settings: settings.clone(),
+        terminal: asked.tty,
+        interactive: asked.interactive,
+        foreground: !asked.detach,
+    })
+}
+
+/// The launch of a program in a container: the container's own process with what was asked for in its places.
+pub(crate) fn plan(
+    record: &Record,
+    asked: &ExecRequest,
+    pid: i32,
+    pidfd: OwnedFd,
+) -> Result<runtime::Plan, Error> {
+    let mut request = record.request.clone();
+    request.tty = asked.tty;
+    request.entrypoint = Some(Vec::new());
+    request.command.clone_from(&asked.command);
+    request.process.env.extend(asked.env.iter().cloned());
+    if let Some(workdir) = &asked.workdir {
+        request.process.workdir = Some(workdir.clone());
+    }
+    if asked.user.is_some() {
+        request.process.user.clone_from(&asked.user);
+        request.process.groups.clear();
+    }
+    // Its files as the container has them now; nothing outside of its root is looked at.
+    let root = [PathBuf::from(format!("/proc/{pid}/root"))];
+    let user = users::resolve(&root, request.process.user.as_deref(), &request.process.groups)?;
+    let facts = Facts {
+        user,
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
+        terminal: prepare::terminal_size(&request),
+        ..Facts::default()
+    };
+    let own = spec::specify(&request, &facts, &record.id, &record.group, &[])?;
+    let filter = prepare::filter(&request, &own.capabilities)?;
+    request.security.privileged |= asked.privileged;
+    let spec = spec::specify(&request, &facts, &record.id, &record.group, &[])?.spec;
+    let entry = cgroup::entry(&Hierarchies::probe()?, &|_| record.group.clone())?;
+    Ok(runtime::plan_exec(Exec {
+        id: record.id.clone(),
+        process: spec.process().clone().unwrap_or_default(),
+        pid,
+        pidfd,
+        groups: GroupSteps { into: entry.into, join: entry.join, ..GroupSteps::default() },
+        filter: filter.map(|program| (program.instructions().to_vec(), program.flags())),
+        manner: Manner::default(),
+        linux: spec.linux().clone().unwrap_or_default(),
+    })?)
+}
+
+/// Nothing of a further program is kept, and nothing has to be taken down.
+#[derive(Debug)]
+pub(crate) struct Guest;
+
+impl monitor::Keeper for Guest {
+    fn cloned(&mut self, _: i32) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn running(&mut self, _: &Running) -> Vec<Note> {
+        Vec::new()
+    }
+
+    fn ended(&mut self, _: Option<Exit>) -> Vec<Note> {
+        Vec::new()
+    }
+
+    fn abandon(&mut self, _: &Failure, _: &mut Trace) {}
+
+    fn clean(&mut self, _: &mut Trace) {}
+
+    fn finish(&mut self, _: &mut Trace) {}
+}

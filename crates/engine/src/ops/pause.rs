@@ -1,0 +1,45 @@
+//! `pause` and `unpause`: every process of a container stands still, and runs on.
+
+use cgroup::{Group, Hierarchies};
+
+use super::list::{State, state};
+use crate::state::{Record, Store};
+use crate::sweep::sweep;
+use crate::{Error, Kind, Settings};
+
+/// Stops every process of a running container where it is.
+pub fn pause(settings: &Settings, name: &str) -> Result<(), Error> {
+    let (record, state) = look(settings, name)?;
+    match state {
+        State::Running(..) => Ok(group(&record)?.freeze()?),
+        State::Paused(..) => Err(Error::new(Kind::Invalid, format!("container {name} is paused already"))),
+        _ => Err(not_running("pause", name)),
+    }
+}
+
+/// Lets them run on.
+pub fn unpause(settings: &Settings, name: &str) -> Result<(), Error> {
+    let (record, state) = look(settings, name)?;
+    match state {
+        State::Paused(..) => Ok(group(&record)?.thaw()?),
+        State::Running(..) => Err(Error::new(Kind::Invalid, format!("container {name} is not paused"))),
+        _ => Err(not_running("unpause", name)),
+    }
+}
+
+fn look(settings: &Settings, name: &str) -> Result<(Record, State), Error> {
+    let store = Store::new(settings);
+    sweep(settings, &store)?;
+    let (_, record) = store.load(name)?;
+    let state = state(&store, &record)?;
+    Ok((record, state))
+}
+
+fn group(record: &Record) -> Result<Group, Error> {
+    Ok(Group::open(&Hierarchies::probe()?, &record.group)?)
+}
+
+fn not_running(verb: &str, name: &str) -> Error {
+    Error::new(Kind::Invalid, format!("cannot {verb} container {name}: it is not running"))
+        .hint("`minidocker ps` lists the containers that run")
+}

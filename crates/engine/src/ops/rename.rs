@@ -1,0 +1,26 @@
+//! `rename`: another name for a container, running or not.
+
+use crate::state::Store;
+use crate::sweep::sweep;
+use crate::{Error, Kind, Settings};
+
+/// Gives a container a new name. A crash on the way leaves it with both, and the next start of the engine with one.
+pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
+    let store = Store::new(settings);
+    sweep(settings, &store)?;
+    let (id, mut record) = store.load(name)?;
+    if record.name == new {
+        return Err(Error::new(Kind::Invalid, format!("container {name} has this name already")));
+    }
+    if let Err(owner) = store.take_name(new, &id)? {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("the name {new} is taken by container {}", owner.get(..12).unwrap_or(&owner)),
+        )
+        .hint(format!("choose another, or remove that one: minidocker rm -f {new}")));
+    }
+    let old = std::mem::replace(&mut record.name, new.to_owned());
+    record.request.name = Some(new.to_owned());
+    store.write_record(&record)?;
+    Ok(store.give_name(&old, &id)?)
+}
