@@ -5,7 +5,8 @@
 //! - `local`: frames in a format of our own, the default (docs/decisions/0019-logs.md).
 //! - `json`: Docker's json-file, byte for byte.
 //! - `journald`: datagrams to systemd's journal.
-//! - `pieces`: where Docker cuts lines; `packing`: compression by a child process; `watch`: inotify(7).
+//! - `pieces`: where Docker cuts lines; `packing`: compression by a child process; `watch`: inotify(7);
+//!   `tail`: the last lines, from the end.
 //! - `times`: how moments are written, and read from a command line.
 
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod packing;
 mod pieces;
 mod reader;
 mod settings;
+mod tail;
 pub mod times;
 mod watch;
 mod writer;

@@ -1,5 +1,6 @@
 //! Compression by a forked child: the writer goes on meanwhile, and the memory it takes goes with the child.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +15,9 @@ pub(crate) struct Packing {
 }
 
 impl Packing {
-    /// Forks a child that does `work`. It has no open descriptor but the standard ones: `work` opens what it needs.
-    pub(crate) fn start(work: impl FnOnce() -> io::Result<()>) -> io::Result<Self> {
+    /// Forks a child that does `work` with `input`, a file that nobody else reads. It has no other open descriptor but
+    /// the standard ones: `work` opens what it needs.
+    pub(crate) fn start(input: &File, work: impl FnOnce(File) -> io::Result<()>) -> io::Result<Self> {
         let parent = rustix::process::getpid();
         match sys::process::fork()? {
             Fork::Parent(_, pidfd) => Ok(Self { pidfd: Some(pidfd) }),
@@ -26,9 +28,14 @@ impl Packing {
                     sys::process::exit_now(1);
                 }
                 let _ = rustix::process::nice(10);
+                if rustix::stdio::dup2_stdin(input).is_err() {
+                    sys::process::exit_now(1);
+                }
                 // The container's streams must not stay open for as long as this takes.
                 sys::process::close_inherited();
-                let done = catch_unwind(AssertUnwindSafe(work));
+                let done = catch_unwind(AssertUnwindSafe(|| {
+                    work(rustix::stdio::stdin().try_clone_to_owned()?.into())
+                }));
                 sys::process::exit_now(i32::from(!matches!(done, Ok(Ok(())))));
             }
         }

@@ -113,7 +113,7 @@ pub fn moment(text: &str, now: SystemTime, offset: i32) -> Result<SystemTime, St
         0
     } else if let Some(age) = duration(text) {
         nanoseconds(now).checked_sub(age).ok_or_else(wrong)?
-    } else if text.len() > 1 && text[1..].contains('-') {
+    } else if text.trim_start_matches('-').contains('-') {
         calendar(text, offset).ok_or_else(wrong)?
     } else {
         unix(text).ok_or_else(wrong)?
@@ -148,7 +148,7 @@ fn duration(text: &str) -> Option<i64> {
         sum = sum.checked_add(scaled(amount, unit)?)?;
         rest = &rest[end..];
     }
-    (!text.is_empty()).then_some(sign * sum)
+    (!text.trim_start_matches(['-', '+']).is_empty()).then_some(sign * sum)
 }
 
 /// `1.5` of a unit.
@@ -232,12 +232,10 @@ fn field(text: &str, at: usize, size: usize) -> Option<i64> {
 
 /// A time as json-file has it, in nanoseconds; none where it is no time of RFC 3339.
 pub(crate) fn parse(text: &str) -> Option<i64> {
-    // Our own form, without the freedom of the other: this is read for every line.
-    let bytes = text.as_bytes();
-    if bytes.len() < 20 || bytes[10] != b'T' || bytes.last() != Some(&b'Z') {
-        return calendar(text, 0).filter(|_| text.contains(['T', 't']));
-    }
-    calendar(text, 0)
+    calendar(text, 0).filter(|_| {
+        text.len() > 10
+            && text.contains(['Z', 'z', '+']) | text.get(10..).is_some_and(|zone| zone.contains('-'))
+    })
 }
 
 #[cfg(test)]

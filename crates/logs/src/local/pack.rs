@@ -39,8 +39,8 @@ pub(super) struct Block {
 }
 
 /// Writes the compressed form of `plain` beside `packed`, whole and on disk; the caller gives it its name.
-pub(super) fn pack(plain: &Path, number: u64, packed: &Path) -> io::Result<()> {
-    let Some(mut source) = Source::of(File::open(plain)?, number, false)? else {
+pub(super) fn pack(plain: File, number: u64, packed: &Path) -> io::Result<()> {
+    let Some(mut source) = Source::of(plain, number, false)? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let mut parts = Parts {

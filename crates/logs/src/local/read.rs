@@ -11,8 +11,9 @@ use step::Failure;
 use super::files::{self, Form};
 use super::frame::HEAD;
 use super::source::Source;
-use super::tail::{self, Start};
+use super::tail;
 use crate::reader::{Filter, Options, Piece};
+use crate::tail::Start;
 use crate::watch::Watch;
 
 #[derive(Debug)]

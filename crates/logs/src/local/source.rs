@@ -200,6 +200,6 @@ impl Source {
         let Some(block) = next.checked_sub(1).map(|last| blocks[last]) else { return Ok(false) };
         self.buffer.clear();
         self.place = block.place;
-        Ok(pack::unpack(&self.file, block, &mut self.buffer)?)
+        pack::unpack(&self.file, block, &mut self.buffer)
     }
 }

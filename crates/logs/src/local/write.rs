@@ -197,7 +197,8 @@ impl Writer {
         }
         if let Some(number) = self.waiting.pop() {
             let (plain, packed) = (files::plain(&self.dir, number), files::packed(&self.dir, number));
-            let started = Packing::start(|| pack::pack(&plain, number, &packed));
+            let started = File::open(plain)
+                .and_then(|input| Packing::start(&input, |input| pack::pack(input, number, &packed)));
             self.packing = started.ok().map(|packing| (packing, number));
         }
     }
