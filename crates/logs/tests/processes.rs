@@ -473,10 +473,11 @@ fn half_done_compressions_are_done_again() {
         open.write(Stream::Stdout, at(1), &expected);
         open.end(Stream::Stdout, at(1));
         drop(open);
+        let older = names(&place.log()).len() - 1;
         fs::write(place.log().join(half), b"half").unwrap();
         let packing = settings(driver, &[("max-size", "30k"), ("max-file", "50")]);
         let mut open = writer(&place.log(), &packing);
-        compressed(&mut open, &place.log(), 3);
+        compressed(&mut open, &place.log(), older);
         assert!(read(&place.log(), &packing, &Options::default())[0] == expected, "{driver}");
         assert!(!names(&place.log()).contains(&half.to_owned()), "{driver}");
         drop(open);

@@ -197,6 +197,15 @@ impl Log {
     }
 }
 
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some((packing, _)) = self.packing.take() {
+            drop(packing);
+            let _ = fs::remove_file(self.names.unready());
+        }
+    }
+}
+
 /// In the child: whole, and on disk.
 fn pack(mut plain: File, to: &Path) -> io::Result<()> {
     let extra = Identity::of(&plain)?.extra();

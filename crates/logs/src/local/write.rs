@@ -204,6 +204,15 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some((packing, number)) = self.packing.take() {
+            drop(packing);
+            let _ = fs::remove_file(files::unready(&files::packed(&self.dir, number)));
+        }
+    }
+}
+
 fn name_packed(dir: &Path, number: u64) -> io::Result<()> {
     let packed = files::packed(dir, number);
     fs::rename(files::unready(&packed), packed)?;
