@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use cgroup::{Check, Group, Hierarchies};
-use monitor::{Exit, Note};
+use monitor::{Exit, Note, Stream};
 use runtime::{Plan, Running};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -47,6 +47,8 @@ pub(crate) struct Keeper {
     pub remains: Remains,
     /// Its output has named pipes, and so outlives the monitor.
     pub apart: bool,
+    /// Where its output goes; made with the first of it.
+    log: Option<logs::Writer>,
     /// What is left to take down when everybody was told.
     later: Steps,
     /// The last pause before a start by the restart policy.
@@ -73,6 +75,10 @@ impl monitor::Keeper for Keeper {
     }
 
     fn ended(&mut self, exit: Option<Exit>) -> Vec<Note> {
+        if let Some(log) = &mut self.log {
+            let now = SystemTime::now();
+            [logs::Stream::Stdout, logs::Stream::Stderr].into_iter().for_each(|stream| log.end(stream, now));
+        }
         let memory = self.out_of_memory();
         let end = End { out_of_memory: memory.is_some(), ..End::now(exit.map(Exit::code)) };
         self.life.ended = Some(end);
@@ -133,6 +139,22 @@ impl monitor::Keeper for Keeper {
             Ok((ours, theirs))
         };
         Ok(Some([pipe("stdout")?, pipe("stderr")?]))
+    }
+
+    fn printed(&mut self, stream: Stream, bytes: &[u8]) {
+        let stream = match stream {
+            Stream::Stdout => logs::Stream::Stdout,
+            Stream::Stderr => logs::Stream::Stderr,
+        };
+        if let Some(log) = self.log() {
+            log.write(stream, SystemTime::now(), bytes);
+        }
+    }
+
+    fn child_ended(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.tend();
+        }
     }
 
     fn left_alone(&mut self) {
@@ -214,6 +236,7 @@ impl Keeper {
             checks: Vec::new(),
             remains,
             apart: false,
+            log: None,
             later: Steps::new(),
             pause: Duration::ZERO,
             _lock: lock,
@@ -222,6 +245,16 @@ impl Keeper {
 
     fn store(&self) -> Store {
         Store::new(&self.settings)
+    }
+
+    /// Its log, opened when there is something to write. One that cannot be opened is tried again with what comes next.
+    fn log(&mut self) -> Option<&mut logs::Writer> {
+        let settings = &self.record.request.log;
+        if self.log.is_none() && settings.driver != logs::Driver::None {
+            let dir = self.store().log_dir(&self.record.id);
+            self.log = logs::Writer::open(&dir, settings, &origin(&self.record)).ok();
+        }
+        self.log.as_mut()
     }
 
     /// What stays behind is found by the next command, which will tell what is in the way.
@@ -248,6 +281,20 @@ impl Keeper {
             format!("out of memory: limit {}{peak}, killed {who}", size(limit)),
             Some(format!("if it needs more, raise the limit: --memory {}", flag(suggestion))),
         ))
+    }
+}
+
+/// Whose output it is.
+fn origin(record: &Record) -> logs::Origin {
+    let request = &record.request;
+    let variable = |(name, value): &(String, Option<String>)| Some(format!("{name}={}", value.as_ref()?));
+    logs::Origin {
+        id: record.id.clone(),
+        name: record.name.clone(),
+        image: request.image.to_string(),
+        image_id: record.origin.as_ref().map(|origin| origin.id.to_string()).unwrap_or_default(),
+        labels: request.labels.clone(),
+        env: request.process.env.iter().filter_map(variable).collect(),
     }
 }
 

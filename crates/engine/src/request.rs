@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// Who keeps what a container prints.
+pub use logs::Settings as Log;
 /// How a container keeps what it writes.
 pub use storage::Kind as RootfsKind;
 
@@ -41,6 +43,9 @@ pub struct RunRequest {
     /// `--restart`.
     #[serde(default)]
     pub restart: Restart,
+    /// `--log-driver` and `--log-opt`.
+    #[serde(default)]
+    pub log: logs::Settings,
     /// Who and where the program is.
     pub process: Process,
     /// Which namespaces are its own.

@@ -69,6 +69,11 @@ impl Store {
         self.keep.join("containers").join(id)
     }
 
+    /// Where the output of a container is kept.
+    pub(crate) fn log_dir(&self, id: &str) -> PathBuf {
+        self.keep_dir(id).join("log")
+    }
+
     /// Makes the directories, where they are missing.
     pub(crate) fn prepare(&self) -> Result<(), Failure> {
         let point = self.mount_point();

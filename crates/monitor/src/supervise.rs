@@ -114,6 +114,8 @@ pub trait Keeper {
     fn printed(&mut self, stream: Stream, bytes: &[u8]) {
         let _ = (stream, bytes);
     }
+    /// A child of the monitor's has ended, which may be one of the keeper's.
+    fn child_ended(&mut self) {}
     /// The command that started it has left: it lives on by itself.
     fn left_alone(&mut self) {}
     /// The user wants it ended, and not started again.
@@ -475,8 +477,10 @@ impl<K: Keeper> Monitor<K> {
     /// A signal to the monitor means the container: at a shutdown everything is asked to end.
     fn forward(&mut self, signals: &SignalFd) {
         while let Ok(Some(signal)) = signals.next() {
-            if signal != SIGCHLD && signal != SIGPIPE {
-                self.signal(signal);
+            match signal {
+                SIGCHLD => self.keeper.child_ended(),
+                SIGPIPE => {}
+                signal => self.signal(signal),
             }
         }
     }

@@ -18,6 +18,7 @@ mod image_archives;
 mod image_names;
 pub mod json;
 mod layer;
+mod logs;
 mod mount_options;
 mod policy;
 mod registry_answers;
@@ -35,6 +36,7 @@ pub use dockerfile::dockerfile;
 pub use image_archives::image_archives;
 pub use image_names::image_names;
 pub use layer::layer;
+pub use logs::logs;
 pub use mount_options::mount_options;
 pub use registry_answers::registry_answers;
 pub use seccomp_json::{GRAMMAR as SECCOMP_GRAMMAR, seccomp_json};
@@ -45,7 +47,7 @@ pub use systemd_text::systemd_text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("addresses", addresses),
     ("bus_message", bus_message),
     ("cgroup_files", cgroup_files),
@@ -55,6 +57,7 @@ pub const TARGETS: [Target; 14] = [
     ("image_archives", image_archives),
     ("image_names", image_names),
     ("layer", layer),
+    ("logs", logs),
     ("mount_options", mount_options),
     ("registry_answers", registry_answers),
     ("seccomp_json", seccomp_json),

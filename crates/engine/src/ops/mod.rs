@@ -15,6 +15,7 @@ pub mod kill;
 mod launch;
 pub mod list;
 pub mod login;
+pub mod logs;
 pub mod pause;
 pub mod remove;
 pub mod rename;

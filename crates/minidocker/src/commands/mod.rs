@@ -11,6 +11,7 @@ mod image;
 mod info;
 mod kill;
 mod login;
+mod logs;
 mod manifest;
 mod pause;
 mod ps;
@@ -64,6 +65,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &rm::COMMAND,
     &ps::COMMAND,
     &exec::COMMAND,
+    &logs::COMMAND,
     &attach::COMMAND,
     &wait::COMMAND,
     &pause::COMMAND,

@@ -31,6 +31,8 @@ const CONTAINER: Group = Group {
         many("label-file", "FILE", "Attach labels from a file, one a line"),
         one("cidfile", "FILE", "Write the container's id to this new file"),
         one("restart", "POLICY", "no (default), on-failure[:TIMES], always or unless-stopped"),
+        one("log-driver", "DRIVER", "Who keeps what it prints: local (default), json-file, journald or none"),
+        many("log-opt", "NAME=VALUE", "Such as max-size=20m and max-file=5, the defaults"),
         one("stop-signal", "SIGNAL", "The signal that asks the container to stop (default TERM)"),
         one("stop-timeout", "SECONDS", "Until a stop kills it (default 10); -1 for never"),
     ],

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use engine::request::{
-    Image, Mount, Namespaces, Network, NetworkMode, Process, Resources, RunRequest, Seccomp, Security,
+    Image, Log, Mount, Namespaces, Network, NetworkMode, Process, Resources, RunRequest, Seccomp, Security,
     Storage,
 };
 
@@ -66,6 +66,7 @@ pub(crate) fn read(typed: &Typed, caller: &Caller<'_>) -> Result<RunRequest, Pro
         stop_signal: typed.read("stop-signal", signals::parse)?,
         stop_timeout: typed.read("stop-timeout", |text| numbers::within(text, -1..=i64::from(i32::MAX)))?,
         restart: typed.read("restart", restarts::policy)?.unwrap_or_default(),
+        log: log(typed)?,
         process: process(typed, caller)?,
         namespaces: spaces(typed)?,
         network: network(typed)?,
@@ -118,6 +119,15 @@ pub(crate) fn environment(
     }
     variables.extend(typed.read_many("env", |text| env::variable(text, caller.variable))?);
     Ok(variables)
+}
+
+/// `--log-driver` and `--log-opt`.
+fn log(typed: &Typed) -> Result<Log, Problem> {
+    let options = typed.read_many("log-opt", |text| {
+        let (key, value) = text.split_once('=').ok_or("no value; write it as max-size=10m")?;
+        Ok((key.to_owned(), value.to_owned()))
+    })?;
+    Log::parse(typed.one("log-driver"), &options).map_err(|failure| engine::Error::from(failure).into())
 }
 
 /// `-w`.

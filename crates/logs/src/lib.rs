@@ -1,0 +1,57 @@
+//! What a container prints: written by its monitor, read by `minidocker logs`, on disk or in the journal.
+//!
+//! - `settings`, `origin`: what is asked for with `--log-driver` and `--log-opt`, and whose output it is.
+//! - `writer`, `reader`: the two ends, whatever the driver.
+//! - `local`: frames in a format of our own, the default (docs/decisions/0019-logs.md).
+//! - `json`: Docker's json-file, byte for byte.
+//! - `journald`: datagrams to systemd's journal.
+//! - `pieces`: where Docker cuts lines; `packing`: compression by a child process; `watch`: inotify(7);
+//!   `tail`: the last lines, from the end.
+//! - `times`: how moments are written, and read from a command line.
+
+#![forbid(unsafe_code)]
+
+mod journald;
+mod json;
+mod local;
+mod origin;
+mod packing;
+mod pieces;
+mod reader;
+mod settings;
+mod tail;
+pub mod times;
+mod watch;
+mod writer;
+
+pub use origin::Origin;
+pub use reader::{Options, Piece, Reader};
+pub use settings::{Bound, Driver, Mode, Settings};
+pub use writer::Writer;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a container printed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Its standard output, or its terminal.
+    Stdout,
+    /// Its standard error.
+    Stderr,
+}
+
+impl Stream {
+    /// `stdout`, `stderr`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+
+    /// Its place in an array of two.
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
