@@ -407,6 +407,7 @@ fn downloads_are_added_and_checked() {
     assert!(output.err().contains("error: Dockerfile:2: "), "{output:?}");
     let output = ground.build(&format!("ADD {address}/none /named\n"), &[]).exits(1);
     assert!(output.err().contains("not found"), "{output:?}");
+    assert!(output.err().contains("\nhint: check the address"), "{output:?}");
     server.signal(15);
     server.wait();
     ground.expect_nothing_left();
