@@ -1,12 +1,12 @@
 //! COPY, ADD and WORKDIR: sources and their digest, then a new layer, written without a mount.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::PathBuf;
 
 use oci::{Digest, Hasher};
 use step::Failure;
-use storage::layer::{Onto, Options, apply};
+use storage::layer::{Foreign, Onto, Options, apply};
 
 use crate::builder::chain;
 use crate::cache::Key;
@@ -384,12 +384,13 @@ fn unpack(
             let inflated = zstd::stream::read::Decoder::new(again().map_err(failed)?);
             inflated.is_ok_and(|mut inflated| inflated.read_exact(&mut block).is_ok()) && is_header(&block)
         }
-        [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            let by = if start[0] == b'B' { "bzip2" } else { "xz" };
-            return Err(Error::new(format!("{shown} is compressed by {by}, which is not unpacked here"))
-                .hint("compress it by gzip or zstd; ADD --unpack=false or COPY takes the file as it is"));
-        }
-        start => start.try_into().is_ok_and(|start: [u8; 512]| is_header(&start)),
+        start => match Foreign::of(start) {
+            Some(foreign) => {
+                let mut unpacked = foreign.unpack(BufReader::new(again().map_err(failed)?));
+                unpacked.read_exact(&mut block).is_ok() && is_header(&block)
+            }
+            None => start.try_into().is_ok_and(|start: [u8; 512]| is_header(&start)),
+        },
     };
     if !is_archive {
         return Ok(false);
