@@ -48,6 +48,7 @@ pub use host::{Base, Fetched, Host, Layer, Mount, MountKind, Run, STUBS, Stream}
 pub use ignore::Ignore;
 pub use progress::{Event, Plain, Progress, Quiet, Vertex, line};
 pub use storage::layer::Compression;
+pub use tree::stubs::mount_points;
 
 /// What is to be built.
 #[derive(Debug, Clone)]

@@ -12,11 +12,13 @@
 //! interrupted  kill -9 and ctrl-c
 //! hostile    images, contexts and Dockerfiles that mean no good
 //! change     --change of commit and import
+//! commit     what a commit keeps of a container, beside Docker's
 //! mended     what once was wrong
 //! ```
 
 mod cache;
 mod change;
+mod commit;
 mod engines;
 mod failures;
 mod ground;
