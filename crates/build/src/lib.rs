@@ -9,6 +9,7 @@
 //! run          RUN: mounts, cache directories, secrets → Host::run
 //! add          COPY, ADD, WORKDIR: straight into a new layer     tree/: no mount, no container
 //! cache        which step made which layer, by content
+//! kept         what is kept for later builds, for who removes it
 //! shelf        directories to work in → blobs, layers
 //! image        configuration and manifest
 //! ```
@@ -27,6 +28,7 @@ pub mod dockerfile;
 mod error;
 mod host;
 mod ignore;
+mod kept;
 mod mounts;
 mod pattern;
 mod plan;
@@ -46,6 +48,7 @@ pub use builder::build;
 pub use error::Error;
 pub use host::{Base, Fetched, Host, Layer, Mount, MountKind, Run, STUBS, Stream};
 pub use ignore::Ignore;
+pub use kept::{CacheMount, Cached, cache_mounts, cached};
 pub use progress::{Event, Plain, Progress, Quiet, Vertex, line};
 pub use storage::layer::Compression;
 pub use tree::stubs::mount_points;

@@ -148,6 +148,7 @@ fn build_with(
     images.add(image, &names)?;
     drop(engine);
     sweep(settings, &images).map_err(told)?;
+    super::builder::expire(settings).map_err(told)?;
     Ok(built)
 }
 

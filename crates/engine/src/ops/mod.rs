@@ -4,6 +4,7 @@ pub mod attach;
 pub(crate) use attach::refusal;
 pub mod bootstrap;
 pub mod build;
+pub mod builder;
 pub mod commit;
 pub mod create;
 pub mod exec;
