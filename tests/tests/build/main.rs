@@ -12,6 +12,7 @@
 //! interrupted  kill -9 and ctrl-c
 //! hostile    images, contexts and Dockerfiles that mean no good
 //! change     --change of commit and import
+//! remote     contexts by git, http and standard input; ADD of repositories
 //! prune      builder prune, and its row of system df
 //! commit     what a commit keeps of a container, beside Docker's
 //! mended     what once was wrong
@@ -28,5 +29,6 @@ mod interrupted;
 mod mended;
 mod options;
 mod prune;
+mod remote;
 mod shapes;
 mod tree;

@@ -10,6 +10,7 @@ pub mod create;
 pub mod exec;
 pub mod export;
 pub mod files;
+pub mod git;
 pub mod images;
 pub mod info;
 pub mod kill;
