@@ -10,6 +10,7 @@ use engine::ops::build::{self, Asked, Failed, Ignore, Options, Plain, Quiet, Sec
 use engine::ops::{files, git};
 
 use super::{Command, into_file};
+use crate::build_view::View;
 use crate::options::{Group, Typed, Words, bad_value, flag, many, one};
 use crate::problem::Problem;
 use crate::terminal::{io_reason, plain, print, report_warning, warn};
@@ -66,7 +67,7 @@ pub(crate) const COMMAND: Command = Command {
                 many("cache-from", "type=local,src=DIR", "Take from this cache, too"),
                 many("cache-to", "type=local,dest=DIR", "Copy what was built to this cache"),
                 flag("pull", "Ask for bases at their registries although they are here"),
-                one("progress", "MODE", "auto, plain, tty or quiet"),
+                one("progress", "MODE", "auto, plain, tty or quiet; auto is tty on a terminal"),
                 flag("quiet", "Print the image's id alone").short('q'),
                 one("jobs", "NUMBER", "How many steps work at the same time"),
                 flag("rm", "As it is: no container stays"),
@@ -93,12 +94,11 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             .hint("for example: minidocker build -t app ."));
     };
     let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
-    let quiet = on("quiet")? || typed.one("progress") == Some("quiet");
-    if let Some(mode) = typed.one("progress")
-        && !["auto", "plain", "tty", "quiet", "rawjson"].contains(&mode)
-    {
-        return Err(bad_value("progress", mode, "there are auto, plain, tty and quiet"));
-    }
+    let shown = match (on("quiet")?, typed.one("progress")) {
+        (true, _) => Shown::Nothing,
+        (false, text) => shown(text)?,
+    };
+    let quiet = shown == Shown::Nothing;
     let output = typed.read("output", output)?.unwrap_or(Output::Store);
     // BuildKit's own argument, which no ARG asks for.
     const KEEP_GIT: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
@@ -155,9 +155,15 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         ulimits: typed.read_many("ulimit", ulimits::parse)?,
         memory: typed.read("memory", sizes::parse)?,
     };
-    let built = match quiet {
-        true => build::build(settings, &asked, &options, &Quiet),
-        false => build::build(settings, &asked, &options, &Plain::new(std::io::stderr())),
+    let built = match shown {
+        Shown::Nothing => build::build(settings, &asked, &options, &Quiet),
+        Shown::Lines => build::build(settings, &asked, &options, &Plain::new(std::io::stderr())),
+        Shown::View => {
+            let view = View::new();
+            let built = build::build(settings, &asked, &options, &view);
+            view.end();
+            built
+        }
     };
     let built = built.map_err(|failed| told(&failed))?;
     let id = built.config_digest;
@@ -188,6 +194,33 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     }
     warn(&text);
     Ok(0)
+}
+
+/// How the build is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    Lines,
+    View,
+}
+
+/// `--progress`, or BuildKit's variable for it.
+fn shown(typed: Option<&str>) -> Result<Shown, Problem> {
+    let variable = std::env::var("BUILDKIT_PROGRESS").ok().filter(|text| !text.is_empty());
+    let is_terminal = std::io::stderr().is_terminal();
+    match typed.or(variable.as_deref()).unwrap_or("auto") {
+        "auto" if is_terminal => Ok(Shown::View),
+        "auto" | "plain" => Ok(Shown::Lines),
+        "quiet" => Ok(Shown::Nothing),
+        "tty" if is_terminal => Ok(Shown::View),
+        "tty" => Err(Problem::new("--progress tty needs a terminal as standard error")
+            .hint("--progress auto takes lines where there is none")),
+        "rawjson" => {
+            Err(Problem::new("--progress rawjson is BuildKit's own protocol, which is not spoken here")
+                .hint("--progress plain is made for programs to read: a line for each event"))
+        }
+        mode => Err(bad_value("progress", mode, "there are auto, plain, tty and quiet")),
+    }
 }
 
 /// A failed build: the line with its caret, and then the one line of the error.
