@@ -23,7 +23,7 @@ impl Repository {
         let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
         let is_web = url.starts_with("http://") || url.starts_with("https://");
         let known = ["git://", "ssh://", "git@"].iter().any(|start| url.starts_with(start));
-        if !known && !(is_web && url.ends_with(".git")) {
+        if !(known || is_web && url.ends_with(".git")) {
             return None;
         }
         Some(Self::checked(url, fragment))
