@@ -123,11 +123,11 @@ impl Git<'_> {
     }
 }
 
-/// git's own words: the last line that says what is fatal.
+/// git's own words: the first line that says what is fatal, for the others follow from it.
 fn told(target: &str, output: &Output) -> Failure {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let fatal = lines().rev().find(|line| line.starts_with("fatal: ") || line.starts_with("error: "));
+    let fatal = lines().find(|line| line.starts_with("fatal: ") || line.starts_with("error: "));
     let words = fatal.or_else(|| lines().next_back()).unwrap_or("git failed without a word");
     let failure = Failure::because(STEP, target, format!("cannot be fetched: git: {words}"));
     if said.contains("transport") && said.contains("not allowed") {
