@@ -34,6 +34,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("skopeo", "a second opinion on registries, and on images in files"),
     ("buildah", "a second opinion on Dockerfiles"),
     ("zstd", "layers for the tests' registries"),
+    ("git", "contexts of builds in repositories"),
+    ("xz-utils", "archives for builds and imports; Docker unpacks by it"),
+    ("bzip2", "likewise"),
     ("kmod", "modules of the QEMU machine"),
     (
         "e2fsprogs",

@@ -1,17 +1,18 @@
 //! COPY, ADD and WORKDIR: sources and their digest, then a new layer, written without a mount.
 
 use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use oci::{Digest, Hasher};
 use step::Failure;
-use storage::layer::{Onto, Options, apply};
+use storage::layer::{Foreign, Onto, Options, apply};
 
 use crate::builder::chain;
 use crate::cache::Key;
 use crate::dockerfile::{Copy, Source, Step};
 use crate::error::Error;
+use crate::git::Repository;
 use crate::host::{Fetched, Layer};
 use crate::ignore::Ignore;
 use crate::shelf::Scratch;
@@ -33,6 +34,8 @@ enum Ready {
     Picked(Box<Picked>),
     /// A heredoc: name and content.
     Text(Vec<u8>, String),
+    /// The files of a repository.
+    Cloned(Stack),
     /// A download: its file, its name, when it was changed.
     Fetched { path: PathBuf, name: Option<String>, modified: Option<i64>, digest: Digest },
 }
@@ -128,6 +131,11 @@ fn filter<'w>(work: &'w Work<'_>, wanted: &'w Wanted<'_>) -> Filter<'w> {
     }
 }
 
+/// Without .dockerignore, which is the context's.
+fn excluded<'w>(wanted: &'w Wanted<'_>) -> Filter<'w> {
+    Filter { ignore: None, exclude: Some(&wanted.exclude) }
+}
+
 /// Finds all sources, and downloads those that are elsewhere.
 fn gather(
     work: &Work<'_>,
@@ -142,11 +150,10 @@ fn gather(
             Source::Heredoc(heredoc) => {
                 all.push(Ready::Text(heredoc.name.clone().into_bytes(), work.content(heredoc)?));
             }
-            Source::Path(_) if wanted.copy.add && is_git(text) => {
-                return Err(Error::new(format!(
-                    "{text} is a repository of git, and these are not fetched here"
-                ))
-                .hint("clone in a RUN, or before the build"));
+            Source::Path(_) if wanted.copy.add && Repository::parse(text).is_some() => {
+                let Some(repository) = Repository::parse(text) else { continue };
+                let place = scratch.path().join(format!("repository-{number}"));
+                all.push(clone(work, wanted, &repository.map_err(Error::new)?, &place)?);
             }
             Source::Path(_) if wanted.copy.add && is_url(text) => {
                 let fetched = work.builder.host.fetch(text)?;
@@ -192,12 +199,25 @@ fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-fn is_git(text: &str) -> bool {
-    let path = text.split(['#', '?']).next().unwrap_or(text);
-    text.starts_with("git@")
-        || text.starts_with("git://")
-        || text.starts_with("ssh://")
-        || is_url(text) && path.ends_with(".git")
+/// What a repository has, as files at hand.
+fn clone(
+    work: &Work<'_>,
+    wanted: &Wanted<'_>,
+    repository: &Repository,
+    place: &Path,
+) -> Result<Ready, Error> {
+    let cloned = work.builder.host.repository(repository, place, wanted.copy.keep_git)?;
+    if let Some(word) = &wanted.copy.checksum {
+        let expected = work.word(word)?;
+        if expected != cloned.commit {
+            return Err(Error::new(format!("{repository} is at {}, not {expected}", cloned.commit))
+                .hint("--checksum of a repository is the whole number of its commit"));
+        }
+    }
+    let directory = cloned.directory;
+    let tree = Stack::plain(&directory)
+        .map_err(|errno| Failure::new(STEP, directory.display().to_string(), errno))?;
+    Ok(Ready::Cloned(tree))
 }
 
 fn download(
@@ -260,6 +280,12 @@ fn add_sources(
                 let digest = digest(tree, picked, filter(work, wanted), view, &work.builder.memo)?;
                 key.add("content", digest.bytes());
             }
+            Ready::Cloned(tree) => {
+                for picked in pick(tree, "/", excluded(wanted))? {
+                    let digest = digest(tree, &picked, excluded(wanted), view, &work.builder.memo)?;
+                    key.add("repository", digest.bytes());
+                }
+            }
             Ready::Text(name, content) => {
                 key.add("name", name);
                 key.add("text", content.as_bytes());
@@ -312,6 +338,12 @@ fn write(
                         wanted.into,
                         manner,
                     )?;
+                }
+            }
+            Ready::Cloned(tree) => {
+                let filter = || excluded(wanted);
+                for picked in pick(tree, "/", filter())? {
+                    copy::copy(&mut layer, tree, &picked, filter(), destination, true, manner)?;
                 }
             }
             Ready::Text(name, content) => {
@@ -384,12 +416,13 @@ fn unpack(
             let inflated = zstd::stream::read::Decoder::new(again().map_err(failed)?);
             inflated.is_ok_and(|mut inflated| inflated.read_exact(&mut block).is_ok()) && is_header(&block)
         }
-        [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            let by = if start[0] == b'B' { "bzip2" } else { "xz" };
-            return Err(Error::new(format!("{shown} is compressed by {by}, which is not unpacked here"))
-                .hint("compress it by gzip or zstd; ADD --unpack=false or COPY takes the file as it is"));
-        }
-        start => start.try_into().is_ok_and(|start: [u8; 512]| is_header(&start)),
+        start => match Foreign::of(start) {
+            Some(foreign) => {
+                let mut unpacked = foreign.unpack(BufReader::new(again().map_err(failed)?));
+                unpacked.read_exact(&mut block).is_ok() && is_header(&block)
+            }
+            None => start.try_into().is_ok_and(|start: [u8; 512]| is_header(&start)),
+        },
     };
     if !is_archive {
         return Ok(false);
@@ -408,7 +441,7 @@ fn unpack(
 }
 
 /// Whether a block is a header of tar: its sum is right (POSIX.1, pax, "ustar Interchange Format").
-fn is_header(block: &[u8; 512]) -> bool {
+pub(crate) fn is_header(block: &[u8; 512]) -> bool {
     let field = block[148..156].iter().skip_while(|byte| **byte == b' ');
     let digits: Vec<u8> = field.copied().take_while(u8::is_ascii_digit).collect();
     let Ok(Ok(sum)) = std::str::from_utf8(&digits).map(|digits| u64::from_str_radix(digits, 8)) else {

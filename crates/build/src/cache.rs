@@ -100,9 +100,11 @@ impl Cache {
         if !self.reads {
             return None;
         }
-        if let Some(record) = read(&self.own.join(format!("{key}.json")))
+        let path = self.own.join(format!("{key}.json"));
+        if let Some(record) = read(&path)
             && blobs.has(&record.digest) == Some(record.size)
         {
+            touch(&path);
             return Some(record);
         }
         self.from.iter().find_map(|directory| {
@@ -150,7 +152,7 @@ fn import(directory: &Path, record: &Record, blobs: &Blobs) -> Option<()> {
     Some(())
 }
 
-fn read(path: &Path) -> Option<Record> {
+pub(crate) fn read(path: &Path) -> Option<Record> {
     let record: Record = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     (record.format == FORMAT).then_some(record)
 }
@@ -165,6 +167,14 @@ fn write(directory: &Path, key: &str, record: &Record) -> Result<(), Failure> {
     std::fs::write(&temporary, text)
         .and_then(|()| std::fs::rename(&temporary, &path))
         .map_err(|cause| Failure::new(STEP, path.display().to_string(), cause))
+}
+
+/// Notes that it is used now: [`crate::kept`] tells by it what is old.
+pub(crate) fn touch(path: &Path) {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    let _ = rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
 }
 
 pub(crate) fn make(path: &Path) -> Result<(), Failure> {

@@ -193,6 +193,8 @@ pub struct Copy {
     pub checksum: Option<Word>,
     /// `--unpack=`: whether archives are unpacked; unsaid, local ones are.
     pub unpack: Option<bool>,
+    /// `--keep-git-dir`: a repository comes with its `.git`.
+    pub keep_git: bool,
 }
 
 /// What a COPY copies.

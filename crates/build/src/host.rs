@@ -8,6 +8,7 @@ use oci::{Digest, Platform};
 use step::Failure;
 
 use crate::dockerfile::Network;
+use crate::git::Repository;
 
 /// The world. Its methods are called from several threads at a time.
 pub trait Host: Sync {
@@ -30,6 +31,12 @@ pub trait Host: Sync {
     /// # Errors
     /// An answer that is none.
     fn fetch(&self, url: &str) -> Result<Fetched, Failure>;
+
+    /// Fetches what an ADD names of a repository of git into the directory `place`, which is not there yet.
+    ///
+    /// # Errors
+    /// No git, no such repository, nothing of that name in it.
+    fn repository(&self, repository: &Repository, place: &Path, keep: bool) -> Result<Cloned, Failure>;
 }
 
 /// An image to build on.
@@ -138,6 +145,15 @@ pub enum MountKind {
         /// Bytes it may have; none is the kernel's own limit.
         size: Option<u64>,
     },
+}
+
+/// What came of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cloned {
+    /// What was asked for: the directory, or one in it.
+    pub directory: PathBuf,
+    /// The commit, in hex.
+    pub commit: String,
 }
 
 /// A download.

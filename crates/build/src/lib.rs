@@ -9,6 +9,7 @@
 //! run          RUN: mounts, cache directories, secrets → Host::run
 //! add          COPY, ADD, WORKDIR: straight into a new layer     tree/: no mount, no container
 //! cache        which step made which layer, by content
+//! kept         what is kept for later builds, for who removes it
 //! shelf        directories to work in → blobs, layers
 //! image        configuration and manifest
 //! ```
@@ -25,8 +26,10 @@ mod cache;
 mod config;
 pub mod dockerfile;
 mod error;
+mod git;
 mod host;
 mod ignore;
+mod kept;
 mod mounts;
 mod pattern;
 mod plan;
@@ -44,10 +47,13 @@ use oci::{Digest, Platform};
 
 pub use builder::build;
 pub use error::Error;
-pub use host::{Base, Fetched, Host, Layer, Mount, MountKind, Run, STUBS, Stream};
+pub use git::Repository;
+pub use host::{Base, Cloned, Fetched, Host, Layer, Mount, MountKind, Run, STUBS, Stream};
 pub use ignore::Ignore;
+pub use kept::{CacheMount, Cached, cache_mounts, cached};
 pub use progress::{Event, Plain, Progress, Quiet, Vertex, line};
 pub use storage::layer::Compression;
+pub use tree::stubs::mount_points;
 
 /// What is to be built.
 #[derive(Debug, Clone)]
@@ -154,6 +160,23 @@ impl Request {
             compression: Compression::Gzip(6),
         }
     }
+}
+
+/// Whether a file with this beginning, of 512 bytes if it has so many, is an archive, plain or packed.
+pub fn is_archive(begin: &[u8]) -> bool {
+    let packed = begin.starts_with(&[0x1f, 0x8b]) || begin.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    packed
+        || storage::layer::Foreign::of(begin).is_some()
+        || begin.first_chunk().is_some_and(|block: &[u8; 512]| add::is_header(block))
+}
+
+/// A directory of a tree, links in its path being followed inside of the tree; none if it is not there.
+pub fn within(tree: &Path, directory: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let resolved = tree::stack::Stack::plain(tree).ok()?.resolve(directory.as_bytes(), true).ok()?;
+    let is_directory = matches!(resolved.found, tree::stack::Found::Dir(_));
+    let names = resolved.components.iter().map(|name| std::ffi::OsStr::from_bytes(name));
+    is_directory.then(|| tree.join(names.collect::<PathBuf>()))
 }
 
 /// What a context's COPY does not see: `<Dockerfile>.dockerignore` beside the Dockerfile, else `.dockerignore` in the

@@ -243,6 +243,11 @@ fn cache(work: &Work<'_>, name: &str, mount: &Mount) -> Result<(PathBuf, OwnedFd
             Sharing::Shared if place.join("data").is_dir() => FlockOperation::LockShared,
             Sharing::Shared => FlockOperation::NonBlockingLockExclusive,
         };
+        // Whoever removes a cache has the lock of a directory that is then gone.
+        let is_there = || {
+            let here = rustix::fs::fstat(&lock).map(|stat| (stat.st_dev, stat.st_ino));
+            here.is_ok() && here == rustix::fs::stat(&place).map(|stat| (stat.st_dev, stat.st_ino))
+        };
         match rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, how)) {
             Err(rustix::io::Errno::WOULDBLOCK) if *sharing == Sharing::Shared => {
                 // Somebody makes it, and shares it when it is there.
@@ -255,10 +260,13 @@ fn cache(work: &Work<'_>, name: &str, mount: &Mount) -> Result<(PathBuf, OwnedFd
             Err(rustix::io::Errno::WOULDBLOCK) => number += 1,
             locked => {
                 locked.map_err(failed)?;
-                break (place, lock);
+                if is_there() {
+                    break (place, lock);
+                }
             }
         }
     };
+    crate::cache::touch(&place);
     let data = place.join("data");
     let failed = |cause: std::io::Error| Failure::new(STEP, data.display().to_string(), cause);
     if !data.is_dir() {

@@ -196,6 +196,10 @@ pub(crate) fn reference(file: &Dockerfile, stage: usize, name: &str) -> Result<F
         Err(_) if file.stages[stage].name.as_deref() == Some(&name.to_ascii_lowercase()) => {
             Err(format!("the stage {name} cannot copy from itself"))
         }
+        // Silently an image of that name would be taken, or asked for.
+        Err(_) if named(file, file.stages.len(), name).is_some() => Err(format!(
+            "the stage {name} comes later: put it before this one (an image of that name is written with its registry)"
+        )),
         Err(_) => Ok(From::Image(name.to_owned())),
     }
 }
@@ -286,6 +290,10 @@ mod tests {
             error.to_string(),
             "Dockerfile:2: there is no stage 7 before this one\n 2 | COPY --from=7 x /\n   |             ^"
         );
+        for line in ["COPY --from=C x /", "RUN --mount=from=C,target=/x true"] {
+            let error = planned(&format!("FROM a AS b\n{line}\nFROM b AS c"), Some("b"), &[]).unwrap_err();
+            assert!(error.message.starts_with("the stage C comes later: "), "{error}");
+        }
         assert!(planned("FROM a AS b\nCOPY --from=b x /", None, &[]).unwrap_err().message.contains("itself"));
         assert!(planned("FROM ${X:?must} AS b", None, &[]).unwrap_err().message.contains("X: must"));
         assert!(planned("FROM --platform=a//b x", None, &[]).unwrap_err().message.contains("no platform"));

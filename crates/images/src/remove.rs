@@ -112,6 +112,18 @@ impl Images {
         })
     }
 
+    /// Drops content that nobody needs: the next sweep removes what of it no image and no container has.
+    ///
+    /// # Errors
+    /// A catalogue that cannot be written.
+    pub fn drop_content(&self, blobs: &[Digest], layers: &[Digest]) -> Result<(), Failure> {
+        self.change(|catalogue| {
+            catalogue.dropped.blobs.extend(blobs);
+            catalogue.dropped.layers.extend(layers);
+            Ok(())
+        })
+    }
+
     /// Removes the content that was dropped and that no image has. `used` are the layers of containers, none where they
     /// cannot be told. None as long as they cannot, or somebody brings something: then it waits for the next sweep.
     ///
@@ -121,19 +133,19 @@ impl Images {
         if self.read()?.dropped == Dropped::default() {
             return Ok(Some(Freed::default()));
         }
-        self.sweep_with(used, false)
+        self.sweep_with(used, None)
     }
 
     /// The same for everything that no image and no container has: what killed attempts left too, which a later one
-    /// could have gone on with.
+    /// could have gone on with. `kept` are digests of blobs and of layers that stay as long as nobody drops them.
     ///
     /// # Errors
     /// What cannot be removed.
-    pub fn sweep_all(&self, used: Used<'_>) -> Result<Option<Freed>, Failure> {
-        self.sweep_with(used, true)
+    pub fn sweep_all(&self, used: Used<'_>, kept: &HashSet<Digest>) -> Result<Option<Freed>, Failure> {
+        self.sweep_with(used, Some(kept))
     }
 
-    fn sweep_with(&self, used: Used<'_>, all: bool) -> Result<Option<Freed>, Failure> {
+    fn sweep_with(&self, used: Used<'_>, all: Option<&HashSet<Digest>>) -> Result<Option<Freed>, Failure> {
         let Some(_alone) = self.removing()? else { return Ok(None) };
         let Some(used) = used()? else { return Ok(None) };
         let catalogue = self.read()?;
@@ -144,9 +156,15 @@ impl Images {
             used.contains(diff_id) || catalogue.images.iter().any(has)
         };
         let (mut blobs, mut layers) = (catalogue.dropped.blobs.clone(), catalogue.dropped.layers.clone());
-        if all {
-            blobs.extend(self.blobs.list()?.into_iter().map(|(digest, _)| digest));
-            layers.extend(self.layers.list()?);
+        if let Some(kept) = all {
+            blobs.extend(
+                self.blobs
+                    .list()?
+                    .into_iter()
+                    .map(|(digest, _)| digest)
+                    .filter(|digest| !kept.contains(digest)),
+            );
+            layers.extend(self.layers.list()?.into_iter().filter(|diff_id| !kept.contains(diff_id)));
         }
         let mut freed = Freed::default();
         for digest in unique(blobs).filter(|digest| !named(digest)) {
@@ -161,7 +179,7 @@ impl Images {
                 freed = Freed { pieces: freed.pieces + 1, bytes: freed.bytes + size };
             }
         }
-        if all {
+        if all.is_some() {
             freed.bytes += self.blobs.remove_partial()?;
             self.layers.sweep()?;
         }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod ages;
+mod build_view;
 mod commands;
 mod explain;
 mod global;

@@ -72,7 +72,7 @@ pub fn download(settings: &Arc<Settings>, url: &str) -> Result<Download, Error> 
     let (registry, message) = (registry.clone(), String::new());
     match response.status().as_u16() {
         200..=299 => {}
-        404 => return Err(Error::NotFound { registry, asked, message }),
+        404 | 410 => return Err(Error::NoFile { registry, asked }),
         status => return Err(Error::Status { registry, asked, status, message }),
     }
     let modified = http::text(response.headers(), &header::LAST_MODIFIED).map(str::to_owned);

@@ -100,6 +100,14 @@ pub enum Error {
         /// The registry's words.
         message: String,
     },
+    /// No file at an address of the web.
+    #[error("{registry}: cannot {asked}: not found")]
+    NoFile {
+        /// The host.
+        registry: String,
+        /// What was to be done.
+        asked: String,
+    },
     /// An answer that does not follow the protocol.
     #[error("registry {registry}: cannot {asked}: {reason}")]
     Answer {
@@ -210,6 +218,7 @@ impl Error {
                 )
             }
             Self::NotFound { .. } => "check the name and the tag".into(),
+            Self::NoFile { .. } => "check the address: its path and the file's name and version".into(),
             Self::Busy { registry, .. } => {
                 format!("wait, or log in for a higher limit: minidocker login {registry}")
             }

@@ -159,6 +159,9 @@ impl Http {
         if let Some((_, _, agent)) = known {
             return Ok(agent.clone());
         }
+        sys::names::look_up_without_modules().map_err(|error| {
+            Fault::lasting(&format!("names cannot be looked up without modules: {}", step::words(&error)))
+        })?;
         let through = proxy
             .map(|proxy| {
                 let words = || format!("'{}' is no proxy", proxy::without_user(proxy).escape_debug());

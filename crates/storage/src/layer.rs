@@ -9,11 +9,13 @@
 //! layers in them.
 //!
 //! Formats: tar in the manners of v7, ustar, pax (POSIX.1-2001) and GNU; what Go's archive/tar reads, since that is
-//! what all engines read layers with. Compression: none, gzip (RFC 1952, any number of members), zstd (RFC 8878).
+//! what all engines read layers with. Compression: none, gzip (RFC 1952, any number of members), zstd (RFC 8878); read only:
+//! xz and bzip2.
 
 mod apply;
 mod archive;
 mod compress;
+mod foreign;
 mod framing;
 mod header;
 mod inspect;
@@ -34,6 +36,7 @@ pub(crate) mod trial;
 
 pub use apply::{Applied, Devices, Limits, Onto, Options, apply};
 pub use archive::{Archived, Compression, Kind, Owners, Settings, archive, compress};
+pub use foreign::{Foreign, Unpacked};
 pub use inspect::inspect;
 pub use members::{Member, MemberKind, Members, MembersWriter};
 

@@ -9,6 +9,7 @@ pub mod command;
 pub mod disk;
 pub mod inherited;
 pub mod mount;
+pub mod names;
 pub mod pidfd;
 pub mod process;
 pub mod seccomp;

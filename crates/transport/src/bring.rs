@@ -198,10 +198,10 @@ fn kept(
 fn compression(files: &dyn Files, entry: &str, begin: &[u8]) -> Result<Compression, Failure> {
     match sort(begin) {
         Sort::Layer(compression) => Ok(compression),
-        Sort::Unknown(what) => Err(wrong(
+        Sort::Foreign(foreign) => Err(wrong(
             files,
             entry,
-            format!("is compressed by {what}: layers are by gzip or zstd, or not at all"),
+            format!("is compressed by {}: layers are by gzip or zstd, or not at all", foreign.name()),
         )),
         Sort::Text | Sort::Other => Err(wrong(files, entry, "is no layer: it is no tar archive")),
     }

@@ -44,7 +44,7 @@ enum As {
 }
 
 impl Reader<'_> {
-    /// Brings the images of a place. A file may be compressed by gzip or zstd as a whole, and may be a pipe.
+    /// Brings the images of a place. A file may be compressed by gzip, zstd, xz or bzip2 as a whole, and may be a pipe.
     ///
     /// # Errors
     /// Step `transport.read`: what is wrong, on the file and the name in it. Those of the store.
@@ -152,9 +152,7 @@ fn decompressed(file: File, place: &str) -> Result<Box<dyn BufRead + Send>, Fail
             let decoder = zstd::stream::read::Decoder::with_buffer(whole).map_err(failed)?;
             Ok(Box::new(BufReader::with_capacity(BUFFER, decoder)))
         }
-        Sort::Unknown(what) => {
-            refused(&format!("is compressed by {what}: gzip and zstd are read, or no compression"))
-        }
+        Sort::Foreign(foreign) => Ok(Box::new(BufReader::with_capacity(BUFFER, foreign.unpack(whole)))),
         Sort::Text => refused("is a text, and should be an archive of images"),
         Sort::Other => refused("is no archive of images"),
     }

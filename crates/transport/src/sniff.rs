@@ -1,6 +1,7 @@
 //! What a content is, by its first bytes: names and media types lie.
 
 use oci::Compression;
+use storage::layer::Foreign;
 
 /// So many bytes tell it: the header of a tar archive's first entry.
 pub(crate) const BEGIN: usize = 512;
@@ -13,7 +14,7 @@ pub(crate) enum Sort {
     /// What may be a text in JSON.
     Text,
     /// Compressed by what no layer is compressed by.
-    Unknown(&'static str),
+    Foreign(Foreign),
     /// Something else.
     Other,
 }
@@ -23,11 +24,10 @@ pub(crate) fn sort(begin: &[u8]) -> Sort {
     match begin {
         [0x1f, 0x8b, ..] => Sort::Layer(Compression::Gzip),
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Sort::Layer(Compression::Zstd),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Sort::Unknown("xz"),
-        [b'B', b'Z', b'h', ..] => Sort::Unknown("bzip2"),
         _ if is_tar(begin) => Sort::Layer(Compression::None),
-        _ => match begin.trim_ascii_start() {
-            [b'{' | b'[', ..] => Sort::Text,
+        _ => match (Foreign::of(begin), begin.trim_ascii_start()) {
+            (Some(foreign), _) => Sort::Foreign(foreign),
+            (None, [b'{' | b'[', ..]) => Sort::Text,
             _ => Sort::Other,
         },
     }
@@ -54,8 +54,8 @@ mod tests {
             (&[0; 100], Sort::Other),
             (b" \n[{}]", Sort::Text),
             (b"{", Sort::Text),
-            (b"BZh9", Sort::Unknown("bzip2")),
-            (b"\xfd7zXZ\0", Sort::Unknown("xz")),
+            (b"BZh9", Sort::Foreign(Foreign::Bzip2)),
+            (b"\xfd7zXZ\0", Sort::Foreign(Foreign::Xz)),
             (b"Directory Transport Version: 1.1\n", Sort::Other),
             (b"", Sort::Other),
         ] {

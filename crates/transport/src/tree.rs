@@ -1,6 +1,6 @@
 //! Trees of files as they go in and out without an image around them: `import` and `export`.
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufReader, Read, Write as _};
 use std::os::fd::AsFd;
 
 use oci::image::Descriptor;
@@ -13,8 +13,11 @@ use crate::sniff::{BEGIN, Sort, sort};
 
 const STEP: &str = "transport.import";
 
+/// Bytes that are read at once.
+const BUFFER: usize = 256 << 10;
+
 /// Stores the tar archive that `source` gives, plain or compressed, as a layer: as it comes, so that it costs no more
-/// than reading it. `place` is what messages call it.
+/// than reading it, but for xz and bzip2, which become gzip. `place` is what messages call it.
 ///
 /// # Errors
 /// Step `transport.import`: what is no archive. Those of the source and the store. Then nothing is kept.
@@ -38,8 +41,20 @@ pub fn import(
         Failure { step: STEP.into(), target, ..failure }
     };
     let inspected = inspected.map_err(named)?;
-    let Sort::Layer(compression) = sort(&begin) else {
-        return Err(Failure::because(STEP, place, "is no tar archive"));
+    let (fresh, compression) = match sort(&begin) {
+        Sort::Layer(compression) => (fresh, compression),
+        // No layer is packed so, and nobody could read what is pushed.
+        Sort::Foreign(foreign) => {
+            let content = BufReader::with_capacity(BUFFER, fresh.reader()?);
+            let mut packed = blobs.create()?;
+            let made =
+                layer::compress(foreign.unpack(content), &mut packed, Compression::Gzip(6)).map_err(named)?;
+            if made.diff_id != inspected.diff_id {
+                return Err(Failure::because(STEP, place, "is not what it was a moment ago"));
+            }
+            (packed, oci::Compression::Gzip)
+        }
+        _ => return Err(Failure::because(STEP, place, "is no tar archive")),
     };
     let (digest, size) = fresh.commit()?;
     let descriptor = Descriptor::new(layer_type(compression), size, digest);
@@ -81,6 +96,7 @@ pub fn export(root: impl AsFd, output: impl io::Write + Send) -> Result<Archived
         whole_seconds: true,
         owners: Owners::Keep,
         sparse: false,
+        ..Settings::default()
     };
     layer::archive(root, output, &settings)
 }

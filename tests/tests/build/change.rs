@@ -56,6 +56,34 @@ fn an_import_starts_as_it_is_told() {
 }
 
 #[test]
+fn what_tools_pack_is_imported_and_loaded() {
+    let ground = Ground::new();
+    let world = &ground.world;
+    let archive = world.directory().join("base.tar");
+    let saved = world.directory().join("saved.tar");
+    for (program, end) in [("xz", "xz"), ("bzip2", "bz2")] {
+        let name = format!("of-{end}:1");
+        world.program([program, "-k", "-1", text(&archive)]).run().ok();
+        world.minidocker(["import", &format!("{}.{end}", text(&archive)), &name]).ok();
+        world.minidocker(["run", "--rm", &name, "/bin/busybox", "echo", "runs"]).prints("runs\n");
+        // Others read what is made of it: no layer is packed so.
+        world.minidocker(["save", "-o", text(&saved), &name]).ok();
+        let id = world.minidocker(["images", "-q", "--no-trunc", &name]).text();
+        world.minidocker(["rmi", &name]).ok();
+        world.program([program, "-1", text(&saved)]).run().ok();
+        let packed = format!("{}.{end}", text(&saved));
+        world.minidocker(["load", "-i", &packed]).prints(&format!("Loaded image: {name}\n"));
+        assert_eq!(world.minidocker(["images", "-q", "--no-trunc", &name]).text(), id);
+        // From a pipe, and half of it.
+        let bytes = std::fs::read(&packed).expect("our own file");
+        world.call(["load", "-q"]).stdin(bytes.clone()).run().ok();
+        let half = world.call(["load"]).stdin(&bytes[..bytes.len() / 2]).run();
+        assert!(half.code == 1 && half.err().starts_with("error: "), "{half:?}");
+        world.minidocker(["run", "--rm", &name, "/bin/busybox", "echo", "runs"]).prints("runs\n");
+    }
+}
+
+#[test]
 fn a_commit_starts_as_it_is_told() {
     let ground = Ground::new();
     ground.world.minidocker(["run", "--name", "changed", "base:1", "sh", "-c", "echo kept > /kept"]).ok();

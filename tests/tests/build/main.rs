@@ -12,11 +12,15 @@
 //! interrupted  kill -9 and ctrl-c
 //! hostile    images, contexts and Dockerfiles that mean no good
 //! change     --change of commit and import
+//! remote     contexts by git, http and standard input; ADD of repositories
+//! prune      builder prune, and its row of system df
+//! commit     what a commit keeps of a container, beside Docker's
 //! mended     what once was wrong
 //! ```
 
 mod cache;
 mod change;
+mod commit;
 mod engines;
 mod failures;
 mod ground;
@@ -24,5 +28,7 @@ mod hostile;
 mod interrupted;
 mod mended;
 mod options;
+mod prune;
+mod remote;
 mod shapes;
 mod tree;

@@ -407,7 +407,38 @@ fn downloads_are_added_and_checked() {
     assert!(output.err().contains("error: Dockerfile:2: "), "{output:?}");
     let output = ground.build(&format!("ADD {address}/none /named\n"), &[]).exits(1);
     assert!(output.err().contains("not found"), "{output:?}");
+    assert!(output.err().contains("\nhint: check the address"), "{output:?}");
     server.signal(15);
     server.wait();
+    ground.expect_nothing_left();
+}
+
+#[test]
+fn a_terminal_shows_what_works_and_what_is_done() {
+    let ground = Ground::new();
+    ground.dockerfile(
+        "RUN --mount=type=cache,target=/c for n in 1 2 3 4 5 6 7 8; do echo line $n; done; touch /c/there; \
+         i=0; while [ ! -e /c/go ]; do i=$((i+1)); [ $i -lt 3000 ] || exit 9; sleep 0.01; done; echo over\nRUN echo words; exit 3\n",
+    );
+    let mut terminal = ground.call(&["--no-cache"]).pty(24, 80);
+    let seen = terminal.until(" => => # line 8");
+    assert!(seen.contains("[+] Building ") && seen.contains(" (1/2)"), "{seen}");
+    assert!(seen.contains(" => => # line 3") && !seen.contains(" => => # line 2"), "{seen}");
+    let mounts = ground.world.root().join("build/mounts");
+    std::fs::write(mounts.join(&names(&mounts)[0]).join("0/data/go"), "").expect("our own file");
+    let output = terminal.wait();
+    let seen = terminal.screen();
+    assert_eq!(output.code, 1, "{seen}");
+    assert!(
+        seen.contains(" (3/3) FINISHED") && seen.contains(" => ERROR [stage-0 3/3] RUN echo words"),
+        "{seen}"
+    );
+    assert!(seen.contains(" > [stage-0 3/3] RUN echo words; exit 3:\r\nwords\r\n------"), "{seen}");
+    // Lines are for what is no terminal, and where they are asked for.
+    let mut terminal = ground.call(&["--progress", "plain"]).pty(24, 80);
+    terminal.wait();
+    assert!(!terminal.screen().contains("[+]") && terminal.screen().contains("#1 [stage-0 1/3] FROM"));
+    ground.build("RUN true\n", &["--progress", "tty"]).refuses(1, &["needs a terminal"]);
+    ground.build("RUN true\n", &["--progress", "rawjson"]).refuses(1, &["rawjson"]).hints("--progress plain");
     ground.expect_nothing_left();
 }

@@ -117,6 +117,8 @@ fn archive_files(world: &World, context: &Rootfs) {
         world.program([&tar[..], &[flag, text(&archive), "d"]].concat()).run().ok();
     };
     pack("-czf", "packed.tar.gz");
+    pack("-cJf", "packed.tar.xz");
+    pack("-cjf", "packed.tar.bz2");
     pack("-cf", "packed.tar");
     context.file("plain.gz", "no archive at all");
 }
@@ -291,6 +293,8 @@ COPY two /tree
         name: "archives",
         dockerfile: r#"FROM base:1
 ADD packed.tar.gz /gz
+ADD packed.tar.xz /xz
+ADD packed.tar.bz2 /bz2
 ADD packed.tar /
 ADD plain.gz /plain/
 COPY packed.tar /copied/

@@ -118,3 +118,28 @@ fn settings_that_are_wrong_are_told_with_their_place() {
     said.refuses(1, &["error: /no/such/file: no such file or directory"]);
     pull("").ok();
 }
+
+/// What systemd's packages write into nsswitch.conf(5): modules that a static program cannot load safely.
+#[test]
+fn names_of_hosts_are_looked_up_without_loading_a_module() {
+    let world = World::new();
+    let registry = Registry::new(&world);
+    registry.put("app:1", &small());
+    let name = registry.name("app:1").replace("127.0.0.1", "localhost");
+    let (switch, log) = (world.directory().join("nsswitch.conf"), world.directory().join("opened"));
+    fs::write(&switch, "hosts: mymachines resolve [!UNAVAIL=return] files myhostname dns\n").unwrap();
+    let (switch, log) = (switch.display(), log.display());
+    let script = format!(
+        "mount --bind {switch} /etc/nsswitch.conf && exec strace -f -qq -e trace=openat,open -o {log} \"$@\""
+    );
+    let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"];
+    world.images(["pull", "-q", &name]).through(&wrapper).run().prints(&format!("{name}\n"));
+    // One of the domain that no name is in (RFC 6761, 6.4): it goes to the servers of resolv.conf(5).
+    let nobody =
+        world.registries("attempts = 1\n", ["pull", "-q", "none.invalid:5000/app:1"]).through(&wrapper).run();
+    nobody.refuses(1, &["registry none.invalid:5000"]);
+    let opened = fs::read_to_string(world.directory().join("opened")).unwrap();
+    assert!(opened.contains("/etc/resolv.conf"), "the lookup is not in the log");
+    let loaded: Vec<&str> = opened.lines().filter(|line| line.contains(".so")).collect();
+    assert!(loaded.is_empty(), "{loaded:#?}");
+}

@@ -46,10 +46,7 @@ fn known(instruction: &str) -> &'static [(&'static str, Form)] {
             ("exclude", Values),
             ("checksum", Value),
             ("unpack", Switch),
-            (
-                "keep-git-dir",
-                Refused("repositories of git are not fetched: clone in a RUN, or before the build"),
-            ),
+            ("keep-git-dir", Switch),
         ],
         "HEALTHCHECK" => &[
             ("interval", Value),

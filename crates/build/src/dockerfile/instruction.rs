@@ -240,6 +240,7 @@ fn copy(add: bool, rest: Rest<'_>, flags: &mut Flags, lines: Option<&mut Lines<'
         exclude: flags.values("exclude"),
         checksum: flags.value("checksum"),
         unpack: flags.switch("unpack"),
+        keep_git: flags.switch("keep-git-dir") == Some(true),
     })
 }
 

@@ -260,13 +260,7 @@ fn what_is_wrong_is_said_where_it_is() {
             2,
             24,
         ),
-        (
-            "FROM x\nADD --keep-git-dir a b",
-            "--keep-git-dir is not done here: repositories of git are not fetched: clone in a RUN, or before the build",
-            None,
-            2,
-            5,
-        ),
+        ("FROM x\nCOPY --keep-git-dir a b", "COPY has no flag --keep-git-dir", None, 2, 5),
         ("# escape=x\nFROM x", "escape is \\ or `, nothing else", None, 1, 1),
     ] {
         let error = parse(source).unwrap_err();

@@ -269,6 +269,15 @@ impl Host for World {
             .ok_or_else(|| Failure::because("registry.pull", name, "there is no such image"))
     }
 
+    fn repository(
+        &self,
+        repository: &build::Repository,
+        _: &Path,
+        _: bool,
+    ) -> Result<build::Cloned, Failure> {
+        Err(Failure::because("git", repository.to_string(), "is not there"))
+    }
+
     fn fetch(&self, url: &str) -> Result<Fetched, Failure> {
         let downloads = self.downloads.lock().unwrap();
         let (bytes, modified) =

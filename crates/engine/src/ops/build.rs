@@ -1,10 +1,10 @@
 //! `build`: Dockerfiles to images. The build itself is the crate `build`; here is what it needs of the world: images of
 //! the store and of registries, containers of the runtime core, downloads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::build::{Base, Built, Fetched, Host, MountKind, Progress, Request, Run, Stream};
+use ::build::{Base, Built, Cloned, Fetched, Host, MountKind, Progress, Repository, Request, Run, Stream};
 use images::{Bringing, Images, Manifest, Pull};
 use oci::{Digest, Platform, Reference};
 use step::Failure;
@@ -16,8 +16,8 @@ use crate::worker::{Task, View, Workers};
 use crate::{Error, Kind, Settings};
 
 pub use ::build::{
-    Error as Failed, Ignore, Plain, Progress as Watch, Quiet, Request as Asked, Secret, dockerfile,
-    ignore_file,
+    Error as Failed, Event, Ignore, Plain, Progress as Watch, Quiet, Repository as Source, Request as Asked,
+    Secret, Stream as Output, Vertex, dockerfile, ignore_file, is_archive,
 };
 
 /// Where bases come from and what commands may have.
@@ -148,6 +148,7 @@ fn build_with(
     images.add(image, &names)?;
     drop(engine);
     sweep(settings, &images).map_err(told)?;
+    super::builder::expire(settings).map_err(told)?;
     Ok(built)
 }
 
@@ -248,6 +249,11 @@ impl Host for Engine<'_> {
         let modified = download.modified.as_deref().and_then(http_date);
         Ok(Fetched { body: Box::new(download.body), modified, name: download.name })
     }
+
+    fn repository(&self, repository: &Repository, place: &Path, keep: bool) -> Result<Cloned, Failure> {
+        let super::git::Fetched { directory, commit } = super::git::fetch(repository, place, keep)?;
+        Ok(Cloned { directory, commit })
+    }
 }
 
 /// Mounts that the engine binds, and those that a worker makes first.
@@ -314,12 +320,19 @@ pub fn write_directory(built: &Built, directory: &std::path::Path) -> Result<(),
     })
 }
 
+/// What is at an address of http or https: a context that is no repository.
+pub fn download(url: &str) -> Result<impl std::io::Read + Send + 'static, Error> {
+    let download =
+        registry::download(&registries()?, url).map_err(|error| error.into_failure("build.context"))?;
+    Ok(download.body)
+}
+
 /// Unpacks a context that came as an archive.
-pub fn unpack(bytes: &[u8], directory: &std::path::Path) -> Result<(), Error> {
+pub fn unpack(archive: impl std::io::Read + Send, directory: &std::path::Path) -> Result<(), Error> {
     let failed = |cause| Failure::new("build.context", directory.display().to_string(), cause);
     let target = std::fs::File::open(directory).map_err(failed)?;
     let options = storage::layer::Options { onto: storage::layer::Onto::Tree, ..Default::default() };
-    storage::layer::apply(bytes, &target, &options)?;
+    storage::layer::apply(archive, &target, &options)?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use storage::layer::{self, Compression, Kind as Tree};
 
 use super::files::put;
 use super::images::reference;
-use crate::request::Image as From;
+use crate::request::{Image as From, Mount};
 use crate::state::{Record, Store, millis};
 use crate::{Error, Kind, Settings};
 
@@ -68,7 +68,7 @@ pub fn commit(settings: &Settings, asked: &Commit) -> Result<Digest, Error> {
     })?;
     let frozen =
         if asked.pause && store.living_init(&id).is_some() { Some(Frozen::new(&record)?) } else { None };
-    let layer = pack(settings, &images, &id)?;
+    let layer = pack(settings, &images, &id, &record, &base)?;
     drop(frozen);
 
     let mut config: Value = serde_json::from_slice(&images.config_bytes(&base)?)
@@ -117,12 +117,24 @@ impl Drop for Frozen {
     }
 }
 
-/// What the container has written, as a blob and as a layer.
-fn pack(settings: &Settings, images: &Images, id: &str) -> Result<Layer, Error> {
+/// What the container has written, as a blob and as a layer: without the empty files and directories that its mounts
+/// needed and that the image has not.
+fn pack(
+    settings: &Settings,
+    images: &Images,
+    id: &str,
+    record: &Record,
+    base: &Image,
+) -> Result<Layer, Error> {
     let upper = settings.places().upper(id);
     let directory =
         File::open(&upper).map_err(|cause| Failure::new("commit", upper.display().to_string(), cause))?;
+    let lower: Vec<_> = base.layers.iter().map(|layer| images.layers().path(&layer.diff_id)).collect();
+    let targets = record.request.storage.mounts.iter().map(|mount| match mount {
+        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target.as_os_str().as_encoded_bytes(),
+    });
     let how = layer::Settings {
+        left_out: build::mount_points(&lower, false, &upper, targets)?,
         kind: Tree::Layer { userxattr: false },
         compression: Compression::Gzip(6),
         whole_seconds: true,

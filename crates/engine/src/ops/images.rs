@@ -170,7 +170,10 @@ pub fn prune(settings: &Settings, all: bool, keep: &dyn Fn(&Image) -> bool) -> R
     let unwanted =
         |image: &Image| (all || image.names.is_empty()) && !used.contains(&image.id) && !keep(image);
     let gone = images.remove_all(&unwanted)?;
-    let freed = images.sweep_all(&|| used_layers(&store))?;
+    // What builds keep goes by `builder prune`.
+    let records = build::cached(&settings.root)?;
+    let kept = records.iter().flat_map(|record| [record.diff_id, record.digest]).collect();
+    let freed = images.sweep_all(&|| used_layers(&store), &kept)?;
     Ok(Pruned { images: gone, freed })
 }
 

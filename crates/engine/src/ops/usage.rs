@@ -59,6 +59,8 @@ pub struct Usage {
     pub images: Sum,
     /// What containers have written.
     pub containers: Sum,
+    /// What builds kept: layers that no image has, cache mounts, records.
+    pub cache: Sum,
     /// Each image.
     pub each_image: Vec<ImageUsage>,
     /// Each container.
@@ -99,6 +101,16 @@ pub fn usage(settings: &Settings) -> Result<Usage, Error> {
             image: image.clone(),
         });
     }
+    let cached = super::builder::Contents::of(settings, &images)?;
+    let own = settings.root.join("build");
+    let of_builds = if own.is_dir() { storage::layers::disk_usage(&own)? } else { 0 };
+    let free_mounts: u64 = cached.mounts.iter().filter(|mount| !mount.busy).map(|mount| mount.bytes).sum();
+    usage.cache = Sum {
+        total: cached.records.len() + cached.mounts.len(),
+        active: cached.mounts.iter().filter(|mount| mount.busy).count(),
+        size: cached.content() + of_builds,
+        reclaimable: cached.content() + free_mounts,
+    };
     let is_used = |one: &&ImageUsage| one.containers > 0;
     let kept: Vec<&Image> = usage.each_image.iter().filter(is_used).map(|one| &one.image).collect();
     let keeps_layer = |diff_id: &Digest| {
@@ -113,13 +125,16 @@ pub fn usage(settings: &Settings) -> Result<Usage, Error> {
         };
         kept.iter().any(|image| named(&image))
     };
-    let free_layers: u64 =
-        layers.iter().filter(|(diff_id, _)| !keeps_layer(diff_id)).map(|(_, size)| size).sum();
-    let free_blobs: u64 = blobs.keys().filter(|digest| !keeps_blob(digest)).map(blob).sum();
+    let of_cache = cached.content();
+    let free_layers =
+        layers.iter().filter(|(diff_id, _)| !keeps_layer(diff_id) && !cached.layers.contains_key(diff_id));
+    let free_layers: u64 = free_layers.map(|(_, size)| size).sum();
+    let free_blobs = blobs.keys().filter(|digest| !keeps_blob(digest) && !cached.blobs.contains_key(digest));
+    let free_blobs: u64 = free_blobs.map(blob).sum();
     usage.images = Sum {
         total: all.len(),
         active: kept.len(),
-        size: layers.values().sum::<u64>() + blobs.keys().map(blob).sum::<u64>(),
+        size: (layers.values().sum::<u64>() + blobs.keys().map(blob).sum::<u64>()).saturating_sub(of_cache),
         reclaimable: free_layers + free_blobs,
     };
 

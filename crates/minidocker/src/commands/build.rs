@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 
 use engine::Settings;
-use engine::ops::build::{self, Asked, Failed, Ignore, Options, Plain, Quiet, Secret, dockerfile};
-use engine::ops::files;
+use engine::ops::build::{self, Asked, Failed, Ignore, Options, Plain, Quiet, Secret, Source, dockerfile};
+use engine::ops::{files, git};
 
 use super::{Command, into_file};
+use crate::build_view::View;
 use crate::options::{Group, Typed, Words, bad_value, flag, many, one};
 use crate::problem::Problem;
 use crate::terminal::{io_reason, plain, print, report_warning, warn};
@@ -19,7 +20,11 @@ pub(crate) const COMMAND: Command = Command {
     name: "build",
     long_names: &["image build"],
     summary: "Build an image from a Dockerfile",
-    usage: &["build [OPTIONS] DIR", "build [OPTIONS] - < Dockerfile|context.tar"],
+    usage: &[
+        "build [OPTIONS] DIR",
+        "build [OPTIONS] REPOSITORY[#REF[:DIR]]|URL",
+        "build [OPTIONS] - < Dockerfile|context.tar",
+    ],
     about: "Build an image from a Dockerfile or Containerfile and the files beside it. What was built before from the\n\
             same is taken from the cache: files count by content and mode, not by time.",
     examples: &[
@@ -62,7 +67,7 @@ pub(crate) const COMMAND: Command = Command {
                 many("cache-from", "type=local,src=DIR", "Take from this cache, too"),
                 many("cache-to", "type=local,dest=DIR", "Copy what was built to this cache"),
                 flag("pull", "Ask for bases at their registries although they are here"),
-                one("progress", "MODE", "auto, plain, tty or quiet"),
+                one("progress", "MODE", "auto, plain, tty or quiet; auto is tty on a terminal"),
                 flag("quiet", "Print the image's id alone").short('q'),
                 one("jobs", "NUMBER", "How many steps work at the same time"),
                 flag("rm", "As it is: no container stays"),
@@ -89,14 +94,16 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             .hint("for example: minidocker build -t app ."));
     };
     let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
-    let quiet = on("quiet")? || typed.one("progress") == Some("quiet");
-    if let Some(mode) = typed.one("progress")
-        && !["auto", "plain", "tty", "quiet", "rawjson"].contains(&mode)
-    {
-        return Err(bad_value("progress", mode, "there are auto, plain, tty and quiet"));
-    }
+    let shown = match (on("quiet")?, typed.one("progress")) {
+        (true, _) => Shown::Nothing,
+        (false, text) => shown(text)?,
+    };
+    let quiet = shown == Shown::Nothing;
     let output = typed.read("output", output)?.unwrap_or(Output::Store);
-    let context = Context::open(place, typed.one("file"))?;
+    // BuildKit's own argument, which no ARG asks for.
+    const KEEP_GIT: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+    let keep_git = typed.many("build-arg").any(|text| text == format!("{KEEP_GIT}=1"));
+    let context = Context::open(place, typed.one("file"), keep_git)?;
     let mut asked = Asked::new(&settings.root, &settings.run_root, &context.directory, &context.source);
     asked.file = context.file.clone();
     asked.ignore =
@@ -110,6 +117,9 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (text, own(text)),
         };
+        if name == KEEP_GIT {
+            continue;
+        }
         asked.arguments.extend(value.map(|value| (name.to_owned(), value)));
     }
     asked.epoch = own("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
@@ -145,9 +155,15 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         ulimits: typed.read_many("ulimit", ulimits::parse)?,
         memory: typed.read("memory", sizes::parse)?,
     };
-    let built = match quiet {
-        true => build::build(settings, &asked, &options, &Quiet),
-        false => build::build(settings, &asked, &options, &Plain::new(std::io::stderr())),
+    let built = match shown {
+        Shown::Nothing => build::build(settings, &asked, &options, &Quiet),
+        Shown::Lines => build::build(settings, &asked, &options, &Plain::new(std::io::stderr())),
+        Shown::View => {
+            let view = View::new();
+            let built = build::build(settings, &asked, &options, &view);
+            view.end();
+            built
+        }
     };
     let built = built.map_err(|failed| told(&failed))?;
     let id = built.config_digest;
@@ -178,6 +194,33 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     }
     warn(&text);
     Ok(0)
+}
+
+/// How the build is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    Lines,
+    View,
+}
+
+/// `--progress`, or BuildKit's variable for it.
+fn shown(typed: Option<&str>) -> Result<Shown, Problem> {
+    let variable = std::env::var("BUILDKIT_PROGRESS").ok().filter(|text| !text.is_empty());
+    let is_terminal = std::io::stderr().is_terminal();
+    match typed.or(variable.as_deref()).unwrap_or("auto") {
+        "auto" if is_terminal => Ok(Shown::View),
+        "auto" | "plain" => Ok(Shown::Lines),
+        "quiet" => Ok(Shown::Nothing),
+        "tty" if is_terminal => Ok(Shown::View),
+        "tty" => Err(Problem::new("--progress tty needs a terminal as standard error")
+            .hint("--progress auto takes lines where there is none")),
+        "rawjson" => {
+            Err(Problem::new("--progress rawjson is BuildKit's own protocol, which is not spoken here")
+                .hint("--progress plain is made for programs to read: a line for each event"))
+        }
+        mode => Err(bad_value("progress", mode, "there are auto, plain, tty and quiet")),
+    }
 }
 
 /// A failed build: the line with its caret, and then the one line of the error.
@@ -234,14 +277,37 @@ impl Scratch {
 }
 
 impl Context {
-    fn open(place: &str, file: Option<&str>) -> Result<Self, Problem> {
-        let remote = ["http://", "https://", "git://", "git@", "github.com/"];
-        if remote.iter().any(|start| place.starts_with(start)) {
-            return Err(Problem::new(format!("{}: a remote context is not fetched", plain(place)))
-                .hint("clone or download it first: git clone URL DIR && minidocker build DIR"));
-        }
+    fn open(place: &str, file: Option<&str>, keep_git: bool) -> Result<Self, Problem> {
         if place == "-" {
-            return Self::of_stdin(file);
+            if file == Some("-") {
+                return Err(Problem::new(
+                    "the context and the Dockerfile cannot both come from standard input",
+                )
+                .hint("name one of them: minidocker build -f FILE - < context.tar"));
+            }
+            if std::io::stdin().is_terminal() {
+                report_warning("reading from the terminal; end with ctrl-d", None);
+            }
+            return Self::of_stream(std::io::stdin(), "standard input", file);
+        }
+        // As Docker: what looks like a repository at GitHub is one, unless it is a directory here.
+        let named = match place.strip_prefix("github.com/") {
+            Some(_) if !Path::new(place).exists() => match place.split_once('#') {
+                Some((path, rest)) => format!("https://{}.git#{rest}", path.trim_end_matches(".git")),
+                None => format!("https://{}.git", place.trim_end_matches(".git")),
+            },
+            _ => place.to_owned(),
+        };
+        if let Some(repository) = Source::parse(&named) {
+            let repository =
+                repository.map_err(|words| Problem::new(format!("{}: {words}", plain(place))))?;
+            let scratch = Scratch::new()?;
+            let fetched = git::fetch(&repository, &scratch.0.join("repository"), keep_git)
+                .map_err(engine::Error::from)?;
+            return Self::in_directory(fetched.directory, file, Some(scratch));
+        }
+        if place.starts_with("http://") || place.starts_with("https://") {
+            return Self::of_stream(build::download(place)?, place, file);
         }
         let directory = PathBuf::from(place);
         let kind = fs::metadata(&directory);
@@ -290,26 +356,42 @@ impl Context {
     }
 
     /// A Dockerfile, or an archive of a whole context.
-    fn of_stdin(file: Option<&str>) -> Result<Self, Problem> {
-        let bytes = stdin()?;
+    fn of_stream(mut stream: impl Read + Send, from: &str, file: Option<&str>) -> Result<Self, Problem> {
+        let failed = |error: std::io::Error| {
+            Problem::new(format!("cannot read {}: {}", plain(from), io_reason(&error)))
+        };
         let scratch = Scratch::new()?;
         let directory = scratch.0.clone();
-        let is_tar = bytes.get(257..262) == Some(b"ustar");
-        let is_packed = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-        if is_tar || is_packed {
-            build::unpack(&bytes, &directory)?;
+        let mut begin = Vec::new();
+        stream.by_ref().take(512).read_to_end(&mut begin).map_err(failed)?;
+        if build::is_archive(&begin) {
+            build::unpack(std::io::Cursor::new(begin).chain(stream), &directory)?;
             return Self::in_directory(directory, file, Some(scratch));
         }
         if let Some(file) = file.filter(|file| *file != "-") {
             return Err(Problem::new(format!(
-                "-f {file} and a Dockerfile on standard input contradict each other"
+                "-f {} and a Dockerfile from {} contradict each other",
+                plain(file),
+                plain(from)
             )));
         }
-        let source = String::from_utf8_lossy(&bytes).into_owned();
+        let mut bytes = begin;
+        stream.take(MOST_TEXT + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MOST_TEXT {
+            return Err(Problem::new(format!("{} is neither an archive nor a Dockerfile", plain(from))));
+        }
+        let source = match file {
+            Some(_) => stdin()?,
+            None => bytes,
+        };
+        let source = String::from_utf8_lossy(&source).into_owned();
         let file = "Dockerfile".to_owned();
         Ok(Self { directory, file, path: None, source, alone: true, _scratch: Some(scratch) })
     }
 }
+
+/// Bytes of a Dockerfile that comes alone.
+const MOST_TEXT: u64 = 16 << 20;
 
 fn stdin() -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
@@ -354,9 +436,18 @@ fn output(text: &str) -> Result<Output, String> {
 }
 
 fn cache(text: &str, key: &str) -> Result<PathBuf, String> {
+    if !text.contains('=') {
+        return Err(format!("an image is no cache here; write it as type=local,{key}=DIR"));
+    }
     let fields = fields(text)?;
-    if fields.get("type").map(String::as_str) != Some("local") {
-        return Err(format!("only a local directory is taken; write it as type=local,{key}=DIR"));
+    match fields.get("type").map_or("", String::as_str) {
+        "local" => {}
+        other => {
+            return Err(format!(
+                "a cache of type {} is not taken; write it as type=local,{key}=DIR and carry the directory",
+                step::quote(other)
+            ));
+        }
     }
     fields.get(key).map(PathBuf::from).ok_or_else(|| format!("write it as type=local,{key}=DIR"))
 }

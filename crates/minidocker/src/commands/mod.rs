@@ -3,6 +3,7 @@
 
 mod attach;
 mod build;
+mod builder_prune;
 mod commit;
 mod create;
 mod exec;
@@ -77,6 +78,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &image::tag::COMMAND,
     &image::rm::COMMAND,
     &build::COMMAND,
+    &builder_prune::COMMAND,
     &image::save::COMMAND,
     &image::load::COMMAND,
     &image::import::COMMAND,
@@ -96,6 +98,8 @@ pub(crate) const COMMANDS: &[&Command] = &[
 
 /// Groups of commands, Docker's long names: `container ls`, `image prune`.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("builder", "The cache of builds"),
+    ("buildx", "The same by the name that Docker's plug-in has"),
     ("container", "Containers by Docker's long names: container run, ls, kill, rm"),
     ("image", "Images by Docker's long names: image ls, pull, push, tag, rm"),
     ("manifest", "Manifests at registries"),

@@ -18,8 +18,8 @@ pub(crate) const COMMAND: Command = Command {
     long_names: &[],
     summary: "Show what minidocker has on disk",
     usage: &["system df [OPTIONS]"],
-    about: "Show what images and containers take on disk, counted as du does. An image is there twice: unpacked for\n\
-            containers, and as it came for a push.",
+    about: "Show what images, containers and the cache of builds take on disk, counted as du does. An image is there\n\
+            twice: unpacked for containers, and as it came for a push.",
     examples: &[("minidocker system df -v", "each image and container")],
     groups: &[Group {
         title: "Options",
@@ -48,7 +48,11 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     if typed.flag("verbose")?.unwrap_or(false) {
         return print(&verbose(&usage)?).map(|()| 0);
     }
-    let rows = [row("Images", &usage.images), row("Containers", &usage.containers)];
+    let rows = [
+        row("Images", &usage.images),
+        row("Containers", &usage.containers),
+        row("Build Cache", &usage.cache),
+    ];
     let template = match format {
         Some(template) => template,
         None => template::parse("table", FIELDS, TABLE).map_err(Problem::new)?,

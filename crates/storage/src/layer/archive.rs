@@ -1,7 +1,7 @@
 //! A layer of a directory: a tar stream that is the same whenever the directory is. Names in order of their bytes, pax
 //! records only where ustar has no room, no names of users, no times but the files' own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -76,6 +76,8 @@ pub struct Settings {
     /// Holes are kept, in pax's format 1.0. Which holes a file has is its file system's business, so that two copies of
     /// a directory may give two archives.
     pub sparse: bool,
+    /// Paths from the directory, without a slash at either end, that are not in the archive, nor what is below them.
+    pub left_out: BTreeSet<Vec<u8>>,
 }
 
 impl Default for Settings {
@@ -88,6 +90,7 @@ impl Default for Settings {
             whole_seconds: false,
             owners: Owners::Keep,
             sparse: false,
+            left_out: BTreeSet::new(),
         }
     }
 }
@@ -250,6 +253,9 @@ impl Packer<'_> {
         name: &[u8],
         waiting: &mut Vec<Waiting>,
     ) -> Result<(), Stop> {
+        if self.settings.left_out.contains(key) {
+            return Ok(());
+        }
         let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| failed(key, errno))?;
         if name.starts_with(WHITEOUT) && self.settings.kind != Kind::Export {

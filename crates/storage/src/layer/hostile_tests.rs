@@ -10,6 +10,10 @@ use std::io::Write as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+/// A stream whose one block says that its dictionary has 4 GiB: tukaani.org's xz-file-format, 5.3.1.
+const XZ_OF_4_GIB: &[u8] =
+    b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4\x46\x02\0\x21\x01\x28\0\0\0\xe6\xa0\x11\xb3\x01\0\x03evil\0";
+
 fn tar() -> Tar {
     Tar::default()
 }
@@ -229,7 +233,9 @@ fn hostile() -> Vec<(&'static str, Tar, &'static str, &'static str)> {
             "entry x",
             "sparse map",
         ),
-        ("xz", tar().raw(b"\xfd7zXZ\0evil"), "the archive", "compressed by xz"),
+        ("damaged xz", tar().raw(b"\xfd7zXZ\0evilevilevil"), "the archive", "xz stream is damaged"),
+        ("an xz that wants 4 GiB", tar().raw(XZ_OF_4_GIB), "the archive", "xz stream is damaged"),
+        ("damaged bzip2", tar().raw(b"BZh9evilevilevil"), "the archive", "bzip2 stream is damaged"),
         (
             "damaged gzip",
             tar().raw(b"\x1f\x8b\x08\0\0\0\0\0\0\xffevilevilevil"),
@@ -264,13 +270,49 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn what_tools_pack_by_is_read_whole_and_a_piece_of_it_is_refused() {
+    let plain = tar().file("a", &[b'a'; 300_000]).file("b", b"b").end().0;
+    for (what, pack) in [("xz", xz as fn(&[u8]) -> Vec<u8>), ("bzip2", bzip2)] {
+        let (first, second) = plain.split_at(100_000);
+        for (form, packed) in [("one", pack(&plain)), ("two", [pack(first), pack(second)].concat())] {
+            let world = World::new(what);
+            let applied = apply_bytes(&packed, &world.root(), &Options::default()).unwrap();
+            assert_eq!(applied.diff_id, Digest::of(&plain), "{what} {form}");
+            assert_eq!((world.read("a").len(), world.read("b")), (300_000, "b".to_owned()), "{what} {form}");
+            let world = World::new(what);
+            let cut = &packed[..packed.len() / 2];
+            let failure = apply_bytes(cut, &world.root(), &Options::default()).unwrap_err();
+            assert!(failure.cause().contains("in the middle"), "{what} {form}: {failure}");
+            assert_eq!(fs::read_dir(world.root()).unwrap().count(), 0, "{what} {form}");
+        }
+    }
+}
+
 #[test]
 fn hostile_archives_are_refused_and_leave_nothing() {
     for (what, tar, entry, reason) in hostile() {
         let world = World::new("hostile");
         let before = facts(&world.scratch.path.join("outside"));
         for (form, bytes) in [("as it is", tar.0.clone()), ("by gzip", gzip(&tar.0))] {
-            if form == "by gzip" && (what.contains("gzip") || what.contains("zstd") || what == "xz") {
+            if form == "by gzip"
+                && (what.contains("gzip")
+                    || what.contains("zstd")
+                    || what.contains("xz")
+                    || what.contains("bzip2"))
+            {
                 continue;
             }
             let failure = apply_bytes(&bytes, &world.root(), &Options::default())
@@ -466,6 +508,12 @@ fn bombs_meet_limits() {
     assert!(large.len() < 30_000);
     let failure = refused(&large, Limits { bytes: 10_000_000, ..limits });
     assert!(failure.cause().contains("more than 10000000 bytes") && failure.hint.is_some(), "{failure}");
+    for packed in [xz as fn(&[u8]) -> Vec<u8>, bzip2] {
+        let large = packed(&tar().file("x", &vec![0; 20_000_000]).end().0);
+        assert!(large.len() < 30_000);
+        let failure = refused(&large, Limits { bytes: 10_000_000, ..limits });
+        assert!(failure.cause().contains("more than 10000000 bytes") && failure.hint.is_some(), "{failure}");
+    }
     let many = (0..50).fold(tar(), |tar, n| tar.file(&n.to_string(), b"")).end();
     let failure = refused(&many.0, Limits { entries: 49, ..limits });
     assert_eq!(

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use step::Failure;
 
 use super::apply::Limits;
+use super::foreign::{Foreign, Unpacked};
 use oci::{Digest, Hasher};
 
 /// Bytes of a piece between the stages: a few of them fit into a processor's cache.
@@ -134,7 +135,7 @@ pub(super) fn run<T>(
         };
         let inflating = {
             let (pool, taken) = (pool.clone(), &taken);
-            let input = Input { raw, piece: None, at: 0, taken, failed: None, pool: raw_pool };
+            let input = Input { raw, piece: None, at: 0, taken, failed: Failed::default(), pool: raw_pool };
             thread("inflate")
                 .spawn_scoped(scope, move || inflate(input, &tar_sender, &sum_sender, limits, &pool))
                 .map_err(no_thread)?
@@ -199,6 +200,20 @@ fn read(
     }
 }
 
+/// The source's error: decoders tell it in other words.
+#[derive(Clone, Default)]
+struct Failed(Arc<Mutex<Option<Trouble>>>);
+
+impl Failed {
+    fn set(&self, trouble: Trouble) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+    }
+
+    fn take(&self) -> Option<Trouble> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// What was read, for a decoder.
 struct Input<'t> {
     raw: Receiver<Piece>,
@@ -206,8 +221,7 @@ struct Input<'t> {
     at: usize,
     /// Bytes that the decoder has taken.
     taken: &'t AtomicU64,
-    /// The source's error: decoders tell it in other words.
-    failed: Option<Trouble>,
+    failed: Failed,
     pool: Pool,
 }
 
@@ -221,7 +235,7 @@ impl BufRead for Input<'_> {
             match self.raw.recv() {
                 Ok(Ok(piece)) => self.piece = Some(piece),
                 Ok(Err(trouble)) => {
-                    self.failed = Some(trouble);
+                    self.failed.set(trouble);
                     return Err(io::Error::other("the source failed"));
                 }
                 Err(_) => return Ok(&[]),
@@ -251,6 +265,7 @@ enum Decoder<'t> {
     Plain(Input<'t>),
     Gzip(Box<flate2::bufread::MultiGzDecoder<Input<'t>>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, Input<'t>>>),
+    Foreign(Foreign, Unpacked<Input<'t>>),
 }
 
 impl<'t> Decoder<'t> {
@@ -259,17 +274,16 @@ impl<'t> Decoder<'t> {
         let Ok(begin) = input.fill_buf() else {
             return Err(input.failed.take().unwrap_or_else(Trouble::truncated));
         };
-        let unknown =
-            |what| Err(Trouble::refused(format!("it is compressed by {what}; known are gzip and zstd")));
         match begin {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(input)))),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
                 let decoder = zstd::stream::read::Decoder::with_buffer(input);
                 decoder.map(|decoder| Self::Zstd(Box::new(decoder))).map_err(Trouble::Source)
             }
-            [0xfd, b'7', b'z', b'X', b'Z', ..] => unknown("xz"),
-            [b'B', b'Z', b'h', ..] => unknown("bzip2"),
-            _ => Ok(Self::Plain(input)),
+            begin => match Foreign::of(begin) {
+                Some(foreign) => Ok(Self::Foreign(foreign, foreign.unpack(input))),
+                None => Ok(Self::Plain(input)),
+            },
         }
     }
 
@@ -278,19 +292,18 @@ impl<'t> Decoder<'t> {
             Self::Plain(input) => input.read(buffer),
             Self::Gzip(decoder) => decoder.read(buffer),
             Self::Zstd(decoder) => decoder.read(buffer),
+            Self::Foreign(_, unpacked) => unpacked.read(buffer),
         }
     }
 
     /// What an error of a read was.
-    fn trouble(&mut self, error: &io::Error) -> Trouble {
-        let (input, how) = match self {
-            Self::Plain(input) => (input, "plain"),
-            Self::Gzip(decoder) => (decoder.get_mut(), "gzip"),
-            Self::Zstd(decoder) => (decoder.get_mut(), "zstd"),
+    fn trouble(&self, error: &io::Error) -> Trouble {
+        let how = match self {
+            Self::Plain(_) => "plain",
+            Self::Gzip(_) => "gzip",
+            Self::Zstd(_) => "zstd",
+            Self::Foreign(foreign, _) => foreign.name(),
         };
-        if let Some(trouble) = input.failed.take() {
-            return trouble;
-        }
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Trouble::truncated();
         }
@@ -309,6 +322,7 @@ fn inflate(
     let taken = input.taken;
     let mut bytes = 0;
     let work = || -> Result<(), Trouble> {
+        let failed = input.failed.clone();
         let mut decoder = Decoder::new(input)?;
         loop {
             let mut buffer = pool.take();
@@ -319,7 +333,7 @@ fn inflate(
                     Ok(0) => break,
                     Ok(more) => length += more,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(decoder.trouble(&error)),
+                    Err(error) => return Err(failed.take().unwrap_or_else(|| decoder.trouble(&error))),
                 }
             }
             buffer.truncate(length);

@@ -80,7 +80,7 @@ pub(crate) fn spool(
                     Coming { name: &name, member: &member, begin, plain: compression == Compression::None };
                 coming.keep(&mut members, place, held, unpack)?
             }
-            Sort::Unknown(_) | Sort::Other => Kept::Other,
+            Sort::Foreign(_) | Sort::Other => Kept::Other,
         };
         spool.names.insert(name, kept);
     }

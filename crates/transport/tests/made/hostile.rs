@@ -273,7 +273,7 @@ fn what_is_no_archive_is_told_so() {
     for (what, bytes, words) in [
         ("nothing", Vec::new(), "archive: is no archive of images"),
         ("text", b"{}".to_vec(), "archive: is a text, and should be an archive of images"),
-        ("xz", b"\xfd7zXZ\0\0\0".to_vec(), "archive: is compressed by xz"),
+        ("xz", b"\xfd7zXZ\0\0\0".to_vec(), "transport.read on archive: "),
         ("half", good[..600].to_vec(), "the archive ends in the middle"),
         ("half a gzip", crate::trial::gzip(&good)[..1000].to_vec(), "transport.read on archive"),
         ("damage", [&good[..512], &[b'x'; 2048][..]].concat(), "transport.read on archive: "),
