@@ -45,7 +45,7 @@ usage: cargo xtask COMMAND
   bench memory [--count 20] [-o FILE]
   bench parallel [--count 100] [-o FILE]
   bench runtime [--runs 40] [--spacing-ms 250] [--count 100] [--vm | --without-unified] [-o FILE]
-  bench images [--runs 3] [--size-mib 1024] [-o FILE]
+  bench images [--runs 3] [--size-mib 1024] [--work pull,rmi,load,commit,build,rebuild] [-o FILE]
                         with --minidocker FILE instead of this tree's release build;
                         docs/benchmarks.md says what they measure
   order [--minidocker FILE]

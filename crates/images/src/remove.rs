@@ -130,7 +130,7 @@ impl Images {
     /// # Errors
     /// What cannot be removed.
     pub fn sweep(&self, used: Used<'_>) -> Result<Option<Freed>, Failure> {
-        if self.read()?.dropped == Dropped::default() {
+        if self.read()?.dropped == Dropped::default() && !self.layers.is_to_clear()? {
             return Ok(Some(Freed::default()));
         }
         self.sweep_with(used, None)
@@ -175,13 +175,9 @@ impl Images {
         }
         for diff_id in unique(layers).filter(|diff_id| !layered(diff_id)) {
             let size = self.layers.size(&diff_id)?.map_or(0, |size| size.disk);
-            if self.layers.remove(&diff_id)? {
+            if self.layers.set_aside(&diff_id)? {
                 freed = Freed { pieces: freed.pieces + 1, bytes: freed.bytes + size };
             }
-        }
-        if all.is_some() {
-            freed.bytes += self.blobs.remove_partial()?;
-            self.layers.sweep()?;
         }
         let done = catalogue.dropped;
         self.change(|catalogue| {
@@ -193,6 +189,13 @@ impl Images {
                 .retain(|diff_id| !done.layers.contains(diff_id) || used.contains(diff_id));
             Ok::<_, Failure>(())
         })?;
+        // Last: what is freed of many files before a sync is waited for in it. A crash leaves them in a place that every
+        // later sweep looks at.
+        self.layers.clear()?;
+        if all.is_some() {
+            freed.bytes += self.blobs.remove_partial()?;
+            self.layers.sweep()?;
+        }
         Ok(Some(freed))
     }
 }

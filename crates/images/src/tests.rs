@@ -211,6 +211,11 @@ fn content_goes_when_nobody_has_it_and_nobody_brings_any() {
     images.remove("a:1", false, &|_| None).unwrap();
     images.sweep(&nobody).unwrap();
     assert_eq!((images.blobs().list().unwrap(), images.layers().list().unwrap()), (vec![], vec![]));
+    // A removal that a crash ended when the catalogue knew of nothing any more.
+    let left = scratch.0.join("store/layers/old").join("ab".repeat(32));
+    fs::create_dir_all(left.join("fs/etc")).unwrap();
+    images.sweep(&nobody).unwrap();
+    assert!(!left.exists());
 }
 
 #[test]

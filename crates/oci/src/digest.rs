@@ -222,6 +222,14 @@ impl Hasher {
         })
     }
 
+    /// The algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            State::Sha256(_) => Algorithm::Sha256,
+            State::Sha512(_) => Algorithm::Sha512,
+        }
+    }
+
     /// Adds what follows.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {

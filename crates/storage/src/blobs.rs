@@ -25,7 +25,7 @@ use step::Failure;
 
 use oci::{Algorithm, Digest};
 
-pub use ingest::{Fresh, Ingest, Ingesting};
+pub use ingest::{Fresh, Ingest, Ingesting, Unproven};
 
 const STEP: &str = "storage.blob";
 /// Each has its directory.

@@ -35,7 +35,8 @@ mod round_trip_tests;
 pub(crate) mod trial;
 
 pub use apply::{Applied, Devices, Limits, Onto, Options, apply};
-pub use archive::{Archived, Compression, Kind, Owners, Settings, archive, compress};
+pub use archive::{Archived, Compression, Kind, Owners, Settings, archive, archive_tapped, compress};
+pub use compress::Tap;
 pub use foreign::{Foreign, Unpacked};
 pub use inspect::inspect;
 pub use members::{Member, MemberKind, Members, MembersWriter};

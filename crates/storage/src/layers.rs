@@ -4,6 +4,7 @@
 //! <root>/layers/<hex of the diff id>/fs          the files, as an overlay wants them
 //! <root>/layers/<hex of the diff id>/size.json   what `du` says of them, and where they came from
 //! <root>/layers/new/<hex>                        on its way; locked by whoever extracts it
+//! <root>/layers/new/fresh-<pid>-<number>         the same, the digest not known yet
 //! <root>/layers/old/<hex>                        on its way out
 //! ```
 //!
@@ -20,6 +21,7 @@ use std::fs::File;
 use std::io::{Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -36,6 +38,9 @@ const STEP: &str = "storage.layer";
 
 /// The number that `size.json` begins with.
 const FORMAT: u32 = 1;
+
+/// How many layers are removed at a time: unlink(2) waits for the journal more than it computes.
+const MOST_REMOVERS: usize = 4;
 
 /// The layers below a root directory.
 #[derive(Debug)]
@@ -73,7 +78,8 @@ pub struct Extracted {
     /// The directory in `new`, locked.
     lock: OwnedFd,
     all: PathBuf,
-    hex: String,
+    /// Its name in `new`.
+    name: String,
     /// What was written.
     pub applied: Applied,
     published: bool,
@@ -155,8 +161,13 @@ impl Layers {
                 break directory;
             }
         };
-        let extracted =
-            Extracted { lock, all: self.all.clone(), hex, applied: nothing(*diff_id), published: false };
+        let extracted = Extracted {
+            lock,
+            all: self.all.clone(),
+            name: hex,
+            applied: nothing(*diff_id),
+            published: false,
+        };
         if self.have(diff_id).is_some() {
             return Ok(Extraction::Present);
         }
@@ -192,24 +203,79 @@ impl Layers {
             Extraction::Done(extracted) => extracted,
             other => return Ok(other),
         };
-        let failed = |errno: Errno| with_hint(Failure::new(STEP, format!("layer {diff_id}"), errno));
+        self.fill(&mut extracted, source, &Options { diff_id: Some(*diff_id), ..*options })?;
+        Ok(Extraction::Done(extracted))
+    }
+
+    /// Extracts a layer whose digest is known at its end only, whether it is there or not.
+    /// `options.onto` and `options.diff_id` are set here.
+    ///
+    /// # Errors
+    /// Those of [`layer::apply`]; then nothing is left.
+    pub fn extract_fresh(
+        &self,
+        source: impl Read + Send,
+        options: &Options,
+    ) -> Result<Box<Extracted>, Failure> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let mut extracted = loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let name = format!("fresh-{}-{number}", std::process::id());
+            let path = self.all.join("new").join(&name);
+            let failed = |errno: Errno| with_hint(Failure::new(STEP, path.display().to_string(), errno));
+            match rustix::fs::mkdir(&path, Mode::RWXU) {
+                // Of a process of the same number, in another pid namespace or before a crash.
+                Err(Errno::EXIST) => continue,
+                made => made.map_err(failed)?,
+            }
+            // Swept before it was locked, perhaps.
+            let Ok(lock) = open_directory(&path) else { continue };
+            if self::lock(&lock, false).map_err(failed)? && is_at(&lock, &path) {
+                let applied = nothing(Digest::of(b""));
+                break Box::new(Extracted { lock, all: self.all.clone(), name, applied, published: false });
+            }
+        };
+        self.fill(&mut extracted, source, &Options { diff_id: None, ..*options })?;
+        Ok(extracted)
+    }
+
+    /// Unpacks into a place that was claimed.
+    fn fill(
+        &self,
+        extracted: &mut Extracted,
+        source: impl Read + Send,
+        options: &Options,
+    ) -> Result<(), Failure> {
+        let files = extracted.files();
+        let failed = |errno: Errno| with_hint(Failure::new(STEP, files.display().to_string(), errno));
         rustix::fs::mkdirat(&extracted.lock, "fs", Mode::from_raw_mode(0o755)).map_err(failed)?;
         // mkdir(2) is told less by the umask; a layer that says nothing of its root has this one.
         rustix::fs::chmodat(&extracted.lock, "fs", Mode::from_raw_mode(0o755), AtFlags::empty())
             .map_err(failed)?;
-        let files = open_directory(&extracted.files()).map_err(failed)?;
+        let directory = open_directory(&files).map_err(failed)?;
         let onto = Onto::Layer { userxattr: self.userxattr };
-        extracted.applied =
-            layer::apply(source, &files, &Options { onto, diff_id: Some(*diff_id), ..*options })?;
-        Ok(Extraction::Done(extracted))
+        extracted.applied = layer::apply(source, &directory, &Options { onto, ..*options })?;
+        Ok(())
     }
 
     /// Removes a layer. Whether it was there. That nothing is mounted from it is the caller's to know.
     ///
     /// # Errors
     /// The kernel's. The layer is gone by name before its files are; what could not be removed is left to
-    /// [`Layers::sweep`].
+    /// [`Layers::clear`].
     pub fn remove(&self, diff_id: &Digest) -> Result<bool, Failure> {
+        let was_there = self.set_aside(diff_id)?;
+        if was_there {
+            remove::empty(&self.all.join("old"), &diff_id.hex())?;
+        }
+        Ok(was_there)
+    }
+
+    /// Takes a layer's name away, by one rename(2); its files go with [`Layers::clear`]. Whether it was there.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_aside(&self, diff_id: &Digest) -> Result<bool, Failure> {
         let (hex, old) = (diff_id.hex(), self.all.join("old"));
         let failed = |errno: Errno| Failure::new(STEP, format!("layer {diff_id}"), errno);
         let moved = || rustix::fs::rename(self.all.join(&hex), old.join(&hex));
@@ -221,8 +287,42 @@ impl Layers {
             }
             moved => moved.map_err(failed)?,
         }
-        remove::empty(&old, &hex)?;
         Ok(true)
+    }
+
+    /// Whether there is something for [`Layers::clear`].
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub fn is_to_clear(&self) -> Result<bool, Failure> {
+        Ok(!names(&self.all.join("old"), STEP)?.is_empty())
+    }
+
+    /// Removes the files of all layers that were set aside, or whose removal was killed: several at a time.
+    ///
+    /// # Errors
+    /// The first that cannot be removed.
+    pub fn clear(&self) -> Result<(), Failure> {
+        let old = self.all.join("old");
+        let names = names(&old, STEP)?;
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<(), Failure> {
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                remove::empty(&old, name)?;
+            }
+            Ok(())
+        };
+        let most = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_REMOVERS);
+        std::thread::scope(|scope| {
+            let helper =
+                || std::thread::Builder::new().name("layer-remove".to_owned()).spawn_scoped(scope, work);
+            // Without a further thread this one does it all.
+            let helpers: Vec<_> = (1..most.min(names.len())).filter_map(|_| helper().ok()).collect();
+            let lost =
+                |_| Err(Failure::because(STEP, old.display().to_string(), "a thread of the removal failed"));
+            let own = work();
+            helpers.into_iter().map(|helper| helper.join().unwrap_or_else(lost)).fold(own, Result::and)
+        })
     }
 
     /// All layers, in no order.
@@ -266,10 +366,8 @@ impl Layers {
     /// # Errors
     /// What cannot be removed.
     pub fn sweep(&self) -> Result<(), Failure> {
-        let (new, old) = (self.all.join("new"), self.all.join("old"));
-        for hex in names(&old, STEP)? {
-            remove::empty(&old, &hex)?;
-        }
+        self.clear()?;
+        let new = self.all.join("new");
         for hex in names(&new, STEP)? {
             let path = new.join(&hex);
             let Ok(directory) = open_directory(&path) else { continue };
@@ -293,8 +391,14 @@ pub fn publish(layers: Vec<Extracted>) -> Result<(), Failure> {
     rustix::fs::syncfs(&first.lock).map_err(failed)?;
     for mut layer in layers {
         layer.note()?;
-        rustix::fs::rename(layer.path(), layer.all.join(&layer.hex)).map_err(failed)?;
-        layer.published = true;
+        match rustix::fs::rename(layer.path(), layer.all.join(layer.applied.diff_id.hex())) {
+            // Extracted by another process meanwhile, which did not know whose it would be: one is enough.
+            Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+            renamed => {
+                renamed.map_err(failed)?;
+                layer.published = true;
+            }
+        }
     }
     sync_directory(&all).map_err(failed)
 }
@@ -368,7 +472,7 @@ fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
 
 impl Extracted {
     fn path(&self) -> PathBuf {
-        self.all.join("new").join(&self.hex)
+        self.all.join("new").join(&self.name)
     }
 
     /// The layer's files, without a name that lasts: for one who wants to mount them before [`publish`].
@@ -393,7 +497,7 @@ impl Extracted {
 impl Drop for Extracted {
     fn drop(&mut self) {
         if !self.published && is_at(&self.lock, &self.path()) {
-            let _ = remove::empty(&self.all.join("new"), &self.hex);
+            let _ = remove::empty(&self.all.join("new"), &self.name);
         }
     }
 }

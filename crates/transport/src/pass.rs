@@ -4,7 +4,7 @@ use std::io::{self, Read, Write as _};
 
 use oci::Digest;
 use step::Failure;
-use storage::blobs::Fresh;
+use storage::blobs::{Fresh, Unproven};
 
 use crate::files::{STEP, at};
 use crate::unpack::{Inspect, Unpack};
@@ -22,16 +22,32 @@ pub(crate) struct Passing<'r> {
     pub(crate) promised: Option<Digest>,
     /// What digest its tar stream should have; none where nobody is to read it.
     pub(crate) diff_id: Option<Digest>,
-    /// It is a tar stream itself, and no compressed one.
+    /// It is a tar stream itself, and no compressed one: what digest that has, it has.
     pub(crate) plain: bool,
     /// Where it is written; none where the store has it.
     pub(crate) fresh: Option<Fresh>,
 }
 
+/// Where it is written.
+enum Output {
+    Hashed(Fresh),
+    /// Whoever unpacks it hashes it.
+    Unproven(Unproven),
+}
+
+impl Output {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Hashed(fresh) => fresh.write_all(bytes),
+            Self::Unproven(unproven) => unproven.write_all(bytes),
+        }
+    }
+}
+
 /// A reader that writes what it reads.
 struct Tee<'r> {
     content: Box<dyn Read + Send + 'r>,
-    fresh: Option<Fresh>,
+    output: Option<Output>,
     seen: u64,
     /// What went wrong; whoever reads through this tells it in other words.
     trouble: Option<Failure>,
@@ -49,8 +65,8 @@ impl Read for Tee<'_> {
             }
             Ok(length) => length,
         };
-        if let Some(fresh) = &mut self.fresh
-            && let Err(error) = fresh.write_all(&buffer[..length])
+        if let Some(output) = &mut self.output
+            && let Err(error) = output.write_all(&buffer[..length])
         {
             let told = io::Error::from(error.kind());
             self.trouble =
@@ -69,8 +85,16 @@ impl Read for Tee<'_> {
 pub(crate) fn pass(passing: Passing<'_>, unpack: &dyn Unpack) -> Result<Option<Fresh>, Failure> {
     let Passing { place, entry, content, size, promised, diff_id, plain, fresh } = passing;
     let target = at(place, entry);
-    let mut tee = Tee { content, fresh, seen: 0, trouble: None, place: target.clone() };
+    // A tar stream's digest is found by who reads it as a layer: it is not hashed twice.
+    let hashes_itself =
+        !plain || diff_id.is_none() || promised.is_some_and(|promised| Some(promised) != diff_id);
+    let output = fresh.map(|fresh| match hashes_itself {
+        true => Output::Hashed(fresh),
+        false => Output::Unproven(fresh.unproven()),
+    });
+    let mut tee = Tee { content, output, seen: 0, trouble: None, place: target.clone() };
     let mut read = diff_id.map_or(Ok(()), |diff_id| unpack.layer(&diff_id, &mut tee));
+    let read_by_it = tee.seen;
     if let Some(diff_id) = diff_id
         && read.is_ok()
         && tee.seen == 0
@@ -95,14 +119,22 @@ pub(crate) fn pass(passing: Passing<'_>, unpack: &dyn Unpack) -> Result<Option<F
     if tee.seen != size {
         return wrong(format!("ends after {} of {size} bytes", tee.seen));
     }
-    if let (Some(promised), Some(fresh)) = (promised, &tee.fresh) {
+    let fresh = match (tee.output, diff_id) {
+        (None, _) => None,
+        (Some(Output::Hashed(fresh)), _) => Some(fresh),
+        (Some(Output::Unproven(unproven)), Some(diff_id)) if read.is_ok() && read_by_it == size => {
+            Some(unproven.proven(diff_id))
+        }
+        (Some(Output::Unproven(unproven)), _) => Some(unproven.hashed()?),
+    };
+    if let (Some(promised), Some(fresh)) = (promised, &fresh) {
         let found = fresh.digest();
         if found != promised {
             return wrong(format!("has the digest {found}, not the promised {promised}"));
         }
     }
     match read {
-        Ok(()) => Ok(tee.fresh),
+        Ok(()) => Ok(fresh),
         Err(failure) => {
             let inner = match failure.target.as_str() {
                 "the layer" | "the archive" => String::new(),

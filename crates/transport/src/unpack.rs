@@ -18,7 +18,7 @@ pub trait Unpack: Sync {
     fn wants(&self, diff_id: &Digest) -> bool;
 
     /// Reads a layer, plain or compressed, and checks that its tar stream has the digest `diff_id`. What it does not read
-    /// is read behind it.
+    /// is read behind it. Whoever has read an uncompressed one to its end without an error has told its content's digest.
     ///
     /// # Errors
     /// What is no layer, or another one: then nothing of the images is kept.

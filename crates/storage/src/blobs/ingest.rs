@@ -35,7 +35,16 @@ pub struct Ingest {
 }
 
 /// A blob of unknown digest on its way. Dropped, it is gone.
-pub struct Fresh(Writing);
+pub struct Fresh {
+    writing: Writing,
+    /// What somebody else has found its digest to be: then nothing was hashed here.
+    proven: Option<Digest>,
+}
+
+/// A blob on its way that is not hashed as it is written, for somebody else reads and hashes the same bytes: once is
+/// enough. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Unproven(Fresh);
 
 struct Writing {
     /// Locked.
@@ -43,6 +52,8 @@ struct Writing {
     path: PathBuf,
     complete: PathBuf,
     hash: Hasher,
+    /// Whether what is written is hashed.
+    hashes: bool,
     offset: u64,
 }
 
@@ -54,7 +65,7 @@ impl fmt::Debug for Ingest {
 
 impl fmt::Debug for Fresh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fresh({:?}, {})", self.0.path, self.0.offset)
+        write!(f, "Fresh({:?}, {})", self.writing.path, self.writing.offset)
     }
 }
 
@@ -78,7 +89,8 @@ pub(super) fn begin(blobs: &Blobs, digest: &Digest, size: u64, wait: bool) -> Re
             return Ok(Ingesting::Present(there));
         }
         let (hash, offset) = rehash(&file, size, digest.algorithm()).map_err(failed)?;
-        let writing = Box::new(Writing { file, path, complete: blobs.complete.clone(), hash, offset });
+        let complete = blobs.complete.clone();
+        let writing = Box::new(Writing { file, path, complete, hash, hashes: true, offset });
         return Ok(Ingesting::Begun(Ingest { digest: *digest, size, writing }));
     }
 }
@@ -97,7 +109,8 @@ pub(super) fn create(blobs: &Blobs, algorithm: Algorithm) -> Result<Fresh, Failu
         };
         if lock(&file, false).map_err(failed)? && is_at(&file, &path) {
             let (complete, hash) = (blobs.complete.clone(), Hasher::new(algorithm));
-            return Ok(Fresh(Writing { file, path, complete, hash, offset: 0 }));
+            let writing = Writing { file, path, complete, hash, hashes: true, offset: 0 };
+            return Ok(Fresh { writing, proven: None });
         }
     }
 }
@@ -134,7 +147,9 @@ fn rehash(file: &OwnedFd, size: u64, algorithm: Algorithm) -> io::Result<(Hasher
 impl Writing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, bytes))?;
-        self.hash.update(&bytes[..written]);
+        if self.hashes {
+            self.hash.update(&bytes[..written]);
+        }
         self.offset += written as u64;
         Ok(written)
     }
@@ -254,12 +269,12 @@ impl Write for Ingest {
 impl Fresh {
     /// How many bytes it has so far.
     pub fn offset(&self) -> u64 {
-        self.0.offset
+        self.writing.offset
     }
 
     /// The digest of what it has so far.
     pub fn digest(&self) -> Digest {
-        self.0.hash.clone().finish()
+        self.proven.unwrap_or_else(|| self.writing.hash.clone().finish())
     }
 
     /// A reader of what it has, from the beginning.
@@ -267,9 +282,16 @@ impl Fresh {
     /// # Errors
     /// The kernel's.
     pub fn reader(&self) -> Result<File, Failure> {
-        let failed = |errno: Errno| Failure::new(STEP, self.0.path.display().to_string(), errno);
+        let failed = |errno: Errno| Failure::new(STEP, self.writing.path.display().to_string(), errno);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::open(&self.0.path, flags, Mode::empty()).map(File::from).map_err(failed)
+        rustix::fs::open(&self.writing.path, flags, Mode::empty()).map(File::from).map_err(failed)
+    }
+
+    /// What is written from here on is not hashed; of what was written before, the hash is forgotten.
+    #[must_use]
+    pub fn unproven(mut self) -> Unproven {
+        self.writing.hashes = false;
+        Unproven(self)
     }
 
     /// Makes it a blob; its digest and size.
@@ -277,16 +299,50 @@ impl Fresh {
     /// # Errors
     /// The disk's; then nothing is left.
     pub fn commit(self) -> Result<(Digest, u64), Failure> {
-        let digest = self.0.hash.clone().finish();
+        let digest = self.digest();
         let failed = |errno: Errno| with_hint(Failure::new(STEP, digest.to_string(), errno));
-        self.0.publish(&digest).map_err(failed)?;
-        Ok((digest, self.0.offset))
+        self.writing.publish(&digest).map_err(failed)?;
+        Ok((digest, self.writing.offset))
     }
 }
 
 impl Write for Fresh {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        if self.proven.is_some() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the blob has its digest already"));
+        }
+        self.writing.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Unproven {
+    /// Whoever hashed the very bytes that were written has found this digest.
+    #[must_use]
+    pub fn proven(mut self, digest: Digest) -> Fresh {
+        self.0.proven = Some(digest);
+        self.0
+    }
+
+    /// Nobody else has hashed them: they are read back and hashed here.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn hashed(mut self) -> Result<Fresh, Failure> {
+        let writing = &mut self.0.writing;
+        let failed = |cause| Failure::new(STEP, writing.path.display().to_string(), cause);
+        let (hash, _) = rehash(&writing.file, writing.offset, writing.hash.algorithm()).map_err(failed)?;
+        (writing.hash, writing.hashes) = (hash, true);
+        Ok(self.0)
+    }
+}
+
+impl Write for Unproven {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.writing.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -297,8 +353,8 @@ impl Write for Fresh {
 impl Drop for Fresh {
     fn drop(&mut self) {
         // After a commit the name is gone already; by its lock nobody else can have made it anew.
-        if is_at(&self.0.file, &self.0.path) {
-            let _ = rustix::fs::unlink(&self.0.path);
+        if is_at(&self.writing.file, &self.writing.path) {
+            let _ = rustix::fs::unlink(&self.writing.path);
         }
     }
 }

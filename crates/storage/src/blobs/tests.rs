@@ -38,6 +38,32 @@ fn keeps_what_it_is_given_read_only() {
 }
 
 #[test]
+fn what_another_has_hashed_is_not_hashed_here() {
+    let scratch = Scratch::new("unproven");
+    let blobs = Blobs::open(&scratch.path).unwrap();
+    let (all, other) = (content(1_000_000), Digest::of(b"other"));
+    let digest = Digest::of(&all);
+    let written = || {
+        let mut unproven = blobs.create().unwrap().unproven();
+        unproven.write_all(&all).unwrap();
+        unproven
+    };
+    // Whose word it is, is taken.
+    let mut fresh = written().proven(other);
+    assert_eq!(fresh.digest(), other);
+    assert!(fresh.write_all(b"more").is_err());
+    assert_eq!(fresh.commit().unwrap(), (other, 1_000_000));
+    // Where there is none, what is on the disk counts.
+    let mut fresh = written().hashed().unwrap();
+    assert_eq!(fresh.digest(), digest);
+    fresh.write_all(b"more").unwrap();
+    assert_eq!(fresh.digest(), Digest::of(&[&all[..], b"more"].concat()));
+    drop((fresh, written()));
+    assert_eq!(blobs.list().unwrap(), [(other, 1_000_000)]);
+    assert_eq!(fs::read_dir(scratch.path.join("ingest")).unwrap().count(), 0);
+}
+
+#[test]
 fn goes_on_where_an_attempt_ended() {
     let scratch = Scratch::new("resume");
     let blobs = Blobs::open(&scratch.path).unwrap();

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 use step::Failure;
 
-use super::compress::{self, Feed, Gone};
+use super::compress::{self, Feed, Gone, Tap};
 use super::framing;
 use super::header::{BLOCK, Header};
 use super::metadata::{self, is_overlay};
@@ -120,10 +120,33 @@ pub fn archive(
     output: impl Write + Send,
     settings: &Settings,
 ) -> Result<Archived, Failure> {
+    archive_with(directory, output, None, settings)
+}
+
+/// The same, with somebody beside who takes the tar stream as it comes, before it is compressed: all of it where this
+/// succeeds. One who takes no more ends it; why is his to tell.
+///
+/// # Errors
+/// As [`archive`]'s.
+pub fn archive_tapped(
+    directory: impl AsFd,
+    output: impl Write + Send,
+    tap: Tap<'_>,
+    settings: &Settings,
+) -> Result<Archived, Failure> {
+    archive_with(directory, output, Some(tap), settings)
+}
+
+fn archive_with(
+    directory: impl AsFd,
+    output: impl Write + Send,
+    tap: Option<Tap<'_>>,
+    settings: &Settings,
+) -> Result<Archived, Failure> {
     let root =
         open(directory.as_fd().try_clone_to_owned().map_err(|cause| Failure::new(STEP, ".", cause))?, b".")
             .map_err(|errno| Failure::new(STEP, ".", errno))?;
-    let (entries, written) = compress::run(settings.compression, output, |feed| {
+    let (entries, written) = compress::run(settings.compression, output, tap, |feed| {
         let mut packer = Packer {
             root: &root,
             settings,
@@ -152,7 +175,7 @@ pub fn compress(
     output: impl Write + Send,
     compression: Compression,
 ) -> Result<Archived, Failure> {
-    let ((), written) = compress::run(compression, output, |feed| {
+    let ((), written) = compress::run(compression, output, None, |feed| {
         let mut buffer = vec![0; 1 << 18];
         loop {
             match source.read(&mut buffer) {
@@ -202,17 +225,17 @@ struct Waiting {
     name: Vec<u8>,
 }
 
-struct Packer<'p> {
+struct Packer<'p, 't> {
     root: &'p OwnedFd,
     settings: &'p Settings,
-    feed: &'p mut Feed,
+    feed: &'p mut Feed<'t>,
     /// The first names of files that have several.
     links: HashMap<(u64, u64), Vec<u8>>,
     entries: u64,
     buffer: Vec<u8>,
 }
 
-impl Packer<'_> {
+impl Packer<'_, '_> {
     fn all(&mut self) -> Result<(), Stop> {
         let stat = rustix::fs::fstat(self.root).map_err(|errno| failed(b".", errno))?;
         let attributes = attributes(self.root, b".", b"./")?;

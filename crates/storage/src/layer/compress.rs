@@ -33,8 +33,12 @@ enum Part {
 
 type Job = (Vec<u8>, SyncSender<Vec<u8>>);
 
+/// Takes the tar stream beside the output, in pieces; false from one who takes no more of it.
+pub type Tap<'t> = &'t mut (dyn FnMut(&[u8]) -> bool + Send);
+
 /// What takes the tar stream.
-pub(super) struct Feed {
+pub(super) struct Feed<'t> {
+    tap: Option<Tap<'t>>,
     buffer: Vec<u8>,
     hash: Hasher,
     bytes: u64,
@@ -45,7 +49,7 @@ pub(super) struct Feed {
 /// The receiving side is gone: it failed, and says itself how.
 pub(super) struct Gone;
 
-impl Feed {
+impl Feed<'_> {
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Gone> {
         while !bytes.is_empty() {
             let length = bytes.len().min(MEMBER - self.buffer.len());
@@ -60,6 +64,11 @@ impl Feed {
 
     fn pass_on(&mut self) -> Result<(), Gone> {
         let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(MEMBER));
+        if let Some(tap) = &mut self.tap
+            && !tap(&full)
+        {
+            return Err(Gone);
+        }
         self.hash.update(&full);
         self.bytes += full.len() as u64;
         let part = match &self.jobs {
@@ -78,7 +87,8 @@ impl Feed {
 pub(super) fn run<T>(
     compression: Compression,
     output: impl Write + Send,
-    produce: impl FnOnce(&mut Feed) -> Result<T, Failure>,
+    tap: Option<Tap<'_>>,
+    produce: impl FnOnce(&mut Feed<'_>) -> Result<T, Failure>,
 ) -> Result<(T, Written), Failure> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let no_thread = |cause| Failure::new(STEP, "a thread for it", cause);
@@ -104,6 +114,7 @@ pub(super) fn run<T>(
         }
         drop(todo);
         let mut feed = Feed {
+            tap,
             buffer: Vec::with_capacity(MEMBER),
             hash: Hasher::default(),
             bytes: 0,

@@ -118,8 +118,8 @@ pub(super) fn run<T>(
     wants_compressed: bool,
     consume: impl FnOnce(&mut Stream) -> Result<T, Trouble>,
 ) -> Result<(T, Totals), Trouble> {
+    // One for all: of a plain stream the pieces that are read are the tar stream's.
     let pool = Pool::default();
-    let raw_pool = Pool::default();
     let taken = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let thread = |name: &str| Builder::new().name(format!("layer-{name}"));
@@ -128,14 +128,15 @@ pub(super) fn run<T>(
         let (tar_sender, tar) = sync_channel(WAITING);
         let (sum_sender, sum) = sync_channel(WAITING);
         let reading = {
-            let pool = raw_pool.clone();
+            let pool = pool.clone();
             thread("read")
                 .spawn_scoped(scope, move || read(source, &raw_sender, wants_compressed, &pool))
                 .map_err(no_thread)?
         };
         let inflating = {
             let (pool, taken) = (pool.clone(), &taken);
-            let input = Input { raw, piece: None, at: 0, taken, failed: Failed::default(), pool: raw_pool };
+            let input =
+                Input { raw, piece: None, at: 0, taken, failed: Failed::default(), pool: pool.clone() };
             thread("inflate")
                 .spawn_scoped(scope, move || inflate(input, &tar_sender, &sum_sender, limits, &pool))
                 .map_err(no_thread)?
@@ -225,6 +226,19 @@ struct Input<'t> {
     pool: Pool,
 }
 
+impl Input<'_> {
+    /// The piece that was read last, as it is, if nothing of it was taken; none at the end.
+    fn whole(&mut self) -> io::Result<Option<Arc<Vec<u8>>>> {
+        if self.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        let piece = self.piece.take();
+        let length = piece.as_ref().map_or(0, |piece| piece.len());
+        self.taken.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(piece)
+    }
+}
+
 impl BufRead for Input<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.piece.as_ref().is_none_or(|piece| self.at == piece.len()) {
@@ -287,13 +301,28 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(input) => input.read(buffer),
-            Self::Gzip(decoder) => decoder.read(buffer),
-            Self::Zstd(decoder) => decoder.read(buffer),
-            Self::Foreign(_, unpacked) => unpacked.read(buffer),
+    /// The next piece of the tar stream; none at the end.
+    fn piece(&mut self, pool: &Pool) -> io::Result<Option<Arc<Vec<u8>>>> {
+        let decoder: &mut dyn Read = match self {
+            // Nothing takes a part of one, so they go on uncopied.
+            Self::Plain(input) => return input.whole(),
+            Self::Gzip(decoder) => decoder,
+            Self::Zstd(decoder) => decoder,
+            Self::Foreign(_, unpacked) => unpacked,
+        };
+        let mut buffer = pool.take();
+        buffer.resize(PIECE, 0);
+        let mut length = 0;
+        while length < PIECE {
+            match decoder.read(&mut buffer[length..]) {
+                Ok(0) => break,
+                Ok(more) => length += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
+        buffer.truncate(length);
+        Ok((length > 0).then(|| Arc::new(buffer)))
     }
 
     /// What an error of a read was.
@@ -325,25 +354,15 @@ fn inflate(
         let failed = input.failed.clone();
         let mut decoder = Decoder::new(input)?;
         loop {
-            let mut buffer = pool.take();
-            buffer.resize(PIECE, 0);
-            let mut length = 0;
-            while length < PIECE {
-                match decoder.read(&mut buffer[length..]) {
-                    Ok(0) => break,
-                    Ok(more) => length += more,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(failed.take().unwrap_or_else(|| decoder.trouble(&error))),
-                }
-            }
-            buffer.truncate(length);
-            bytes += length as u64;
+            let piece = decoder.piece(pool);
+            let piece = piece.map_err(|error| failed.take().unwrap_or_else(|| decoder.trouble(&error)))?;
+            let Some(piece) = piece else { return Ok(()) };
+            bytes += piece.len() as u64;
             limits.check(bytes, taken.load(Ordering::Relaxed)).map_err(|reason| {
                 Trouble::refused(reason).hint("if you trust where it comes from, raise the limit")
             })?;
-            let piece = Arc::new(buffer);
             // A receiver that is gone has said why, or will.
-            if length == 0 || sum.send(Arc::clone(&piece)).is_err() || tar.send(Ok(piece)).is_err() {
+            if sum.send(Arc::clone(&piece)).is_err() || tar.send(Ok(piece)).is_err() {
                 return Ok(());
             }
         }

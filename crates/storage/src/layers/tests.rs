@@ -139,6 +139,58 @@ fn a_directory_becomes_the_layer_of_its_archive() {
 
 /// Not a test of its own: what the processes of the next two do.
 #[test]
+fn a_layer_of_unknown_digest_gets_its_name_once() {
+    let scratch = Scratch::new("fresh-layers");
+    let layers = Layers::open(&scratch.path, false).unwrap();
+    let (diff_id, bytes) = sample(&scratch.path);
+    let known = extracted(&layers, &diff_id, &bytes);
+    let fresh: Vec<_> =
+        (0..2).map(|_| *layers.extract_fresh(&bytes[..], &Options::default()).unwrap()).collect();
+    assert!(
+        fresh.iter().all(|layer| layer.applied.diff_id == diff_id && layer.files().join("3/link").exists())
+    );
+    layers.sweep().unwrap();
+    assert!(fresh.iter().all(|layer| layer.files().exists()), "somebody is at them");
+    let new = scratch.path.join("layers/new");
+    assert_eq!(count(&new), 3);
+    // Whoever is last finds that there is one.
+    publish(fresh).unwrap();
+    assert_eq!((count(&new), layers.list().unwrap()), (1, vec![diff_id]));
+    publish(vec![known]).unwrap();
+    assert_eq!((count(&new), layers.list().unwrap()), (0, vec![diff_id]));
+    assert!(fs::read(layers.have(&diff_id).unwrap().join("3/7")).unwrap() == fill(5007, 7));
+    let damaged = &bytes[..bytes.len() / 2];
+    assert!(layers.extract_fresh(damaged, &Options::default()).is_err());
+    assert_eq!(count(&new), 0);
+    fs::create_dir_all(new.join("fresh-1-0/fs/killed")).unwrap();
+    layers.sweep().unwrap();
+    assert_eq!(count(&new), 0);
+}
+
+#[test]
+fn what_is_set_aside_is_cleared_after_a_crash_too() {
+    let scratch = Scratch::new("aside-layers");
+    let layers = Layers::open(&scratch.path, false).unwrap();
+    let (diff_id, bytes) = sample(&scratch.path);
+    publish(vec![extracted(&layers, &diff_id, &bytes)]).unwrap();
+    assert!(!layers.is_to_clear().unwrap());
+    assert!(layers.set_aside(&diff_id).unwrap() && !layers.set_aside(&diff_id).unwrap());
+    assert!(layers.have(&diff_id).is_none() && layers.is_to_clear().unwrap());
+    // It comes again, and goes again, before anybody cleared.
+    publish(vec![extracted(&layers, &diff_id, &bytes)]).unwrap();
+    assert!(layers.set_aside(&diff_id).unwrap());
+    for number in 0..10 {
+        fs::create_dir_all(scratch.path.join(format!("layers/old/{number}/fs/deep"))).unwrap();
+    }
+    drop(layers);
+    let layers = Layers::open(&scratch.path, false).unwrap();
+    layers.clear().unwrap();
+    assert!(!layers.is_to_clear().unwrap());
+    assert_eq!(count(&scratch.path.join("layers/old")), 0);
+    assert!(layers.list().unwrap().is_empty());
+}
+
+#[test]
 fn a_process_that_extracts() {
     let Some(root) = std::env::var_os("STORAGE_TEST_EXTRACT") else { return };
     let root = Path::new(&root);

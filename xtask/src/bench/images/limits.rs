@@ -1,4 +1,5 @@
-//! What no engine can beat on this machine: one processor's speed at inflating and digesting the image, the disk's.
+//! What no engine can beat on this machine: one processor's speed at inflating and digesting the image, the disk's; and
+//! what that makes of each work.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -9,6 +10,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::content::Content;
+use super::place::FILLING;
+use super::work::Work;
 use crate::process::{self, Temporary};
 
 /// zlib's and OpenSSL's code on one thread, in processor time: what else the machine does counts for nothing.
@@ -35,6 +38,7 @@ pub(super) struct Limits {
     disk: f64,
     bytes: u64,
     packed: u64,
+    layers: usize,
 }
 
 pub(super) fn measure(content: &Content) -> Result<Limits> {
@@ -47,7 +51,7 @@ pub(super) fn measure(content: &Content) -> Result<Limits> {
     let (inflate, digest) = (inflate.context("no speed of zlib")?, digest.context("no speed of sha256")?);
     let packed: u64 =
         content.blobs.iter().filter_map(|blob| fs::metadata(blob).ok()).map(|meta| meta.len()).sum();
-    Ok(Limits { inflate, digest, disk: disk()?, bytes: content.bytes, packed })
+    Ok(Limits { inflate, digest, disk: disk()?, bytes: content.bytes, packed, layers: content.layers })
 }
 
 /// 512 MB into one file, until they are on the disk.
@@ -65,17 +69,30 @@ fn disk() -> Result<f64> {
 
 impl Limits {
     pub(super) fn print(&self) {
-        let seconds = |bytes: u64, speed: f64| bytes as f64 / 1e6 / speed;
-        let digests = seconds(self.bytes + self.packed, self.digest);
         println!(
-            "limits: zlib inflates {:.0} MB/s ({:.1} s), OpenSSL digests {:.0} MB/s ({digests:.1} s for blobs and \
-             layers), the disk takes {:.0} MB/s ({:.1} s for the layers, {:.1} s with the blobs)",
-            self.inflate,
-            seconds(self.bytes, self.inflate),
-            self.digest,
-            self.disk,
-            seconds(self.bytes, self.disk),
-            seconds(self.bytes + self.packed, self.disk),
+            "limits: one processor inflates {:.0} MB/s (zlib) and digests {:.0} MB/s (OpenSSL), the disk takes {:.0} MB/s",
+            self.inflate, self.digest, self.disk,
+        );
+    }
+
+    /// What of a work these speeds make, if it is done once and in the least way: each byte inflated and digested once,
+    /// and written once as part of a blob and of a layer where both are kept.
+    pub(super) fn print_for(&self, work: Work) {
+        let part = FILLING as f64 / self.layers as f64;
+        let (bytes, packed) = (self.bytes as f64 / 1e6, self.packed as f64 / 1e6);
+        let (inflated, digested, written) = match work {
+            Work::Pull => (bytes, bytes + packed, bytes + packed),
+            Work::Load => (0.0, bytes, bytes),
+            Work::Commit => (0.0, bytes * part, bytes * part),
+            Work::Remove | Work::Build | Work::Rebuild => return,
+        };
+        let (inflate, digest) = (inflated / self.inflate, digested / self.digest);
+        println!(
+            "{}: at the limits one processor needs {:.2} s (inflates {inflate:.2}, digests {digest:.2}), the disk {:.2} s \
+             for {written:.0} MB",
+            work.name(),
+            inflate + digest,
+            written / self.disk,
         );
     }
 
