@@ -15,10 +15,11 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use step::Failure;
 use sys::process::Fork;
 
-const TESTS: [(&str, fn()); 12] = [
+const TESTS: [(&str, fn()); 13] = [
     ("what_is_written_is_read_however_it_is_cut", what_is_written_is_read_however_it_is_cut),
     ("a_killed_writer_leaves_whole_frames", a_killed_writer_leaves_whole_frames),
     ("torn_tails_of_every_length_are_cut_off", torn_tails_of_every_length_are_cut_off),
+    ("what_is_sound_around_damage_is_read", what_is_sound_around_damage_is_read),
     ("a_reader_that_follows_sees_all_once", a_reader_that_follows_sees_all_once),
     ("tails_are_found_across_compressed_files", tails_are_found_across_compressed_files),
     ("the_bound_is_kept", the_bound_is_kept),
@@ -317,6 +318,34 @@ fn torn_tails_of_every_length_are_cut_off() {
                 );
             }
         }
+    }
+}
+
+fn what_is_sound_around_damage_is_read() {
+    for of_this_boot in [true, false] {
+        let place = Place::new("damage");
+        let settings = settings("local", &[]);
+        let mut open = writer(&place.log(), &settings);
+        for line in [&b"one\n"[..], b"two\n", b"three\n"] {
+            open.write(Stream::Stdout, at(1), line);
+        }
+        drop(open);
+        let path = place.log().join("00000000.log");
+        let mut bytes = fs::read(&path).unwrap();
+        let two = bytes.windows(4).position(|bytes| bytes == b"two\n").unwrap();
+        bytes[two..two + 4].fill(0);
+        fs::write(&path, bytes).unwrap();
+        if !of_this_boot {
+            fs::File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        }
+        let expected = b"one\nthree\nmore\n";
+        let mut open = writer(&place.log(), &settings);
+        open.write(Stream::Stdout, at(2), b"more\n");
+        assert_eq!(read(&place.log(), &settings, &Options::default())[0], expected);
+        let tail =
+            |lines| read(&place.log(), &settings, &Options { tail: Some(lines), ..Options::default() });
+        assert_eq!((&tail(3)[0][..], &tail(2)[0][..]), (&expected[..], &b"three\nmore\n"[..]));
+        assert_eq!(names(&place.log()).len(), if of_this_boot { 1 } else { 2 });
     }
 }
 

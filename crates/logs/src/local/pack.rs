@@ -51,15 +51,22 @@ pub(super) fn pack(plain: File, number: u64, packed: &Path) -> io::Result<()> {
     };
     let mut part = Vec::with_capacity(LARGEST);
     part.extend_from_slice(&head(source.seed()));
-    let mut at = HEAD as u64;
-    // The frames keep their places, so they are the same bytes again.
+    let (mut at, mut place) = (HEAD as u64, HEAD as u64);
     let seed = source.seed();
-    while let Some(frame) = source.frame(at)? {
-        let (before, after) = around(seed, at, frame.kind, frame.time, frame.bytes);
+    loop {
+        let Some(frame) = source.frame(at)? else {
+            match source.resume(at)? {
+                Some(next) => at = next,
+                None => break,
+            }
+            continue;
+        };
+        let (before, after) = around(seed, place, frame.kind, frame.time, frame.bytes);
         part.extend_from_slice(&before);
         part.extend_from_slice(frame.bytes);
         part.extend_from_slice(&after);
         at += frame.size() as u64;
+        place += frame.size() as u64;
         if part.len() >= PART {
             parts.add(&mut part)?;
         }

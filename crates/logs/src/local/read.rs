@@ -103,7 +103,13 @@ impl Reader {
         let from = self.at;
         while !self.filter.done {
             let number = source.number;
-            let Some(frame) = source.frame(self.at).map_err(|error| failed(&self.dir, error))? else { break };
+            let Some(frame) = source.frame(self.at).map_err(|error| failed(&self.dir, error))? else {
+                match source.resume(self.at).map_err(|error| failed(&self.dir, error))? {
+                    Some(at) => self.at = at,
+                    None => break,
+                }
+                continue;
+            };
             let place = self.at;
             // First, so that what a failing `each` was given is not given again.
             self.at += frame.size() as u64;

@@ -117,21 +117,46 @@ impl Source {
         }
     }
 
+    /// Where reading goes on when there is no whole frame at that place: at the first one that leads to the end of the
+    /// file, behind what was damaged, by a power loss, say. None at the end, and where that is torn.
+    pub(super) fn resume(&mut self, at: u64) -> io::Result<Option<u64>> {
+        let mut first = None;
+        let mut end = self.length()?;
+        while end > at
+            && let Some((start, _)) = self.before(end)?
+            // It was written meanwhile, if that is the place.
+            && start >= at
+        {
+            (first, end) = (Some(start), start);
+        }
+        Ok(first)
+    }
+
     /// Where its last whole frame ends.
     pub(super) fn end(&mut self) -> io::Result<u64> {
-        let length = match self.blocks.as_ref().map(|blocks| blocks.last()) {
-            Some(last) => last.map_or(0, |last| last.place + u64::from(last.length)),
-            None => self.file.metadata()?.size(),
-        };
+        let length = self.length()?;
         if length <= HEAD as u64 || self.before(length)?.is_some() {
             return Ok(length.max(HEAD as u64));
         }
         // A torn one lies behind it, so it can only be found from the beginning.
+        self.first_end()
+    }
+
+    /// Where the frames end that stand one behind the other from the beginning on.
+    pub(super) fn first_end(&mut self) -> io::Result<u64> {
         let mut at = HEAD as u64;
         while let Some(frame) = self.frame(at)? {
             at += frame.size() as u64;
         }
         Ok(at)
+    }
+
+    /// Its bytes, unpacked.
+    fn length(&self) -> io::Result<u64> {
+        Ok(match self.blocks.as_ref().map(|blocks| blocks.last()) {
+            Some(last) => last.map_or(0, |last| last.place + u64::from(last.length)),
+            None => self.file.metadata()?.size(),
+        })
     }
 
     /// Whether `size` bytes from `at` on are there and in the buffer.

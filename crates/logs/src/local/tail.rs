@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::files::Form;
+use super::frame::HEAD;
 use super::source::Source;
 use crate::Stream;
 use crate::tail::{Search, Start};
@@ -25,7 +26,15 @@ pub(super) fn start(
             if search.is_over(&wants) {
                 return Ok(search.start);
             }
-            let Some((place, frame)) = source.before(end)? else { break };
+            let Some((place, frame)) = source.before(end)? else {
+                // At the beginning, or behind something that is damaged.
+                let sound = if end > HEAD as u64 { source.first_end()? } else { end };
+                if sound >= end {
+                    break;
+                }
+                end = sound;
+                continue;
+            };
             if let Some(stream) = frame.kind.stream().filter(|stream| wants(*stream)) {
                 search.look(stream.index(), (*number, place), frame.bytes);
             }

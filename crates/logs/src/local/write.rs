@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use memchr::{memchr, memrchr};
 use rustix::io::{pwritev, retry_on_intr};
@@ -253,6 +254,10 @@ fn reopen(dir: &Path, number: u64) -> io::Result<Option<Opened>> {
     let file = OpenOptions::new().read(true).write(true).open(files::plain(dir, number))?;
     let Some(mut source) = Source::of(file.try_clone()?, number, false)? else { return Ok(None) };
     let end = source.end()?;
+    if !is_of_this_boot(&file)? && source.first_end()? < end {
+        // A power loss may have damaged more than its end. What is sound of it stays, and nothing is added to it.
+        return Ok(None);
+    }
     file.set_len(end)?;
     let mut within_line = [false; 2];
     if let Some((_, frame)) = source.before(end)?
@@ -261,6 +266,15 @@ fn reopen(dir: &Path, number: u64) -> io::Result<Option<Opened>> {
         within_line[stream.index()] = frame.bytes.last().is_some_and(|last| *last != b'\n');
     }
     Ok(Some((file, number, source.seed(), end, within_line)))
+}
+
+/// Whether the file was last changed since the machine started: then the page cache has all that was written.
+fn is_of_this_boot(file: &File) -> io::Result<bool> {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let up = Duration::new(up.tv_sec.try_into().unwrap_or(0), 0);
+    let changed = file.metadata()?.modified()?;
+    let now = SystemTime::now();
+    Ok(changed <= now && now.duration_since(changed).is_ok_and(|age| age < up))
 }
 
 /// A new file with its head and attributes: it gets its name when it has them. Its seed and its end.
