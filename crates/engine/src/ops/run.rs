@@ -168,6 +168,7 @@ fn remains_of(settings: &Settings, request: &RunRequest, id: &str) -> Remains {
         no_network: request.network.mode != NetworkMode::Bridge,
         name: request.name.clone(),
         remove: request.remove,
+        keep_volumes: false,
         kept: !request.remove,
     }
 }
