@@ -177,7 +177,7 @@ pub(crate) struct Remains {
     pub name: Option<String>,
     /// Its layer and record go too.
     pub remove: bool,
-    /// Its anonymous volumes stay, `rm` without `-v`; else they go with its record.
+    /// Its anonymous volumes stay, `rm` without `-v`, or it has none; else they go with its record.
     pub keep_volumes: bool,
     /// Its record lies with its layer and goes with it, before the name may be another's.
     pub kept: bool,

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::Write as _;
 
+use minidocker_tests::until;
+
 use super::Ground;
 
 /// An image with `VOLUME /srv/www /empty`.
@@ -48,13 +50,12 @@ fn the_images_volumes_go_with_rm() {
 fn a_volume_in_use_stays() {
     let ground = Ground::new();
     let id = ground.detached(&["--name", "user", "-v", "used:/data"]);
-    for name in ["user"] {
-        let refused = ground.world.minidocker(["volume", "rm", "used"]);
-        refused.refuses(1, &["remove used: volume is in use", &id]);
-        ground.world.minidocker(["volume", "rm", "-f", "used"]).refuses(1, &["in use"]);
-        ground.world.minidocker(["volume", "prune", "-af"]).prints("Total reclaimed space: 0B\n");
-        ground.world.minidocker(["kill", name]).ok();
-    }
+    let refused = ground.world.minidocker(["volume", "rm", "used"]);
+    refused.refuses(1, &["remove used: volume is in use", &id]);
+    ground.world.minidocker(["volume", "rm", "-f", "used"]).refuses(1, &["in use"]);
+    ground.world.minidocker(["volume", "prune", "-af"]).prints("Total reclaimed space: 0B\n");
+    ground.world.minidocker(["kill", "user"]).ok();
+    until("it has ended", || ground.world.minidocker(["ps", "-q"]).text().is_empty());
     ground.world.minidocker(["volume", "rm", "used"]).refuses(1, &["in use"]);
     ground.world.minidocker(["rm", "-vf", "user"]).ok();
     assert_eq!(ground.volumes(), ["used"]);

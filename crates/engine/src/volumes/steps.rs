@@ -8,7 +8,7 @@ use step::{Context, Failure, Shell, Step, Steps, quote};
 
 use super::{ANONYMOUS, Gone, Place, Volumes, mounts_in, mounts_of, users};
 use crate::request::{RunRequest, VolumeMount};
-use crate::state::Store;
+use crate::state::{Life, Store};
 
 /// Steps of volumes.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) enum VolumeStep {
     /// It is there; made where it is not. After the container's record names it: so nobody removes it any more.
     Make { volumes: Volumes, mount: VolumeMount },
     /// It has what the image has in its place, if it is empty; what a crash left is finished in any case.
-    Fill { fill: storage::Fill, source: Option<storage::Source>, ended: PathBuf },
+    Fill { fill: storage::Fill, source: Option<storage::Source> },
     /// The container's anonymous volumes, unless others use them: they lose their names.
     Retire { store: Store, volumes: Volumes, id: String },
     /// What has no name any more is emptied.
@@ -33,6 +33,7 @@ pub(crate) fn prepare(
 ) -> Steps {
     let mut steps = Steps::new();
     let volumes = store.volumes();
+    let has_run = has_run(store, id);
     for mount in mounts_in(request) {
         steps.push(Box::new(VolumeStep::Make { volumes: volumes.clone(), mount: mount.clone() }));
     }
@@ -45,11 +46,17 @@ pub(crate) fn prepare(
             from: mount.target.clone(),
             volatile: mount.anonymous && request.remove,
         };
-        let ended = store.keep_dir(id).join("exit.json");
-        let source = (!mount.no_copy).then(|| source.clone());
-        steps.push(Box::new(VolumeStep::Fill { fill, source, ended }));
+        let source = (!mount.no_copy && !has_run).then(|| source.clone());
+        steps.push(Box::new(VolumeStep::Fill { fill, source }));
     }
     steps
+}
+
+/// Whether a container has run before: then its volumes have what it left there, be it nothing. One whose start was cut
+/// short has not.
+fn has_run(store: &Store, id: &str) -> bool {
+    let ended = |life: &Life| life.ended.as_ref().is_some_and(|end| end.error.is_none());
+    store.life(id).ok().flatten().is_some_and(|life| life.restarts > 0 || ended(&life))
 }
 
 impl Step for VolumeStep {
@@ -68,26 +75,26 @@ impl Step for VolumeStep {
                 let all = volumes.all();
                 let all = all.display();
                 format!(
-                    "unless it is there: mkdir(\"{all}/.new\"), rename(\"{all}/.new\", \"{}\")",
+                    "unless it is there: mkdir(\"{all}/.new\"), renameat(\"{all}/.new\", \"{}\")",
                     mount.name
                 )
             }
             Self::Fill { fill, source: None, .. } => {
-                format!("flock(\"{}/lock\"), finish what was begun", fill.volume.display())
+                format!("unless nothing was begun: renameat(<all in \"{}/filled\">)", fill.volume.display())
             }
             Self::Fill { fill, .. } => format!(
-                "flock(\"{0}/lock\"), if it is empty: copy \"{1}\" to \"{0}/filling\", rename into it",
+                "unless it has content: copy \"{1}\" to \"{0}/filling\", renameat(<all in it>, \"{0}/data\")",
                 fill.volume.display(),
                 fill.from.display()
             ),
-            Self::Retire { volumes, id, .. } => {
-                format!(
-                    "rename(<anonymous volumes of {}>, \"{}/.old-…\")",
-                    &id[..12],
-                    volumes.all().display()
-                )
+            Self::Retire { volumes, id, .. } => format!(
+                "unless others use them: renameat(<anonymous volumes of {}>, \"{}/.old-…\")",
+                &id[..12],
+                volumes.all().display()
+            ),
+            Self::Empty { volumes } => {
+                format!("unless there are none: unlinkat of all in \"{}/.old-…\"", volumes.all().display())
             }
-            Self::Empty { volumes } => format!("unlinkat of all in \"{}/.old-…\"", volumes.all().display()),
         }
     }
 
@@ -128,11 +135,7 @@ impl Step for VolumeStep {
     fn perform(&self, _: &mut Context) -> Result<(), Failure> {
         match self {
             Self::Make { volumes, mount } => make(volumes, mount),
-            Self::Fill { fill, source, ended } => {
-                // Once: a container that has run has what it left there.
-                let source = source.as_ref().filter(|_| !ended.exists());
-                storage::fill(fill, source).map(drop)
-            }
+            Self::Fill { fill, source } => storage::fill(fill, source.as_ref()).map(drop),
             Self::Retire { store, volumes, id } => retire(store, volumes, id),
             Self::Empty { volumes } => {
                 if !volumes.all().exists() {

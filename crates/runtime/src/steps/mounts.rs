@@ -166,7 +166,7 @@ impl Step for Mounts {
                 options.words().join(",")
             ),
             Self::Take { source, options, special: Some(Special::Within(top)), .. } => format!(
-                "openat2(\"{}\", \"{}\", RESOLVE_BENEATH), open_tree(OPEN_TREE_CLONE{})",
+                "openat(\"{}\"), openat2(<it>, \"{}\", RESOLVE_BENEATH), open_tree(<it>, OPEN_TREE_CLONE{})",
                 top.display(),
                 source.strip_prefix(top).unwrap_or(source).display(),
                 if options.recursive { "|AT_RECURSIVE" } else { "" }

@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::terminal::io_reason;
 use crate::values::{
     addresses, capabilities, cpus, devices, disks, env, mounts, names, namespaces, numbers, restarts,
-    security, signals, sizes, sysctls, ulimits,
+    security, signals, sizes, sysctls, ulimits, volumes,
 };
 
 /// What is read of the process that calls.
@@ -189,10 +189,10 @@ fn storage(typed: &Typed, caller: &Caller<'_>) -> Result<Storage, Problem> {
         }
         all.push(mount);
     }
-    typed.read("volume-driver", mounts::driver)?;
+    typed.read("volume-driver", volumes::driver)?;
     Ok(Storage {
         mounts: all,
-        volumes_from: typed.read_many("volumes-from", mounts::volumes_from)?,
+        volumes_from: typed.read_many("volumes-from", volumes::volumes_from)?,
         read_only: typed.flag("read-only")?.unwrap_or(false),
         kind: typed.read("rootfs-kind", disks::kind)?,
         size: typed.read_many("storage-opt", disks::option)?.pop(),

@@ -7,7 +7,7 @@ use crate::commands::Command;
 use crate::options::{Group, Typed, Words, bad_value, many, one};
 use crate::problem::Problem;
 use crate::terminal::print;
-use crate::values::{env, mounts};
+use crate::values::{env, volumes as values};
 
 pub(crate) const COMMAND: Command = Command {
     name: "volume create",
@@ -43,7 +43,7 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
-    typed.read("driver", mounts::driver)?;
+    typed.read("driver", values::driver)?;
     let word = match typed.words.as_slice() {
         [] => None,
         [name] => Some(name.clone()),
