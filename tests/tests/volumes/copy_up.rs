@@ -130,3 +130,19 @@ fn on_disk_the_owners_are_those_that_the_container_sees() {
     assert_eq!((mine.uid(), mine.gid()), (0, 0));
     ground.run(&["-v", "mapped:/srv/www"], "stat -c %u:%g /srv/www/index /srv/www/mine").prints("7:8\n0:0\n");
 }
+
+#[test]
+fn a_container_that_is_made_and_never_started_has_its_volumes() {
+    let ground = Ground::new();
+    let overlay = ground.root.overlay();
+    let options = ["create", "--name", "store", "--network", "none", "-v", "/srv/www", "--rootfs", &overlay];
+    ground.world.minidocker(options.iter().chain(&["sh", "-c", "ls /srv/www; rm -r /srv/www/*"])).ok();
+    assert_eq!(ground.volumes().len(), 1);
+    ground.run(&["--volumes-from", "store"], "cat /srv/www/index").prints("hello");
+    ground.world.minidocker(["start", "-a", "store"]).prints("index\n");
+    // What a container has left in its volumes is what it finds there again.
+    ground.world.minidocker(["start", "-a", "store"]).exits(1);
+    assert_eq!(fs::read_dir(ground.data(&ground.volumes()[0])).unwrap().count(), 0);
+    ground.world.minidocker(["rm", "-v", "store"]).ok();
+    assert_eq!(ground.volumes(), [""; 0]);
+}
