@@ -105,6 +105,12 @@ fn state(world: &World) -> Vec<PathBuf> {
         left.extend(list(world.run_root().join(directory)));
     }
     left.extend(list(world.root().join("containers")));
+    // Volumes stay; what is on its way in or out does not.
+    let is_hidden = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+            || path.join("filling").exists()
+    };
+    left.extend(list(world.root().join("volumes")).into_iter().filter(is_hidden));
     for network in list(world.run_root().join("addresses")).into_iter().filter(|path| path.is_dir()) {
         left.extend(list(network));
     }

@@ -266,6 +266,7 @@ pub(crate) fn container(
         init: false,
         hooks: hooks(&spec, asked.id, &bundle.path),
         manner: Manner {
+            volumes: Vec::new(),
             gate: asked.gate,
             no_pivot: asked.no_pivot,
             no_new_keyring: asked.no_new_keyring,

@@ -1,12 +1,14 @@
 //! What a request means on this host, read once before anything is planned: numbers of devices, processes of other
 //! containers, ids.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::request::{Namespace, NetworkMode, RunRequest, UserNamespace};
 use crate::state::Store;
 use crate::users::User;
+use crate::volumes;
 use crate::{Error, Kind};
 
 /// A device node of the host.
@@ -51,6 +53,10 @@ pub(crate) struct Facts {
     pub capabilities: u64,
     /// Rows and columns of the user's terminal.
     pub terminal: Option<(u16, u16)>,
+    /// Where the files of its volumes are, by their names.
+    pub volumes: BTreeMap<String, volumes::Place>,
+    /// Owner and group of what is bound with `idmap`, by path.
+    pub owners: BTreeMap<PathBuf, (u32, u32)>,
 }
 
 /// Where an own user namespace maps to if nobody said otherwise: above what useradd(8) gives to people.
@@ -102,6 +108,8 @@ pub(crate) fn gather(
         network_files,
         capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
         terminal: None,
+        volumes: volumes::places(&store.volumes(), request)?,
+        owners: volumes::owners(request),
     })
 }
 

@@ -9,7 +9,7 @@ use step::Failure;
 
 use crate::request::{Image, RunRequest};
 use crate::state::{Record, Store};
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, volumes};
 
 /// What a container keeps of its image: as long as its record is there, the layers stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,11 +35,16 @@ pub(crate) struct Resolved {
 
 /// Finds it. An image that is not here is an error: bringing it is `pull`'s.
 pub(crate) fn resolve(settings: &Settings, request: &RunRequest) -> Result<Resolved, Error> {
-    let plain = |source| Resolved { request: request.clone(), source, origin: None, bringing: None };
+    let store = Store::new(settings);
+    let plain = |source| {
+        let mut request = request.clone();
+        volumes::complete(&store, &mut request, std::iter::empty())?;
+        Ok(Resolved { request, source, origin: None, bringing: None })
+    };
     let name = match &request.image {
-        Image::Host => return Ok(plain(storage::Source::Host)),
-        Image::Directory(path) => return Ok(plain(storage::Source::Directory(path.clone()))),
-        Image::DirectoryOverlay(path) => return Ok(plain(storage::Source::DirectoryOverlay(path.clone()))),
+        Image::Host => return plain(storage::Source::Host),
+        Image::Directory(path) => return plain(storage::Source::Directory(path.clone())),
+        Image::DirectoryOverlay(path) => return plain(storage::Source::DirectoryOverlay(path.clone())),
         Image::Named(name) => name,
     };
     let images = Images::open(&settings.root)?;
@@ -51,12 +56,9 @@ pub(crate) fn resolve(settings: &Settings, request: &RunRequest) -> Result<Resol
     let config = images.config(&image)?;
     let layers: Vec<Digest> = image.layers.iter().map(|layer| layer.diff_id).collect();
     let source = storage::Source::Layers(layers.iter().map(|layer| images.layers().path(layer)).collect());
-    Ok(Resolved {
-        request: completed(request, &config)?,
-        source,
-        origin: Some(Origin { id: image.id, layers }),
-        bringing: Some(bringing),
-    })
+    let mut request = completed(request, &config)?;
+    volumes::complete(&store, &mut request, config.config.volumes.keys())?;
+    Ok(Resolved { request, source, origin: Some(Origin { id: image.id, layers }), bringing: Some(bringing) })
 }
 
 /// What the root of a container that was made before is made of: the image's name may mean another one by now.

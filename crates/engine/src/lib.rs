@@ -19,6 +19,7 @@ mod state;
 mod steps;
 mod sweep;
 mod users;
+mod volumes;
 mod worker;
 
 pub use ::images::{Event, Image, Phase, seconds};

@@ -13,7 +13,7 @@ use crate::request::{Image, Mount, NetworkMode, RunRequest, Seccomp};
 use crate::spec::{self, Specified};
 use crate::state::Store;
 use crate::steps::EngineStep;
-use crate::{Error, Kind, Settings, files, names};
+use crate::{Error, Kind, Settings, files, names, volumes};
 
 /// What can be known before anything is reserved: bad requests end here.
 pub(crate) struct Draft {
@@ -21,6 +21,8 @@ pub(crate) struct Draft {
     pub(crate) facts: Facts,
     pub(crate) hierarchies: Hierarchies,
     pub(crate) group: String,
+    /// What the root is made of: new volumes take from it.
+    pub(crate) source: storage::Source,
 }
 
 pub(crate) fn draft(
@@ -42,7 +44,7 @@ pub(crate) fn draft(
     let lookup: Vec<PathBuf> = [&rootfs.lookup].into_iter().chain(&rootfs.lookup_below).cloned().collect();
     let facts = facts::gather(store, request, id, &lookup)?;
     let group = settings.group(request.resources.cgroup_parent.as_deref(), id);
-    Ok(Draft { rootfs, facts, hierarchies: Hierarchies::probe()?, group })
+    Ok(Draft { rootfs, facts, hierarchies: Hierarchies::probe()?, group, source: source.clone() })
 }
 
 /// A root file system that cannot be one, in the words that were typed.
@@ -134,7 +136,7 @@ pub(crate) fn finish(
     draft: Draft,
     place: Option<network::Attachment>,
 ) -> Result<Prepared, Error> {
-    let Draft { rootfs, mut facts, hierarchies, group } = draft;
+    let Draft { rootfs, mut facts, hierarchies, group, source } = draft;
     facts.terminal = terminal_size(request);
     let hostname = spec::own_hostname(request, &facts, id).unwrap_or_else(|| facts.hostname.clone());
     let texts = files::texts(request, &hostname, place.as_ref());
@@ -168,6 +170,7 @@ pub(crate) fn finish(
             .into_iter()
             .map(|path| -> Box<dyn Step> { Box::new(EngineStep::Source(path)) }),
     );
+    prepare.extend(volumes::prepare(store, request, &facts.volumes, &source, id));
     prepare.extend(rootfs.prepare);
     let v1 = groups.view.iter().filter(|view| !view.name.is_empty());
     let view = v1.map(|view| GroupView {
@@ -191,7 +194,7 @@ pub(crate) fn finish(
         filter: filter.map(|program| (program.instructions().to_vec(), program.flags())),
         init: request.process.init,
         hooks: Hooks::default(),
-        manner: Manner::default(),
+        manner: Manner { volumes: volumes::runtime_volumes(request, &facts.volumes), ..Manner::default() },
     };
     let disk = rootfs.disk;
     Ok(Prepared { prepare, plan: runtime::plan(container)?, checks: groups.checks, place, group, disk })

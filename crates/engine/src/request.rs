@@ -228,6 +228,9 @@ pub enum NetworkMode {
 pub struct Storage {
     /// `-v`, `--mount`, `--tmpfs`, in the order given.
     pub mounts: Vec<Mount>,
+    /// `--volumes-from`; part of `mounts` from the container's record on.
+    #[serde(default)]
+    pub volumes_from: Vec<VolumesFrom>,
     /// `--read-only`.
     pub read_only: bool,
     /// `--shm-size`, bytes; 64 MiB where absent.
@@ -257,6 +260,12 @@ pub enum Mount {
         create_source: bool,
         /// `nosuid`, `nodev`, `noexec`, … as typed.
         options: Vec<String>,
+        /// `idmap`: its owner appears as the container's user, and the other way round.
+        #[serde(default)]
+        idmap: bool,
+        /// `bind-recursive=disabled`: without what is mounted below it.
+        #[serde(default)]
+        shallow: bool,
     },
     /// Memory.
     Tmpfs {
@@ -265,6 +274,55 @@ pub enum Mount {
         /// mount(8) options as typed: `size=64m`, `mode=1777`, `ro`, `exec`, …
         options: Vec<String>,
     },
+    /// A volume.
+    Volume(VolumeMount),
+}
+
+impl Mount {
+    /// Where it goes in the container.
+    pub fn target(&self) -> &std::path::Path {
+        match self {
+            Self::Bind { target, .. } | Self::Tmpfs { target, .. } => target,
+            Self::Volume(volume) => &volume.target,
+        }
+    }
+}
+
+/// A volume in a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeMount {
+    /// Its name; empty where the engine is to make one up: an anonymous volume.
+    pub name: String,
+    /// The engine made the name up: the volume goes with the last container that asks for that.
+    pub anonymous: bool,
+    /// In the container, absolute.
+    pub target: PathBuf,
+    /// `ro`.
+    pub read_only: bool,
+    /// `rro`: what is mounted below it too.
+    pub recursive_read_only: bool,
+    /// mount(2)'s propagation: `rprivate` where absent.
+    pub propagation: Option<String>,
+    /// `nocopy`: an empty volume stays empty.
+    pub no_copy: bool,
+    /// `volume-subpath`: a directory of the volume, relative.
+    pub subpath: Option<PathBuf>,
+    /// `volume-label`, for a volume that is not there yet.
+    pub labels: BTreeMap<String, String>,
+    /// `volume-opt`, likewise.
+    pub driver_options: BTreeMap<String, String>,
+    /// `nosuid`, `nodev`, `noexec`, … as typed.
+    pub options: Vec<String>,
+}
+
+/// `--volumes-from CONTAINER[:ro]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// Name or id.
+    pub container: String,
+    /// All of them for reading only.
+    pub read_only: bool,
 }
 
 /// What it may do.

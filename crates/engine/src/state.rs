@@ -33,12 +33,13 @@ mod record;
 
 use std::path::PathBuf;
 
-use files::{directories, make_dirs, read_link};
-pub(crate) use files::{make_dirs_with, write_file};
+use files::{directories, read_link};
+pub(crate) use files::{make_dirs, make_dirs_with, write_file};
 pub(crate) use hold::Held;
 pub(crate) use record::{End, Life, Record, millis, time};
 use step::Failure;
 
+use crate::volumes::Volumes;
 use crate::{Error, Kind, Settings};
 
 /// The store of a pair of roots.
@@ -72,6 +73,11 @@ impl Store {
     /// Where the output of a container is kept.
     pub(crate) fn log_dir(&self, id: &str) -> PathBuf {
         self.keep_dir(id).join("log")
+    }
+
+    /// The volumes, which outlive containers.
+    pub(crate) fn volumes(&self) -> Volumes {
+        Volumes::new(&self.keep)
     }
 
     /// Makes the directories, where they are missing.

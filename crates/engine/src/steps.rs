@@ -12,6 +12,7 @@ use step::{Context, Failure, Shell, Step, Steps, quote};
 
 use crate::Settings;
 use crate::state::{Record, Store, make_dirs_with, write_file};
+use crate::volumes::{VolumeStep, has_anonymous};
 
 /// Steps of the engine.
 #[derive(Debug)]
@@ -176,6 +177,8 @@ pub(crate) struct Remains {
     pub name: Option<String>,
     /// Its layer and record go too.
     pub remove: bool,
+    /// Its anonymous volumes stay, `rm` without `-v`, or it has none; else they go with its record.
+    pub keep_volumes: bool,
     /// Its record lies with its layer and goes with it, before the name may be another's.
     pub kept: bool,
 }
@@ -191,6 +194,7 @@ impl Remains {
             no_network: false,
             name: Some(record.name.clone()),
             remove: record.request.remove,
+            keep_volumes: !has_anonymous(&record.request),
             kept: !record.passing,
         }
     }
@@ -234,6 +238,13 @@ pub(crate) fn takedown(settings: &Settings, remains: &Remains) -> Down {
         let (settings, attachment) = (settings.network(), remains.network.clone());
         down.now.push(Box::new(EngineStep::Release { settings, id: id.clone(), attachment }));
         down.later.push(Box::new(EngineStep::Unplug { id: id.clone() }));
+    }
+    if remains.remove && !remains.keep_volumes {
+        // While its record says which they are.
+        let volumes = store.volumes();
+        let retire = VolumeStep::Retire { store: store.clone(), volumes: volumes.clone(), id: id.clone() };
+        down.now.push(Box::new(retire));
+        down.later.push(Box::new(VolumeStep::Empty { volumes }));
     }
     if remains.remove {
         let name = remains.name.clone();

@@ -77,6 +77,7 @@ fn unknown(settings: &Settings, id: &str) -> Remains {
         no_network: false,
         name: None,
         remove: true,
+        keep_volumes: true,
         kept: false,
     }
 }

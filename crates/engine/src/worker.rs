@@ -250,6 +250,7 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd, line: &UnixStream)
         no_network: request.network.mode != NetworkMode::Bridge,
         name: None,
         remove: true,
+        keep_volumes: true,
         kept: false,
     };
     let record = Record {
@@ -332,6 +333,8 @@ fn mount_views(views: &[View], request: &mut RunRequest, at: &Path) -> Result<Op
             propagation: None,
             create_source: false,
             options: Vec::new(),
+            idmap: false,
+            shallow: false,
         });
     }
     Ok(Some(mounted))

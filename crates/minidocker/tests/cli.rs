@@ -295,16 +295,16 @@ fn names_and_addresses() {
 fn mounts_and_devices() {
     bad_value(
         "--volume",
-        "data:/data",
-        "data:/data",
-        "data is a volume's name and not a path: volumes come later; bind a directory; write it as ./data:/data:ro",
+        "a/b:/data",
+        "a/b:/data",
+        "a/b cannot be a volume's name; a name starts with a letter or digit, at least one of a-z A-Z 0-9 _ . - follows; a directory of the host is written as /data or ./data",
     );
     bad_value("--volume", "/a:/", "/a:/", "the target cannot be /, which is --rootfs; write it as /data");
     bad_value(
         "--volume",
         "/a:/b:bogus",
         "/a:/b:bogus",
-        "unknown option bogus; write it as ro, rro, rshared or nosuid",
+        "unknown option bogus; write it as ro, rro, rshared, idmap or nosuid",
     );
     bad_value(
         "--mount",
@@ -316,7 +316,7 @@ fn mounts_and_devices() {
         "--mount",
         "type=odd,dst=/b",
         "type=odd,dst=/b",
-        "type odd is unknown, bind and tmpfs are there; write it as type=bind,src=/data,dst=/data,ro",
+        "type odd is unknown, bind, volume and tmpfs are there; write it as type=bind,src=/data,dst=/data,ro",
     );
     bad_value("--tmpfs", "tmp", "tmp", "the target tmp is not absolute; write it as /data");
     bad_value(

@@ -62,8 +62,21 @@ pub struct Manner {
     /// The running program lies on a mount that cannot be written through: no stub needs to stand between it and the
     /// container's.
     pub sealed: bool,
+    /// Mounts whose sources are more than a path.
+    pub volumes: Vec<VolumeSource>,
     /// Without an own setting of the root's propagation the host's mounts still arrive, as with other OCI runtimes.
     pub follows_host: bool,
+}
+
+/// What the specification cannot say of the source of one of its mounts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeSource {
+    /// The mount's destination, as the specification has it.
+    pub target: PathBuf,
+    /// The source lies in this directory, which others write: no link on the way leads out of it.
+    pub within: Option<PathBuf>,
+    /// A file system for the monitor to mount: it needs the host's rights, or a device of the host's.
+    pub by_monitor: bool,
 }
 
 /// The root file system, as the storage room planned it.

@@ -38,6 +38,14 @@ pub(crate) fn open_plain(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno>
     retry(|| rustix::fs::openat2(root.as_fd(), path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve))
 }
 
+/// `path` below the directory `top`, whose links are followed as long as they do not lead out of it: EXDEV if one does.
+pub(crate) fn open_beneath(top: &Path, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::open(top, flags, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    retry(|| rustix::fs::openat2(&top, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve))
+}
+
 /// openat2(2) answers EAGAIN where a rename elsewhere raced with its look-up and it cannot be sure of the root.
 fn retry(mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
     for _ in 0..128 {

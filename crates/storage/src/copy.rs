@@ -33,6 +33,16 @@ pub(crate) fn tree(from: &OwnedFd, to: &OwnedFd, shown: &Path) -> Result<Copied,
     Ok(copy.copied)
 }
 
+/// A directory's own owner, permissions, extended attributes and times.
+pub(crate) fn own_attributes(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
+    let stat = rustix::fs::fstat(from)?;
+    let to = open(to, c".")?;
+    Copy::attributes(&within(from, c"."), &within(&to, c"."))?;
+    rustix::fs::fchown(&to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    rustix::fs::futimens(&to, &times(&stat))
+}
+
 struct Copy<'t> {
     top: &'t OwnedFd,
     /// Where the first name of a file with several went.
@@ -57,13 +67,7 @@ impl Copy<'_> {
             };
             self.entry((from, to), &name, &stat, &shown.join(part), &below.join(part))?;
         }
-        let stat = rustix::fs::fstat(&listed).map_err(failed)?;
-        let open_to = open(to, c".").map_err(failed)?;
-        Self::attributes(&within(from, c"."), &within(to, c".")).map_err(failed)?;
-        rustix::fs::fchown(&open_to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
-            .map_err(failed)?;
-        rustix::fs::fchmod(&open_to, Mode::from_raw_mode(stat.st_mode & 0o7777)).map_err(failed)?;
-        rustix::fs::futimens(&open_to, &times(&stat)).map_err(failed)
+        own_attributes(from, to).map_err(failed)
     }
 
     fn entry(
@@ -240,7 +244,7 @@ fn times(stat: &Stat) -> Timestamps {
     }
 }
 
-fn failure(path: &Path, errno: Errno) -> Failure {
+pub(crate) fn failure(path: &Path, errno: Errno) -> Failure {
     let failure = Failure::new(STEP, path.display().to_string(), errno);
     match errno {
         Errno::NOSPC | Errno::DQUOT => failure.hint(

@@ -18,6 +18,7 @@ mod disk_steps;
 #[cfg(test)]
 mod disk_tests;
 mod ext4;
+mod fill;
 mod hidden;
 mod host;
 mod identity;
@@ -44,6 +45,7 @@ use std::path::PathBuf;
 use step::Steps;
 
 pub use disk::{Bound, Disk, Kind, grow, usage};
+pub use fill::{Fill, Filled, fill};
 pub use image::Usage;
 pub use plan::plan;
 pub use remove::{empty as remove_directory, remove, remove_leftovers};

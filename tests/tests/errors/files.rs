@@ -43,7 +43,10 @@ fn odd_volumes_are_refused() {
     let root = world.rootfs_inside();
     for (option, value, word) in [
         ("-v", "", "--volume"),
-        ("-v", "/tmp", "--volume"),
+        ("-v", "tmp", "--volume"),
+        ("-v", "/tmp/../", "/"),
+        ("-v", "a/b:/x", "a/b"),
+        ("-v", "ab:/x:rshared", "rshared"),
         ("-v", "/tmp:relative", "relative"),
         ("-v", "/tmp:/", "/"),
         ("-v", "/tmp:/x:odd", "odd"),

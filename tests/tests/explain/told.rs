@@ -173,7 +173,20 @@ fn the_calls_are_those_that_are_made() {
     let volume = format!("{}:/v", busybox.path().join("tmp").display());
     let (overlay, plain) = (busybox.overlay(), busybox.plain());
     let inside = format!("{}:/inside", world.inside_path().display());
-    let all: [&[&str]; 9] = [
+    let all: [&[&str]; 11] = [
+        &["-v", "named:/root", "-v", "/etc", "--rootfs", &overlay, "/inside", "true"],
+        &[
+            "--mount",
+            "src=memory,dst=/m,volume-opt=type=tmpfs,volume-opt=device=tmpfs",
+            "--mount",
+            "src=named,dst=/n,volume-subpath=made",
+            "--userns",
+            "private",
+            "--rootfs",
+            &overlay,
+            "/inside",
+            "true",
+        ],
         &["--storage-opt", "size=32m", "--rootfs", &overlay, "/inside", "true"],
         &["--storage-opt", "size=32m", "--userns", "private", "--rootfs", &overlay, "/inside", "true"],
         &["--rootfs-kind", "loop", "--rootfs", &overlay, "/inside", "true"],
@@ -234,6 +247,7 @@ fn the_calls_are_those_that_are_made() {
             "true",
         ],
     ];
+    busybox.directory("root/made");
     let mut untrue = Vec::new();
     for options in all {
         let (steps, calls) = traced(&world, options);

@@ -270,6 +270,8 @@ fn mounts(run: &Run<'_>) -> (Vec<Mount>, Vec<View>) {
                 propagation: None,
                 create_source: false,
                 options: Vec::new(),
+                idmap: false,
+                shallow: false,
             }),
             MountKind::Layers { lower, path, writable } => views.push(View {
                 lower: lower.clone(),

@@ -14,7 +14,7 @@ use storage::layer::{self, Compression, Kind as Tree};
 
 use super::files::put;
 use super::images::reference;
-use crate::request::{Image as From, Mount};
+use crate::request::Image as From;
 use crate::state::{Record, Store, millis};
 use crate::{Error, Kind, Settings};
 
@@ -135,9 +135,8 @@ fn pack(
     let directory =
         File::open(&upper).map_err(|cause| Failure::new("commit", upper.display().to_string(), cause))?;
     let lower: Vec<_> = base.layers.iter().map(|layer| images.layers().path(&layer.diff_id)).collect();
-    let targets = record.request.storage.mounts.iter().map(|mount| match mount {
-        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target.as_os_str().as_encoded_bytes(),
-    });
+    let mounts = record.request.storage.mounts.iter();
+    let targets = mounts.map(|mount| mount.target().as_os_str().as_encoded_bytes());
     let how = layer::Settings {
         left_out: build::mount_points(&lower, false, &upper, targets)?,
         kind: Tree::Layer { userxattr: false },

@@ -2,12 +2,15 @@
 
 use std::time::SystemTime;
 
+use step::Context;
+
 use crate::image::{self, Resolved};
 use crate::prepare::{missing_sources, take_name};
 use crate::request::RunRequest;
 use crate::state::{Record, Store, millis};
+use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
-use crate::{Error, Note, Settings, names, spec};
+use crate::{Error, Note, Settings, names, spec, volumes};
 
 /// A container that was made.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub struct Created {
     pub notes: Vec<Note>,
 }
 
-/// Makes a container: its name, its record; everything else is made when it is started.
+/// Makes a container: its name, its record, its volumes; everything else is made when it is started.
 pub fn create(settings: &Settings, request: &RunRequest) -> Result<Created, Error> {
     super::run::check_cidfile(request)?;
     let store = Store::new(settings);
@@ -43,11 +46,12 @@ pub fn create(settings: &Settings, request: &RunRequest) -> Result<Created, Erro
 }
 
 fn record(settings: &Settings, store: &Store, image: Resolved, id: &str) -> Result<String, Error> {
-    let Resolved { request, origin, bringing, .. } = image;
+    let Resolved { request, source, origin, bringing } = image;
+    let places = volumes::places(&store.volumes(), &request)?;
     let command = spec::command(&request)?;
     missing_sources(&request)?;
     let name = take_name(store, &request, id)?;
-    store.write_record(&Record {
+    let record = Record {
         format: 1,
         id: id.to_owned(),
         name: name.clone(),
@@ -60,7 +64,16 @@ fn record(settings: &Settings, store: &Store, image: Resolved, id: &str) -> Resu
         origin,
         by_run: false,
         passing: false,
-    })?;
+    };
+    store.write_record(&record)?;
     drop(bringing);
+    // As in Docker: they are there before the container is started, which may never be.
+    let steps = volumes::prepare(store, &record.request, &places, &source, id);
+    let made = steps.iter().try_for_each(|step| step.perform(&mut Context::default()));
+    if made.is_err() {
+        let remains = Remains { remove: true, ..Remains::of(&record) };
+        take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut Context::default()))?;
+    }
+    made?;
     Ok(name)
 }

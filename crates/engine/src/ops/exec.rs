@@ -105,6 +105,8 @@ pub(crate) fn plan(
     pidfd: OwnedFd,
 ) -> Result<runtime::Plan, Error> {
     let mut request = record.request.clone();
+    // They are there already.
+    request.storage.mounts.clear();
     request.tty = asked.tty;
     request.entrypoint = Some(Vec::new());
     request.command.clone_from(&asked.command);

@@ -25,4 +25,5 @@ pub mod run;
 pub mod start;
 pub mod stop;
 pub mod usage;
+pub mod volumes;
 pub mod wait;

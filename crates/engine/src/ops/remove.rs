@@ -18,8 +18,9 @@ use crate::{Error, Kind, Settings, contact};
 /// How long a killed container may take to end. Longer, and a process is stuck in the kernel.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Removes a container; a running one only with `force`, which kills it first.
-pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error> {
+/// Removes a container; a running one only with `force`, which kills it first. With `volumes` its anonymous volumes go
+/// too, unless another container uses them.
+pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Result<(), Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
     let id = store.find(name)?;
@@ -67,6 +68,7 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<(), Error>
         kill: true,
         network: None,
         no_network,
+        keep_volumes: !volumes,
         kept: record.as_ref().is_none_or(|record| !record.passing),
         name: record.map(|record| record.name),
         remove: true,

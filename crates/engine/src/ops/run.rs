@@ -15,6 +15,7 @@ use crate::spec;
 use crate::state::{Held, Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
+use crate::volumes::has_anonymous;
 use crate::{Error, Kind, Settings, names};
 
 /// What a `run` would do.
@@ -88,8 +89,12 @@ fn start(
     store.write_record(&record)?;
     // From now on the record keeps the layers.
     drop(bringing);
-    let remains =
-        Remains { name: Some(name), network: prepared.place.clone(), ..remains_of(settings, request, id) };
+    let remains = Remains {
+        name: Some(name),
+        network: prepared.place.clone(),
+        keep_volumes: !has_anonymous(request),
+        ..remains_of(settings, request, id)
+    };
     let mut keeper = Keeper::new(settings, record, source, remains, held.lock);
     keeper.apart = request.detach;
     launch(store, keeper, prepared, !request.detach, trace)
@@ -118,8 +123,12 @@ fn plan_held(settings: &Settings, store: &Store, image: &Resolved, id: &str) -> 
     let draft = draft(settings, store, request, &image.source, id)?;
     let place = reserve(settings, store, request, id, request.name.as_deref().unwrap_or(&id[..12]))?;
     let prepared = finish(store, request, id, draft, place)?;
-    let remains =
-        Remains { network: prepared.place.clone(), remove: true, ..remains_of(settings, request, id) };
+    let remains = Remains {
+        network: prepared.place.clone(),
+        remove: true,
+        keep_volumes: !has_anonymous(request),
+        ..remains_of(settings, request, id)
+    };
     let down = takedown(settings, &remains).all();
     let clean: Vec<String> = down
         .iter()
@@ -168,6 +177,7 @@ fn remains_of(settings: &Settings, request: &RunRequest, id: &str) -> Remains {
         no_network: request.network.mode != NetworkMode::Bridge,
         name: request.name.clone(),
         remove: request.remove,
+        keep_volumes: false,
         kept: !request.remove,
     }
 }

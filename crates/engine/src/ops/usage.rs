@@ -52,6 +52,17 @@ pub struct ContainerUsage {
     pub size: u64,
 }
 
+/// A volume's share.
+#[derive(Debug, Clone)]
+pub struct VolumeUsage {
+    /// Its name.
+    pub name: String,
+    /// How many containers' records name it.
+    pub links: usize,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
@@ -61,10 +72,14 @@ pub struct Usage {
     pub containers: Sum,
     /// What builds kept: layers that no image has, cache mounts, records.
     pub cache: Sum,
+    /// Volumes: active are those that a container's record names.
+    pub volumes: Sum,
     /// Each image.
     pub each_image: Vec<ImageUsage>,
     /// Each container.
     pub each_container: Vec<ContainerUsage>,
+    /// Each volume.
+    pub each_volume: Vec<VolumeUsage>,
 }
 
 /// Counts.
@@ -153,5 +168,25 @@ pub fn usage(settings: &Settings) -> Result<Usage, Error> {
         size: all.iter().map(|one| one.size).sum(),
         reclaimable: all.iter().filter(|one| !one.running).map(|one| one.size).sum(),
     };
+    count_volumes(&store, &mut usage)?;
     Ok(usage)
+}
+
+/// Volumes. Where a record cannot be read all count as used.
+fn count_volumes(store: &Store, usage: &mut Usage) -> Result<(), Error> {
+    let volumes = store.volumes();
+    let users = crate::volumes::users(store)?;
+    for volume in volumes.list()? {
+        let links = users.as_ref().map_or(1, |users| users.get(&volume.name).map_or(0, Vec::len));
+        let size = super::volumes::size(&volumes, &volume.name)?;
+        usage.each_volume.push(VolumeUsage { name: volume.name, links, size });
+    }
+    let all = &usage.each_volume;
+    usage.volumes = Sum {
+        total: all.len(),
+        active: all.iter().filter(|one| one.links > 0).count(),
+        size: all.iter().map(|one| one.size).sum(),
+        reclaimable: all.iter().filter(|one| one.links == 0).map(|one| one.size).sum(),
+    };
+    Ok(())
 }

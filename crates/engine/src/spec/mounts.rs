@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use oci::spec::Mount;
+use oci::spec::{LinuxIdMapping, LinuxIdMappingBuilder, Mount};
 
 use crate::facts::Facts;
 use crate::request::{self, Namespace, NetworkMode, RunRequest};
-use crate::{Error, Kind};
+use crate::{Error, Kind, volumes};
 
 pub(super) fn mounts(
     request: &RunRequest,
@@ -68,7 +68,7 @@ pub(super) fn mounts(
     asked.sort_by_key(|mount| destination(mount).components().count());
     for asked in asked {
         mounts.retain(|mount| mount.destination() != destination(asked));
-        mounts.push(user_mount(asked));
+        mounts.push(user_mount(asked, facts));
     }
     Ok(mounts)
 }
@@ -84,9 +84,7 @@ fn mount(kind: &str, source: impl Into<PathBuf>, target: impl Into<PathBuf>, opt
 }
 
 fn destination(mount: &request::Mount) -> &Path {
-    match mount {
-        request::Mount::Bind { target, .. } | request::Mount::Tmpfs { target, .. } => target,
-    }
+    mount.target()
 }
 
 /// Nothing may lie on /proc or in it: what reads and writes there must meet the kernel (CVE-2019-16884). But for the
@@ -114,21 +112,54 @@ fn check_destination(target: &Path) -> Result<(), Error> {
     .hint("choose another place in the container"))
 }
 
-fn user_mount(asked: &request::Mount) -> Mount {
+fn user_mount(asked: &request::Mount, facts: &Facts) -> Mount {
     match asked {
         request::Mount::Bind {
-            source, target, read_only, recursive_read_only, propagation, options, ..
+            source,
+            target,
+            read_only,
+            recursive_read_only,
+            propagation,
+            options,
+            idmap,
+            shallow,
+            ..
         } => {
-            let mut words = vec!["rbind", propagation.as_deref().unwrap_or("rprivate")];
+            let bind = if *shallow { "bind" } else { "rbind" };
+            let mut words = vec![bind, propagation.as_deref().unwrap_or("rprivate")];
             words.extend(read_only.then_some("ro"));
             words.extend(recursive_read_only.then_some("rro"));
             words.extend(options.iter().map(String::as_str));
-            mount("bind", source, target, &words)
+            let mut mount = mount("bind", source, target, &words);
+            if *idmap {
+                let owner = facts.owners.get(source).copied().unwrap_or_default();
+                let user = (facts.user.uid, facts.user.gid);
+                // A map that changes nothing asks the file system for nothing.
+                if facts.ids.is_some() || owner != user {
+                    mount
+                        .set_uid_mappings(Some(mappings(owner.0, user.0, facts.ids)))
+                        .set_gid_mappings(Some(mappings(owner.1, user.1, facts.ids)));
+                }
+            }
+            mount
         }
         request::Mount::Tmpfs { target, options } => {
             let mut words = vec!["nosuid", "nodev", "noexec"];
             words.extend(options.iter().map(String::as_str));
             mount("tmpfs", "tmpfs", target, &words)
         }
+        request::Mount::Volume(volume) => {
+            let place = facts.volumes.get(&volume.name).cloned().unwrap_or_default();
+            let (kind, source, words) = volumes::place(volume, &place, facts.ids.is_some());
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            mount(&kind, source, &volume.target, &words)
+        }
     }
+}
+
+fn mappings(owner: u32, user: u32, ids: Option<(u32, u32)>) -> Vec<LinuxIdMapping> {
+    let one = |(disk, seen, size): volumes::Range| {
+        LinuxIdMappingBuilder::default().container_id(disk).host_id(seen).size(size).build().ok()
+    };
+    volumes::ranges(owner, user, ids).into_iter().filter_map(one).collect()
 }

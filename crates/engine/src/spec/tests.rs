@@ -160,6 +160,8 @@ fn mounts_are_parents_first_and_never_on_proc() {
         propagation: None,
         create_source: false,
         options: Vec::new(),
+        idmap: false,
+        shallow: false,
     };
     let request = with(|request| request.storage.mounts = vec![bind("/a/b/c"), bind("/a"), bind("/dev/shm")]);
     let mounts = specified(&request).spec.mounts().clone().unwrap();

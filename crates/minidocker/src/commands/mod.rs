@@ -23,6 +23,7 @@ mod start;
 mod stop;
 mod system_df;
 pub(crate) mod version;
+mod volume;
 mod wait;
 
 use engine::Settings;
@@ -86,6 +87,11 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &image::inspect::COMMAND,
     &image::prune::COMMAND,
     &image::bootstrap::COMMAND,
+    &volume::create::COMMAND,
+    &volume::ls::COMMAND,
+    &volume::inspect::COMMAND,
+    &volume::rm::COMMAND,
+    &volume::prune::COMMAND,
     &commit::COMMAND,
     &export::COMMAND,
     &login::COMMAND,
@@ -104,6 +110,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("image", "Images by Docker's long names: image ls, pull, push, tag, rm"),
     ("manifest", "Manifests at registries"),
     ("system", "minidocker as a whole"),
+    ("volume", "Volumes: volume create, ls, inspect, rm, prune"),
 ];
 
 /// All names of a command, the first one first.
@@ -155,6 +162,20 @@ fn for_each(
         }
     }
     Ok(code)
+}
+
+/// Asks before something goes that nobody brings back; no answer is no.
+fn confirmed(warning: &str) -> Result<bool, Problem> {
+    use std::io::{BufRead as _, IsTerminal as _};
+    crate::terminal::print(&format!("WARNING! {warning}\nAre you sure you want to continue? [y/N] "))?;
+    let stdin = std::io::stdin();
+    let mut answer = String::new();
+    let read = stdin.lock().read_line(&mut answer);
+    let yes = read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
+    if !yes && !stdin.is_terminal() {
+        crate::terminal::print("\n")?;
+    }
+    Ok(yes)
 }
 
 /// Writes a file beside its name first: what is there stays until the whole new one is.

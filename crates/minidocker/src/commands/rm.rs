@@ -15,7 +15,10 @@ pub(crate) const COMMAND: Command = Command {
     examples: &[("minidocker rm -f web", "kill it first if it runs")],
     groups: &[Group {
         title: "Options",
-        options: &[flag("force", "Kill a running container and remove it").short('f')],
+        options: &[
+            flag("force", "Kill a running container and remove it").short('f'),
+            flag("volumes", "Remove its anonymous volumes too").short('v'),
+        ],
     }],
     words: Words::Between,
     failed: 1,
@@ -24,5 +27,6 @@ pub(crate) const COMMAND: Command = Command {
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let force = typed.flag("force")?.unwrap_or(false);
-    for_each(&typed, &COMMAND, |name| ops::remove::remove(settings, name, force))
+    let volumes = typed.flag("volumes")?.unwrap_or(false);
+    for_each(&typed, &COMMAND, |name| ops::remove::remove(settings, name, force, volumes))
 }

@@ -18,14 +18,14 @@ pub(crate) const COMMAND: Command = Command {
     long_names: &[],
     summary: "Show what minidocker has on disk",
     usage: &["system df [OPTIONS]"],
-    about: "Show what images, containers and the cache of builds take on disk, counted as du does. An image is there\n\
-            twice: unpacked for containers, and as it came for a push.",
+    about: "Show what images, containers, volumes and the cache of builds take on disk, counted as du does. An\n\
+            image is there twice: unpacked for containers, and as it came for a push.",
     examples: &[("minidocker system df -v", "each image and container")],
     groups: &[Group {
         title: "Options",
         options: &[
             one("format", "FORMAT", "table, json, or a template such as '{{.Type}} {{.Size}}'"),
-            flag("verbose", "Each image and each container").short('v'),
+            flag("verbose", "Each image, container and volume").short('v'),
         ],
     }],
     words: Words::None,
@@ -51,6 +51,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let rows = [
         row("Images", &usage.images),
         row("Containers", &usage.containers),
+        row("Local Volumes", &usage.volumes),
         row("Build Cache", &usage.cache),
     ];
     let template = match format {
@@ -91,6 +92,7 @@ fn verbose(usage: &Usage) -> Result<String, Problem> {
         ("Status", "STATUS"),
         ("Names", "NAMES"),
     ];
+    const VOLUMES: &[Field] = &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")];
     let all = |fields: &[Field]| {
         let parts: Vec<String> = fields.iter().map(|(name, _)| format!("{{{{.{name}}}}}")).collect();
         format!("table {}", parts.join("\t"))
@@ -125,14 +127,23 @@ fn verbose(usage: &Usage) -> Result<String, Problem> {
             Row { values, labels: BTreeMap::new() }
         })
         .collect();
+    let volumes: Vec<Row> = usage
+        .each_volume
+        .iter()
+        .map(|one| Row {
+            values: vec![one.name.clone(), one.links.to_string(), decimal(one.size)],
+            labels: BTreeMap::new(),
+        })
+        .collect();
     let table = |fields: &[Field], rows: &[Row]| {
         template::parse(&all(fields), fields, "")
             .map(|template| template.render(fields, rows))
             .map_err(Problem::new)
     };
     Ok(format!(
-        "Images space usage:\n\n{}\nContainers space usage:\n\n{}",
+        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}",
         table(IMAGES, &images)?,
-        table(CONTAINERS, &containers)?
+        table(CONTAINERS, &containers)?,
+        table(VOLUMES, &volumes)?
     ))
 }

@@ -21,3 +21,4 @@ pub(crate) mod sizes;
 pub(crate) mod streams;
 pub(crate) mod sysctls;
 pub(crate) mod ulimits;
+pub(crate) mod volumes;

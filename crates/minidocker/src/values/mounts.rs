@@ -4,12 +4,13 @@ use std::path::{Component, Path, PathBuf};
 
 use engine::request::Mount;
 
+use super::volumes::{Volume, driver, pair, subpath};
 use super::{booleans, csv, numbers, sizes};
 
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+pub(super) const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 /// Options that stay as typed. `z` and `Z` are SELinux's, the next three Docker Desktop's; the rest mount(8)'s.
-const PLAIN: [&str; 11] =
+pub(super) const PLAIN: [&str; 11] =
     ["z", "Z", "cached", "consistent", "delegated", "nosuid", "suid", "nodev", "dev", "noexec", "exec"];
 
 /// tmpfs(5)'s own options and the general ones that it takes.
@@ -41,28 +42,32 @@ const TMPFS_FLAGS: [&str; 24] = [
 ];
 const TMPFS_KEYS: [&str; 7] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"];
 
-/// `-v SOURCE:TARGET[:OPTIONS]`. A relative source counts from `here`.
+/// `-v SOURCE:TARGET[:OPTIONS]`: a directory of the host, or a volume's name. `-v TARGET`: a volume without a name. A
+/// relative source counts from `here`.
 pub(crate) fn volume(text: &str, here: &Path) -> Result<Mount, String> {
-    let help = "write it as ./data:/data:ro";
+    let help = "write it as ./data:/data:ro, or data:/data for a volume";
     let parts: Vec<&str> = text.split(':').collect();
     let (source, goal, options) = match parts[..] {
-        [_] => return Err(format!("no target; volumes without a name come later, bind a directory; {help}")),
+        [goal] => return Volume::default().mount("", target(goal)?),
         [source, goal] => (source, goal, None),
         [source, goal, options] => (source, goal, Some(options)),
         _ => return Err(format!("more than SOURCE:TARGET:OPTIONS; {help}")),
     };
+    let options = options.iter().flat_map(|options| options.split(','));
     if source.is_empty() {
         return Err(format!("no source; {help}"));
     }
-    if !source.starts_with(['/', '.']) {
-        let cause = if source.starts_with('~') { "no shell expanded the ~" } else { "volumes come later" };
+    if source.starts_with('~') {
         let name = step::quote(source);
-        return Err(format!("{name} is a volume's name and not a path: {cause}; bind a directory; {help}"));
+        return Err(format!("{name} is no path: no shell expanded the ~; {help}"));
+    }
+    if !source.starts_with(['/', '.']) {
+        let mut volume = Volume::default();
+        options.into_iter().try_for_each(|option| volume.option(option))?;
+        return volume.mount(source, target(goal)?);
     }
     let mut bind = Bind { create_source: true, ..Bind::default() };
-    for option in options.iter().flat_map(|options| options.split(',')) {
-        bind.option(option)?;
-    }
+    options.into_iter().try_for_each(|option| bind.option(option))?;
     bind.mount(absolute(source, here), target(goal)?)
 }
 
@@ -78,29 +83,39 @@ pub(crate) fn mount(text: &str, here: &Path) -> Result<Mount, String> {
     }
     let goal = typed.target.as_deref().ok_or_else(|| format!("no target; {help}"))?;
     let goal = target(goal)?;
-    match typed.kind.as_deref() {
-        Some("bind") if typed.tmpfs.is_empty() => {
+    let kind = typed.kind.as_deref().unwrap_or("volume");
+    let owners = [("bind", &typed.of_bind), ("volume", &typed.of_volume), ("tmpfs", &typed.of_tmpfs)];
+    if !owners.iter().any(|(known, _)| *known == kind) {
+        return Err(format!(
+            "type {} is unknown, bind, volume and tmpfs are there; {help}",
+            step::quote(kind)
+        ));
+    }
+    for (owner, key) in owners {
+        if let Some(key) = key.as_deref().filter(|_| owner != kind) {
+            return Err(format!("{key} belongs to type={owner}, this is type={kind}; {help}"));
+        }
+    }
+    match kind {
+        "bind" => {
             let source = typed.source.ok_or_else(|| format!("no source; {help}"))?;
             typed.bind.mount(absolute(&source, here), goal)
         }
-        Some("bind") => Err(format!("tmpfs-size and tmpfs-mode belong to type=tmpfs; {help}")),
-        Some("tmpfs") if typed.source.is_some() => {
+        "tmpfs" if typed.source.is_some() => {
             Err("a tmpfs has no source; write it as type=tmpfs,dst=/tmp".to_owned())
         }
-        Some("tmpfs") if typed.bind_only => {
-            Err("bind options belong to type=bind; write it as type=tmpfs,dst=/tmp".to_owned())
-        }
-        Some("tmpfs") => {
+        "tmpfs" => {
             let mut options = typed.tmpfs;
             if typed.bind.read_only {
                 options.push("ro".to_owned());
             }
             Ok(Mount::Tmpfs { target: goal, options })
         }
-        None | Some("volume") => {
-            Err(format!("volumes come later, type=bind and type=tmpfs are there; {help}"))
+        _ => {
+            let mut volume = typed.volume;
+            volume.read_only = typed.bind.read_only;
+            volume.mount(typed.source.as_deref().unwrap_or_default(), goal)
         }
-        Some(kind) => Err(format!("type {} is unknown, bind and tmpfs are there; {help}", step::quote(kind))),
     }
 }
 
@@ -128,13 +143,6 @@ pub(crate) fn tmpfs(text: &str) -> Result<Mount, String> {
     Ok(Mount::Tmpfs { target, options })
 }
 
-/// Where a mount goes, for telling whether two go to one place.
-pub(crate) fn target_of(mount: &Mount) -> &Path {
-    match mount {
-        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => target,
-    }
-}
-
 /// A path of this process as an absolute one.
 pub(crate) fn absolute(path: &str, here: &Path) -> PathBuf {
     cleaned(&here.join(path))
@@ -153,7 +161,7 @@ fn target(text: &str) -> Result<PathBuf, String> {
 }
 
 /// The path without `.`, `..` and double slashes, by its letters alone: Go's path.Clean, which Docker uses.
-fn cleaned(path: &Path) -> PathBuf {
+pub(super) fn cleaned(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {
@@ -174,6 +182,8 @@ struct Bind {
     propagation: Option<String>,
     create_source: bool,
     options: Vec<String>,
+    idmap: bool,
+    shallow: bool,
 }
 
 impl Bind {
@@ -189,11 +199,12 @@ impl Bind {
                 return Err(format!("two propagations, the second is {option}"));
             }
             option if PLAIN.contains(&option) => self.options.push(option.to_owned()),
+            "idmap" => self.idmap = true,
             "" => return Err("an empty option; write it as ./data:/data:ro".to_owned()),
-            "nocopy" => return Err("nocopy belongs to volumes, which come later".to_owned()),
+            "nocopy" => return Err("nocopy belongs to volumes, this is a directory of the host".to_owned()),
             option => {
                 return Err(format!(
-                    "unknown option {}; write it as ro, rro, rshared or nosuid",
+                    "unknown option {}; write it as ro, rro, rshared, idmap or nosuid",
                     step::quote(option)
                 ));
             }
@@ -202,6 +213,9 @@ impl Bind {
     }
 
     fn mount(self, source: PathBuf, target: PathBuf) -> Result<Mount, String> {
+        if self.shallow && self.recursive_read_only {
+            return Err("bind-recursive is both disabled and readonly".to_owned());
+        }
         if self.writable && self.read_only {
             return Err("both read-only and rw".to_owned());
         }
@@ -223,6 +237,8 @@ impl Bind {
             propagation: self.propagation,
             create_source: self.create_source,
             options: self.options,
+            idmap: self.idmap,
+            shallow: self.shallow,
         })
     }
 }
@@ -235,13 +251,27 @@ struct Fields {
     target: Option<String>,
     tmpfs: Vec<String>,
     bind: Bind,
-    bind_only: bool,
+    volume: Volume,
+    /// A key that only this type has, as it was typed.
+    of_bind: Option<String>,
+    of_volume: Option<String>,
+    of_tmpfs: Option<String>,
 }
 
 impl Fields {
     fn take(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
         let on = || booleans::parse(value.unwrap_or("true")).map_err(|why| format!("{key}: {why}"));
         let needed = || value.filter(|value| !value.is_empty()).ok_or_else(|| format!("{key} has no value"));
+        let owner = match key {
+            "idmap" => Some(&mut self.of_bind),
+            key if key.starts_with("bind-") => Some(&mut self.of_bind),
+            key if key.starts_with("volume-") => Some(&mut self.of_volume),
+            key if key.starts_with("tmpfs-") => Some(&mut self.of_tmpfs),
+            _ => None,
+        };
+        if let Some(owner) = owner {
+            *owner = Some(key.to_owned());
+        }
         match key {
             "type" => self.kind = Some(needed()?.to_ascii_lowercase()),
             "source" | "src" => self.source = Some(needed()?.to_owned()),
@@ -254,17 +284,20 @@ impl Fields {
                     return Err(format!("no such propagation {}", step::quote(name)));
                 }
                 self.bind.propagation = Some(name.to_owned());
-                self.bind_only = true;
             }
-            "bind-recursive" => {
-                self.bind_only = true;
-                match needed()? {
-                    "enabled" | "writable" => {}
-                    "readonly" => self.bind.recursive_read_only = true,
-                    "disabled" => return Err("bind-recursive=disabled is not there yet".to_owned()),
-                    other => return Err(format!("bind-recursive knows no {}", step::quote(other))),
-                }
-            }
+            "bind-recursive" => match needed()? {
+                "enabled" | "writable" => {}
+                "readonly" => self.bind.recursive_read_only = true,
+                "disabled" => self.bind.shallow = true,
+                other => return Err(format!("bind-recursive knows no {}", step::quote(other))),
+            },
+            "bind-nonrecursive" => self.bind.shallow = on()?,
+            "idmap" => self.bind.idmap = on()?,
+            "volume-nocopy" => self.volume.no_copy = on()?,
+            "volume-driver" => driver(needed()?)?,
+            "volume-subpath" => self.volume.subpath = Some(subpath(needed()?)?),
+            "volume-label" => self.volume.labels.extend([pair(needed()?)]),
+            "volume-opt" => self.volume.driver_options.extend([pair(needed()?)]),
             "tmpfs-size" => {
                 let bytes = sizes::parse(needed()?).map_err(|why| format!("tmpfs-size: {why}"))?;
                 self.tmpfs.push(format!("size={bytes}"));
@@ -274,7 +307,6 @@ impl Fields {
                 self.tmpfs.push(format!("mode={mode:o}"));
             }
             "" => return Err("an empty field".to_owned()),
-            key if key.starts_with("volume-") => return Err("volumes come later".to_owned()),
             key => return Err(format!("unknown key {}", step::quote(key))),
         }
         Ok(())
@@ -282,151 +314,5 @@ impl Fields {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bind(source: &str, target: &str) -> Mount {
-        Mount::Bind {
-            source: source.into(),
-            target: target.into(),
-            read_only: false,
-            recursive_read_only: false,
-            propagation: None,
-            create_source: true,
-            options: vec![],
-        }
-    }
-
-    fn here() -> &'static Path {
-        Path::new("/here")
-    }
-
-    #[test]
-    fn reads_volumes() {
-        assert_eq!(volume("/a:/b", here()), Ok(bind("/a", "/b")));
-        assert_eq!(volume("./x:/b", here()), Ok(bind("/here/x", "/b")));
-        assert_eq!(volume(".:/b/", here()), Ok(bind("/here", "/b")));
-        assert_eq!(volume("../x/./y:/b/../c", here()), Ok(bind("/x/y", "/c")));
-        let Ok(Mount::Bind { read_only, recursive_read_only, propagation, options, .. }) =
-            volume("/a:/b:ro,z,rshared,nosuid", here())
-        else {
-            panic!("refused")
-        };
-        assert!(read_only && !recursive_read_only);
-        assert_eq!(propagation.as_deref(), Some("rshared"));
-        assert_eq!(options, ["z", "nosuid"]);
-        let Ok(Mount::Bind { read_only: true, recursive_read_only: true, .. }) = volume("/a:/b:rro", here())
-        else {
-            panic!("rro is recursive")
-        };
-    }
-
-    #[test]
-    fn refuses_volumes_that_say_too_little_or_too_much() {
-        let cases = [
-            (
-                "data:/data",
-                "data is a volume's name and not a path: volumes come later; bind a directory; write it as ./data:/data:ro",
-            ),
-            (
-                "/data",
-                "no target; volumes without a name come later, bind a directory; write it as ./data:/data:ro",
-            ),
-            (
-                "",
-                "no target; volumes without a name come later, bind a directory; write it as ./data:/data:ro",
-            ),
-            (":/b", "no source; write it as ./data:/data:ro"),
-            ("/a:", "the target '' is not absolute; write it as /data"),
-            ("/a:b", "the target b is not absolute; write it as /data"),
-            ("/a:/", "the target cannot be /, which is --rootfs; write it as /data"),
-            ("/a:/b/..", "the target cannot be /, which is --rootfs; write it as /data"),
-            ("/a:/b:ro:rw", "more than SOURCE:TARGET:OPTIONS; write it as ./data:/data:ro"),
-            ("/a:/b:bogus", "unknown option bogus; write it as ro, rro, rshared or nosuid"),
-            ("/a:/b:", "an empty option; write it as ./data:/data:ro"),
-            ("/a:/b:ro,rw", "both read-only and rw"),
-            ("/a:/b:shared,slave", "two propagations, the second is slave"),
-            (
-                "/a:/b:rro,rshared",
-                "rro holds only with rprivate: mounts that come in later would be writable",
-            ),
-            ("/a:/b:nocopy", "nocopy belongs to volumes, which come later"),
-        ];
-        for (text, reason) in cases {
-            assert_eq!(volume(text, here()), Err(reason.to_owned()), "{text}");
-        }
-        assert!(volume("~/x:/b", here()).unwrap_err().contains("no shell expanded the ~"));
-    }
-
-    #[test]
-    fn reads_mounts() {
-        let Ok(Mount::Bind { source, target, read_only, create_source, propagation, .. }) =
-            mount("type=bind,source=./a,target=/b,readonly,bind-propagation=rslave", here())
-        else {
-            panic!("refused")
-        };
-        assert_eq!((source.as_path(), target.as_path()), (Path::new("/here/a"), Path::new("/b")));
-        assert!(read_only && !create_source);
-        assert_eq!(propagation.as_deref(), Some("rslave"));
-        let Ok(Mount::Bind { read_only: false, .. }) = mount("type=bind,src=/a,dst=/b,ro=false", here())
-        else {
-            panic!("ro=false is writable")
-        };
-        assert_eq!(
-            mount("type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=1770,ro", here()),
-            Ok(Mount::Tmpfs {
-                target: "/t".into(),
-                options: vec!["size=1048576".into(), "mode=1770".into(), "ro".into()]
-            })
-        );
-        let Ok(Mount::Bind { source, .. }) = mount(r#"type=bind,"src=/a,b",dst=/c"#, here()) else {
-            panic!("quotes keep a comma")
-        };
-        assert_eq!(source, Path::new("/a,b"));
-    }
-
-    #[test]
-    fn refuses_mounts_that_contradict_themselves() {
-        let cases = [
-            ("", "an empty field"),
-            ("src=/a,dst=/b", "volumes come later"),
-            ("type=volume,dst=/b", "volumes come later"),
-            ("type=npipe,dst=/b", "type npipe is unknown"),
-            ("type=bind,dst=/b", "no source"),
-            ("type=bind,src=/a", "no target"),
-            ("type=bind,src=,dst=/b", "src has no value"),
-            ("type=bind,src=/a,dst=b", "the target b is not absolute"),
-            ("type=bind,src=/a,dst=/", "the target cannot be /"),
-            ("type=bind,src=/a,dst=/b,bogus=1", "unknown key bogus"),
-            ("type=bind,src=/a,dst=/b,ro=maybe", "ro: neither true nor false"),
-            ("type=bind,src=/a,dst=/b,tmpfs-size=1m", "tmpfs-size and tmpfs-mode belong to type=tmpfs"),
-            ("type=bind,src=/a,dst=/b,bind-propagation=odd", "no such propagation odd"),
-            ("type=bind,src=/a,dst=/b,bind-recursive=readonly", "bind-recursive=readonly needs readonly too"),
-            ("type=tmpfs,src=/a,dst=/b", "a tmpfs has no source"),
-            ("type=tmpfs,dst=/b,bind-propagation=shared", "bind options belong to type=bind"),
-            ("type=tmpfs,dst=/b,tmpfs-size=10x", "tmpfs-size: unknown unit x"),
-            ("type=tmpfs,dst=/b,tmpfs-mode=9", "tmpfs-mode: not an octal number"),
-            ("\"type=tmpfs", "a quote that is not closed"),
-        ];
-        for (text, start) in cases {
-            let why = mount(text, here()).unwrap_err();
-            assert!(why.starts_with(start), "{text}: {why}");
-        }
-    }
-
-    #[test]
-    fn reads_tmpfs() {
-        assert_eq!(tmpfs("/t"), Ok(Mount::Tmpfs { target: "/t".into(), options: vec![] }));
-        assert_eq!(
-            tmpfs("/t:size=64m,mode=1777,noexec"),
-            Ok(Mount::Tmpfs {
-                target: "/t".into(),
-                options: vec!["size=64m".into(), "mode=1777".into(), "noexec".into()]
-            })
-        );
-        assert!(tmpfs("/t:size=50%").is_ok());
-        for text in ["", "t", "/", "/t:bogus", "/t:size", "/t:size=10x", "/t:mode=rw", "/t:ro=1", "/t:/u"] {
-            assert!(tmpfs(text).is_err(), "{text}");
-        }
-    }
-}
+#[path = "mounts_tests.rs"]
+mod tests;

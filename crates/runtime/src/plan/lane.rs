@@ -54,17 +54,32 @@ impl Lane {
             self.step(Mounts::Remount { target, options });
             return Ok(());
         }
+        if let Some(kind) = from.kind() {
+            let kind = Some(kind.to_owned());
+            self.step(Mounts::Bind { slot, kind, source, target, options, exact, confined });
+            return Ok(());
+        }
         match from.mount.typ().as_deref().unwrap_or("none") {
             "bind" | "none" | "" => {
-                self.step(Mounts::Bind { slot, source, target, options, exact, confined })
+                self.step(Mounts::Bind { slot, kind: None, source, target, options, exact, confined })
             }
-            _ if options.bind => self.step(Mounts::Bind { slot, source, target, options, exact, confined }),
+            _ if options.bind => {
+                self.step(Mounts::Bind { slot, kind: None, source, target, options, exact, confined })
+            }
             "cgroup" | "cgroup2" if view.is_empty() => match group {
                 // Without a cgroup namespace the top of a new mount would be the host's.
                 Some(group) if !facts.names.owns(Kind::Cgroup) => {
                     options.data.clear();
                     let source = group.to_owned();
-                    self.step(Mounts::Bind { slot: None, source, target, options, exact, confined });
+                    self.step(Mounts::Bind {
+                        slot: None,
+                        kind: None,
+                        source,
+                        target,
+                        options,
+                        exact,
+                        confined,
+                    });
                 }
                 // Version 2: one file system, whose top is the container's group in its cgroup namespace.
                 _ => {

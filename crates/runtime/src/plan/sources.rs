@@ -9,7 +9,7 @@ use step::Failure;
 use super::facts::{Facts, ranges};
 use crate::container::Manner;
 use crate::options::{IdMap, Options};
-use crate::steps::mounts::{Map, Mounts, Origin, is_elsewhere};
+use crate::steps::mounts::{Map, Mounts, Origin, Special, is_elsewhere};
 
 /// Where the source of a mount is cloned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,12 +31,21 @@ pub(super) struct Source {
     pub(super) path: PathBuf,
     when: When,
     map: Option<Map>,
+    special: Option<Special>,
 }
 
 impl Source {
     /// Whether it is cloned before its turn.
     pub(super) fn is_taken(&self) -> bool {
         self.when != When::InTurn
+    }
+
+    /// The kind of file system that the monitor mounts.
+    pub(super) fn kind(&self) -> Option<&str> {
+        match &self.special {
+            Some(Special::New(kind)) => Some(kind),
+            _ => None,
+        }
     }
 
     /// Whether the monitor must be asked for it when its turn comes.
@@ -55,6 +64,7 @@ impl Source {
             from: if within { Origin::Init } else { Origin::Host },
             // What init could share with the host from its namespace: events arrive, and none go back.
             slave: confined,
+            special: self.special.clone(),
         }
     }
 }
@@ -99,6 +109,7 @@ impl Sources {
             map: None,
             from: Origin::Shared,
             slave: false,
+            special: None,
         })
     }
 }
@@ -108,7 +119,10 @@ fn source(facts: &Facts, mount: &Mount, manner: &Manner, root: &Path) -> Result<
     let path = mount.source().clone().unwrap_or_default();
     let is_bind = options.bind || matches!(mount.typ().as_deref(), None | Some("bind" | "none"));
     let map = map(mount, &options)?;
-    let when = if !is_bind {
+    let special = special(mount, manner);
+    let when = if special.is_some() {
+        When::Outside
+    } else if !is_bind {
         if map.is_some() {
             return Err(Failure::because(
                 "plan",
@@ -128,7 +142,17 @@ fn source(facts: &Facts, mount: &Mount, manner: &Manner, root: &Path) -> Result<
     } else {
         When::InTurn
     };
-    Ok(Source { mount: mount.clone(), options, path, when, map })
+    Ok(Source { mount: mount.clone(), options, path, when, map, special })
+}
+
+/// What the engine knows of a source besides its path.
+fn special(mount: &Mount, manner: &Manner) -> Option<Special> {
+    let volume = manner.volumes.iter().find(|volume| volume.target == *mount.destination())?;
+    match (&volume.within, volume.by_monitor) {
+        (Some(top), _) => Some(Special::Within(top.clone())),
+        (None, true) => mount.typ().clone().map(Special::New),
+        (None, false) => None,
+    }
 }
 
 /// `idmap` alone takes the container's own map; mappings alone mean `idmap`.

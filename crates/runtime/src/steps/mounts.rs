@@ -26,12 +26,23 @@ pub(crate) enum Mounts {
     AttachRoot { at: PathBuf },
     /// A new file system.
     New { kind: String, source: String, target: PathBuf, options: Options },
-    /// The source of a bind, cloned before its turn and kept under its number. `slave`: what init mounts stays with it.
-    Take { slot: usize, source: PathBuf, options: Options, map: Option<Map>, from: Origin, slave: bool },
+    /// The source of a bind, cloned before its turn and kept under its number. `slave`: what init mounts stays with it;
+    /// `special`: a source that is more than a path.
+    Take {
+        slot: usize,
+        source: PathBuf,
+        options: Options,
+        map: Option<Map>,
+        from: Origin,
+        slave: bool,
+        special: Option<Special>,
+    },
     /// A directory or file of the host; with a number it was taken before. `exact`: attributes that are not asked for
-    /// are off, unless none are; `confined`: what the host set and a user namespace may not take off stays.
+    /// are off, unless none are; `confined`: what the host set and a user namespace may not take off stays; `kind`: it is
+    /// a file system that was mounted.
     Bind {
         slot: Option<usize>,
+        kind: Option<String>,
         source: PathBuf,
         target: PathBuf,
         options: Options,
@@ -68,6 +79,15 @@ pub(crate) enum Origin {
     Shared,
     /// In init's mount namespace.
     Init,
+}
+
+/// The source of a mount that is more than a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Special {
+    /// In this directory, whose content is not trusted: no link on the way leads out of it.
+    Within(PathBuf),
+    /// A file system of this kind, mounted now; the path is its device.
+    New(String),
 }
 
 /// The ways to a new root.
@@ -139,6 +159,18 @@ impl Step for Mounts {
                     if options.recursive { "|AT_RECURSIVE" } else { "" }
                 )
             }
+            Self::Take { source, options, special: Some(Special::New(kind)), .. } => format!(
+                "fsopen(\"{kind}\"), fsconfig(source={}){}, fsmount({})",
+                source.display(),
+                data_text(options),
+                options.words().join(",")
+            ),
+            Self::Take { source, options, special: Some(Special::Within(top)), .. } => format!(
+                "openat(\"{}\"), openat2(<it>, \"{}\", RESOLVE_BENEATH), open_tree(<it>, OPEN_TREE_CLONE{})",
+                top.display(),
+                source.strip_prefix(top).unwrap_or(source).display(),
+                if options.recursive { "|AT_RECURSIVE" } else { "" }
+            ),
             Self::Take { source, options, map, .. } => format!(
                 "open_tree(\"{}\", OPEN_TREE_CLONE{}){}",
                 source.display(),
@@ -207,6 +239,12 @@ impl Step for Mounts {
                 (_, "/dev/shm") => "shared memory of its own, with a size limit",
                 _ => "asked for",
             },
+            Self::Take { special: Some(Special::New(_)), .. } => {
+                "a volume's file system: mounted with the host's rights, for this container alone"
+            }
+            Self::Take { special: Some(Special::Within(_)), .. } => {
+                "a part of a volume: containers write it, and no link of theirs may lead out"
+            }
             Self::Take { map: Some(_), .. } => "the files' owners are to be other ids inside than outside",
             Self::Take { from: Origin::Host | Origin::Init, .. } => {
                 "init has no rights on the host's files: it is handed over"
@@ -241,27 +279,18 @@ impl Step for Mounts {
                 options.propagation_word().unwrap_or("rprivate".into())
             )),
             Self::AttachRoot { .. } => Shell::Within("the mount on $ROOT"),
-            Self::New { kind, source, target, options } => {
-                let mut words: Vec<String> = options.words().iter().map(|w| (*w).to_owned()).collect();
-                words.extend(options.data.iter().map(|(key, value)| match value {
-                    Some(value) => format!("{key}={value}"),
-                    None => key.clone(),
-                }));
-                let flags =
-                    if words.is_empty() { String::new() } else { format!(" -o {}", quote(&words.join(","))) };
-                let at = below_root(target);
-                Shell::Lines(vec![
-                    format!("mkdir -p {at}"),
-                    format!("mount -t {}{flags} {} {at}", quote(kind), quote(source)),
-                ])
-            }
+            Self::New { kind, source, target, options } => new_lines(kind, source, target, options),
             Self::Directory { path, .. } => {
                 Shell::line(format!("mount --rbind {} \"$ROOT\"", quote(&path.to_string_lossy())))
             }
             Self::CutOff { at } => {
                 Shell::line(format!("mount --make-private \"$(stat -c %m {})\"", quote(&at.to_string_lossy())))
             }
+            Self::Take { special: Some(_), .. } => Shell::Nothing("the script mounts it in its place"),
             Self::Take { .. } => Shell::Nothing("a script's bind mounts are private"),
+            Self::Bind { kind: Some(kind), source, target, options, .. } => {
+                new_lines(kind, &source.to_string_lossy(), target, options)
+            }
             Self::Remount { target, options } => Shell::line(format!(
                 "mount -o remount,bind,{} {}",
                 options.words().join(","),
@@ -312,12 +341,18 @@ impl Step for Mounts {
                 self.mount_new(kind, source, target, options, context)
             }
             Self::CutOff { at } => self.cut_off(at),
-            Self::Take { slot, source, options, map, from, slave } => {
+            Self::Take { slot, source, options, special: Some(special), map, .. } => {
+                let mount = self.take_special(source, options, special)?;
+                self.map(&mount, source, map.as_ref(), context)?;
+                context.taken.push((*slot, mount));
+                Ok(())
+            }
+            Self::Take { slot, source, options, map, from, slave, special: None } => {
                 let mount = self.take(source, options, map.as_ref(), (*from, *slave), context)?;
                 context.taken.push((*slot, mount));
                 Ok(())
             }
-            Self::Bind { slot, source, target, options, exact, confined } => {
+            Self::Bind { slot, source, target, options, exact, confined, kind: _ } => {
                 self.bind(*slot, source, target, options, (*exact, *confined), context)
             }
             Self::Remount { target, options } => self.remount(target, options, context),
@@ -346,6 +381,20 @@ fn data_text(options: &Options) -> String {
 fn below_root(target: &Path) -> String {
     let path = target.to_string_lossy();
     if path == "/" { "\"$ROOT\"".into() } else { format!("\"$ROOT\"{}", quote(&path)) }
+}
+
+fn new_lines(kind: &str, source: &str, target: &Path, options: &Options) -> Shell {
+    let mut words: Vec<String> = options.words().iter().map(|w| (*w).to_owned()).collect();
+    words.extend(options.data.iter().map(|(key, value)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => key.clone(),
+    }));
+    let flags = if words.is_empty() { String::new() } else { format!(" -o {}", quote(&words.join(","))) };
+    let at = below_root(target);
+    Shell::Lines(vec![
+        format!("mkdir -p {at}"),
+        format!("mount -t {}{flags} {} {at}", quote(kind), quote(source)),
+    ])
 }
 
 fn bind_lines(source: &Path, target: &Path, options: &Options) -> Shell {

@@ -1,12 +1,10 @@
 //! `image prune`: images that nobody needs.
 
-use std::io::{BufRead as _, IsTerminal as _};
-
 use engine::ops::images;
 use engine::{Image, Settings};
 
 use super::ls::Filter;
-use crate::commands::Command;
+use crate::commands::{Command, confirmed};
 use crate::options::{Group, Typed, Words, flag, many};
 use crate::problem::Problem;
 use crate::terminal::{plain, print, report_warning};
@@ -36,18 +34,9 @@ pub(crate) const COMMAND: Command = Command {
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let all = typed.flag("all")?.unwrap_or(false);
     let filters = typed.read_many("filter", Filter::for_prune)?;
-    if !typed.flag("force")?.unwrap_or(false) {
-        let which = if all { "all images that no container uses" } else { "all images without a name" };
-        print(&format!("WARNING! This will remove {which}.\nAre you sure you want to continue? [y/N] "))?;
-        let stdin = std::io::stdin();
-        let mut answer = String::new();
-        let read = stdin.lock().read_line(&mut answer);
-        if read.is_err() || !matches!(answer.trim(), "y" | "Y" | "yes") {
-            if !stdin.is_terminal() {
-                print("\n")?;
-            }
-            return Ok(0);
-        }
+    let which = if all { "all images that no container uses" } else { "all images without a name" };
+    if !typed.flag("force")?.unwrap_or(false) && !confirmed(&format!("This will remove {which}."))? {
+        return Ok(0);
     }
     let listed = images::list(settings)?;
     let configs = Filter::configs(settings, &listed, &filters)?;

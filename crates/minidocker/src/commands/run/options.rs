@@ -102,11 +102,17 @@ const FILES: Group = Group {
     options: &[
         many(
             "volume",
-            "SOURCE:TARGET[:OPTIONS]",
-            "Bind a directory or file of the host: ro, rro, rshared, nosuid, …",
+            "[SOURCE:]TARGET[:OPTIONS]",
+            "Mount a volume, or a directory or file of the host: ro, rro, nocopy,\nrshared, idmap, nosuid, …",
         )
         .short('v'),
-        many("mount", "KEY=VALUE,…", "type=bind|tmpfs,src=…,dst=…,ro,bind-propagation=…,tmpfs-size=…"),
+        many(
+            "mount",
+            "KEY=VALUE,…",
+            "type=volume|bind|tmpfs,src=…,dst=…,ro,volume-subpath=…,\nbind-propagation=…,idmap,tmpfs-size=…",
+        ),
+        many("volumes-from", "CONTAINER[:ro]", "Mount what another container has mounted"),
+        one("volume-driver", "DRIVER", "local"),
         many("tmpfs", "TARGET[:OPTIONS]", "Mount memory: size=64m, mode=1777, …"),
         flag("read-only", "Mount the root file system read-only"),
         many("storage-opt", "size=BYTES", "Most that the container may write to disk: size=10g"),

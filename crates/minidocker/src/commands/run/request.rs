@@ -15,7 +15,7 @@ use crate::problem::Problem;
 use crate::terminal::io_reason;
 use crate::values::{
     addresses, capabilities, cpus, devices, disks, env, mounts, names, namespaces, numbers, restarts,
-    security, signals, sizes, sysctls, ulimits,
+    security, signals, sizes, sysctls, ulimits, volumes,
 };
 
 /// What is read of the process that calls.
@@ -192,15 +192,17 @@ fn storage(typed: &Typed, caller: &Caller<'_>) -> Result<Storage, Problem> {
             _ => mounts::tmpfs(text),
         };
         let mount = mount.map_err(|why| bad_value(long, text, &why))?;
-        let target = mounts::target_of(&mount);
-        if all.iter().any(|other| mounts::target_of(other) == target) {
+        let target = mount.target();
+        if all.iter().any(|other| other.target() == target) {
             let why = format!("something is mounted on {} already", step::quote(&target.to_string_lossy()));
             return Err(bad_value(long, text, &why));
         }
         all.push(mount);
     }
+    typed.read("volume-driver", volumes::driver)?;
     Ok(Storage {
         mounts: all,
+        volumes_from: typed.read_many("volumes-from", volumes::volumes_from)?,
         read_only: typed.flag("read-only")?.unwrap_or(false),
         kind: typed.read("rootfs-kind", disks::kind)?,
         size: typed.read_many("storage-opt", disks::option)?.pop(),

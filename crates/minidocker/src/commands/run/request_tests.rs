@@ -134,8 +134,7 @@ fn mounts_keep_their_order() {
     let read = request(
         "--tmpfs /c -v ./a:/a:ro --mount type=bind,src=/b,dst=/b --tmpfs /d:size=1m --read-only --shm-size 1g host",
     );
-    let targets: Vec<_> =
-        read.storage.mounts.iter().map(|mount| mounts::target_of(mount).to_str().unwrap()).collect();
+    let targets: Vec<_> = read.storage.mounts.iter().map(|mount| mount.target().to_str().unwrap()).collect();
     assert_eq!(targets, ["/c", "/a", "/b", "/d"]);
     assert!(
         matches!(&read.storage.mounts[1], Mount::Bind { source, read_only: true, .. } if source == Path::new("/here/a"))

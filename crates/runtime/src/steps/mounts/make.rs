@@ -13,7 +13,7 @@ use super::clones::{
     EMPTY, Map, attach, attributes, clone, elsewhere, file_type, is_shared, kept, mount_point, take_elsewhere,
 };
 use super::locks::is_proc;
-use super::{Mounts, Origin};
+use super::{Mounts, Origin, Special};
 use crate::container::GroupView;
 use crate::options::Options;
 use crate::path::{self, Kind};
@@ -231,15 +231,49 @@ impl Mounts {
             sys::mount::set_attr(&mount, EMPTY, true, attr)
                 .map_err(|error| self.failed(source.display().to_string(), error))?;
         }
-        if let Some(map) = map {
-            map.apply(&mount, context.userns.as_ref())
-                .map_err(|error| self.failed(source.display().to_string(), error))
-                .map_err(|failure| match failure.errno {
-                    22 => failure.hint("its file system has no idmapped mounts, or it is idmapped already"),
-                    _ => failure,
-                })?;
-        }
+        self.map(&mount, source, map, context)?;
         Ok(mount)
+    }
+
+    pub(super) fn map(
+        &self,
+        mount: &OwnedFd,
+        source: &Path,
+        map: Option<&Map>,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let Some(map) = map else { return Ok(()) };
+        map.apply(mount, context.userns.as_ref())
+            .map_err(|error| self.failed(source.display().to_string(), error))
+            .map_err(|failure| match failure.errno {
+                22 => failure.hint("its file system has no idmapped mounts, or it is idmapped already"),
+                _ => failure,
+            })
+    }
+
+    /// A source that is more than a path: a part of what containers write, or a file system to be mounted.
+    pub(super) fn take_special(
+        &self,
+        source: &Path,
+        options: &Options,
+        special: &Special,
+    ) -> Result<OwnedFd, Failure> {
+        match special {
+            Special::New(kind) => self.create(kind, &source.to_string_lossy(), source, options),
+            Special::Within(top) => {
+                let below = source.strip_prefix(top).unwrap_or(source);
+                let shown = || below.display().to_string();
+                let place = path::open_beneath(top, below).map_err(|errno| match errno {
+                    Errno::XDEV => Failure::because(self.id(), shown(), "leads out of the volume")
+                        .hint("name a directory of the volume that no link outside stands for"),
+                    Errno::NOENT | Errno::NOTDIR => self
+                        .failed(shown(), errno)
+                        .hint("a subpath must be in the volume already: make it first"),
+                    errno => self.failed(shown(), errno),
+                })?;
+                clone(&place, Path::new(""), options.recursive).map_err(|errno| self.failed(shown(), errno))
+            }
+        }
     }
 
     fn must_be_shared(&self, source: &Path) -> Result<(), Failure> {
