@@ -148,6 +148,7 @@ impl Reader {
         reader.look_up()?;
         if let Some(lines) = options.tail {
             reader.start = reader.tail(lines).map_err(|error| reader.failed(error))?;
+            reader.skip_to_start();
         }
         Ok(reader)
     }
@@ -308,6 +309,18 @@ impl Reader {
             }
         }
         Ok(search.map_or(Start::ALL, Search::at_the_beginning))
+    }
+
+    /// Leaves out what lies before the beginning of the last lines.
+    fn skip_to_start(&mut self) {
+        let (number, place) = self.start.first();
+        self.inputs.retain(|input| input.number >= number);
+        if let Some(input) = self.inputs.front_mut()
+            && input.number == number
+            && matches!(input.bytes, Bytes::Plain(_))
+        {
+            input.place = place;
+        }
     }
 
     fn failed(&self, error: io::Error) -> Failure {
