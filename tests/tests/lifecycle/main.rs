@@ -5,6 +5,7 @@ mod detached;
 mod disk;
 mod exit_codes;
 mod init;
+mod lives_on;
 mod names;
 mod process;
 mod signals;
