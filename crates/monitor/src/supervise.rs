@@ -322,7 +322,7 @@ impl<K: Keeper> Monitor<K> {
         loop {
             let exit = self.run(&signals)?;
             let notes = self.keeper.ended(exit);
-            let mut again = self.keeper.again();
+            let mut again = if self.halted { None } else { self.keeper.again() };
             self.tell(Kind::Ended, &Ended { exit, notes, again: again.is_some() });
             while let Some(pause) = again {
                 if !self.rest(&signals, pause)? {
@@ -480,7 +480,11 @@ impl<K: Keeper> Monitor<K> {
             match signal {
                 SIGCHLD => self.keeper.child_ended(),
                 SIGPIPE => {}
-                signal => self.signal(signal),
+                signal => {
+                    // Whoever ends the monitors of a machine does not want containers started again until it is back.
+                    self.halted |= signal == SIGTERM;
+                    self.signal(signal);
+                }
             }
         }
     }
@@ -651,4 +655,5 @@ const REAPED: Duration = Duration::from_secs(2);
 const SIGHUP: i32 = 1;
 const SIGKILL: i32 = 9;
 const SIGPIPE: i32 = 13;
+const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;

@@ -326,3 +326,48 @@ fn logs_are_followed_to_the_end() {
     world.minidocker(["logs", "--tail", "2", "job"]).prints("4\n5\n");
     world.minidocker(["logs", "nobody"]).refuses(1, &["no such container"]);
 }
+
+#[test]
+fn after_a_boot_runs_what_is_to_run() {
+    let world = World::new();
+    let root = world.rootfs_busybox().overlay();
+    let all =
+        [("none", "no"), ("always", "always"), ("unless", "unless-stopped"), ("stopped", "unless-stopped")];
+    for (name, policy) in all {
+        world.detached(["--name", name, "--restart", policy, "--rootfs", &root, "sleep", "1000"]);
+    }
+    world.minidocker(["stop", "-t", "0", "stopped"]).ok();
+    // A machine that goes down kills everything, and what is in the run root is gone with it.
+    let ids = world.minidocker(["ps", "-q", "--no-trunc"]).text();
+    let ids: Vec<&str> = ids.lines().collect();
+    assert_eq!(ids.len(), 3);
+    for id in &ids {
+        let init = world.init(id);
+        kill(monitor(&world, id).expect("a monitor"));
+        kill(init);
+    }
+    until("all are dead", || ids.iter().all(|id| world.group(id).processes().is_empty()));
+    std::fs::remove_dir_all(world.run_root()).expect("our own");
+    let output = world.minidocker(["system", "start"]).ok().out();
+    let mut started: Vec<&str> = output.lines().collect();
+    started.sort_unstable();
+    assert_eq!(started, ["always", "unless"]);
+    assert_eq!(state(&world, "none").1, "Exited (lost)");
+    world.minidocker(["system", "start"]).prints("");
+    world.minidocker(["rm", "-f", "none", "always", "unless", "stopped"]).ok();
+}
+
+#[test]
+fn a_monitor_that_is_asked_to_end_asks_its_container() {
+    let world = World::new();
+    let root = world.rootfs_busybox().overlay();
+    let script = "trap 'exit 8' TERM; echo ready; while :; do sleep 0.05; done";
+    let id = world.detached(["--name", "web", "--restart", "always", "--rootfs", &root, "sh", "-c", script]);
+    until("it is ready", || world.minidocker(["logs", "web"]).out() == "ready\n");
+    let monitor = Pid::from_raw(monitor(&world, &id).expect("a monitor")).expect("a process");
+    kill_process(monitor, Signal::TERM).expect("it lives");
+    until("it has ended", || state(&world, "web").1.starts_with("Exited (8) "));
+    world.minidocker(["system", "start"]).prints("web\n");
+    world.minidocker(["rm", "-f", "web"]).ok();
+    world.expect_nothing_left();
+}

@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub(crate) use attach::refusal;
+pub mod boot;
 pub mod bootstrap;
 pub mod build;
 pub mod builder;

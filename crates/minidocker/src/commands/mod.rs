@@ -22,6 +22,7 @@ mod run;
 mod start;
 mod stop;
 mod system_df;
+mod system_start;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -98,6 +99,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &login::LOGOUT,
     &manifest::COMMAND,
     &system_df::COMMAND,
+    &system_start::COMMAND,
     &info::COMMAND,
     &version::COMMAND,
 ];
