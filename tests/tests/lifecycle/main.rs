@@ -1,10 +1,13 @@
-//! From `run` to the end: exit codes, streams, signals, terminals, names, the background, many at once.
+//! From `run` to the end: exit codes, streams, signals, terminals, names, the background, many at once, looking
+//! at them, copying.
 
+mod copying;
 mod crowd;
 mod detached;
 mod disk;
 mod exit_codes;
 mod init;
+mod look;
 mod names;
 mod process;
 mod signals;

@@ -5,16 +5,20 @@ mod attach;
 mod build;
 mod builder_prune;
 mod commit;
+mod cp;
 mod create;
+mod diff;
 mod exec;
 mod export;
 mod image;
 mod info;
+mod inspect;
 mod kill;
 mod login;
 mod logs;
 mod manifest;
 mod pause;
+mod prune;
 mod ps;
 mod rename;
 mod rm;
@@ -22,6 +26,7 @@ mod run;
 mod start;
 mod stop;
 mod system_df;
+mod top;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -73,6 +78,13 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &pause::COMMAND,
     &pause::UNPAUSE,
     &rename::COMMAND,
+    &inspect::COMMAND,
+    &inspect::CONTAINER,
+    &top::COMMAND,
+    &top::PORT,
+    &diff::COMMAND,
+    &cp::COMMAND,
+    &prune::COMMAND,
     &image::ls::COMMAND,
     &image::pull::COMMAND,
     &image::push::COMMAND,
