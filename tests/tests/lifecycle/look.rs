@@ -110,7 +110,15 @@ fn what_is_not_there_is_told_with_what_is() {
 fn processes_and_ports_are_shown() {
     let world = World::new();
     let root = world.rootfs_busybox().overlay();
-    let id = world.detached(["--name", "web", "--rootfs", &root, "/bin/sh", "-c", "sleep 1111 & sleep 2222"]);
+    let id = world.detached([
+        "--name",
+        "web",
+        "--rootfs",
+        &root,
+        "/bin/sh",
+        "-c",
+        "sleep 1111 & sleep 2222; true",
+    ]);
     until("both run", || world.group(&id).processes().len() == 3);
     let text = world.minidocker(["top", "web"]).ok().out();
     let mut lines = text.lines();

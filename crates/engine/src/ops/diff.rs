@@ -1,6 +1,6 @@
 //! `diff`: what a container has changed in its root, by a walk through what it has written beside what it was made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -257,6 +257,32 @@ impl Walk {
         let below = [path, b"/"].concat();
         self.targets.range(below.clone()..).next().is_some_and(|target| target.starts_with(&below))
     }
+}
+
+/// What a directory's files have in all, in bytes as Docker counts them: one with several names once, directories and
+/// what is mounted below not.
+pub(super) fn bytes(directory: &Path) -> Result<u64, Failure> {
+    let failed = |errno: Errno| Failure::new("size", directory.display().to_string(), errno);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, directory, flags, Mode::empty()).map_err(failed)?;
+    let mut seen = HashSet::new();
+    sum(&root, &mut seen, 0).map_err(failed)
+}
+
+fn sum(here: &OwnedFd, seen: &mut HashSet<u64>, depth: usize) -> Result<u64, Errno> {
+    let mut bytes = 0;
+    for name in list(here)? {
+        // A file may go at any time: a container that runs writes here.
+        let Some(stat) = look(here, &name) else { continue };
+        if !is_directory(&stat) {
+            bytes += if stat.st_nlink < 2 || seen.insert(stat.st_ino) { stat.st_size as u64 } else { 0 };
+        } else if depth < DEEPEST
+            && let Ok(below) = enter(here, &name)
+        {
+            bytes += sum(&below, seen, depth + 1)?;
+        }
+    }
+    Ok(bytes)
 }
 
 fn is_directory(stat: &Stat) -> bool {

@@ -151,13 +151,14 @@ fn graph_driver(settings: &Settings, record: &Record) -> Result<Value, Error> {
 pub(crate) fn sizes(settings: &Settings, record: &Record) -> Result<(u64, u64), Error> {
     let dir = Store::new(settings).keep_dir(&record.id);
     let mut written = 0;
-    for name in ["upper", "root", "disk"] {
-        let part = dir.join(name);
-        if part.is_dir() {
-            written += storage::layers::disk_usage(&part)?;
-        } else if let Ok(facts) = std::fs::metadata(&part) {
+    for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name == "root" || name == "upper" || name.starts_with("upper%") {
+            written += super::diff::bytes(&entry.path())?;
+        } else if name == "disk" {
             use std::os::unix::fs::MetadataExt as _;
-            written += facts.blocks() * 512;
+            written += entry.metadata().map_or(0, |facts| facts.blocks() * 512);
         }
     }
     let base = match &record.origin {

@@ -74,7 +74,7 @@ pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
         let record = if is_present { store.record(&id) } else { store.kept_record(&id) };
         summaries.extend(match record {
             Ok(Some(record)) => {
-                let state = if is_present { look.state(&record) } else { at_rest(&store, &record) }?;
+                let state = if is_present { look.state(&record) } else { at_rest(&store, &record, false) }?;
                 Some(summary(record, state))
             }
             // One that ends while we look has no record any more.
@@ -175,7 +175,9 @@ struct Look<'s> {
 impl Look<'_> {
     fn state(&self, record: &Record) -> Result<State, Error> {
         let store = self.store;
-        let Some(pid) = store.living_init(&record.id) else { return at_rest(store, record) };
+        let Some(pid) = store.living_init(&record.id) else {
+            return at_rest(store, record, true);
+        };
         let since = store.started(&record.id).unwrap_or_else(|| time(record.created));
         let hierarchies = self.hierarchies.get_or_init(|| Hierarchies::probe().ok());
         let group = hierarchies.as_ref().and_then(|hierarchies| Group::open(hierarchies, &record.group).ok());
@@ -184,12 +186,13 @@ impl Look<'_> {
     }
 }
 
-/// What became of a container that has no process.
-fn at_rest(store: &Store, record: &Record) -> Result<State, Error> {
-    let cared_for = || store.run_dir(&record.id).exists();
+/// What became of a container that has no process; `is_present`: it may have a directory in the run root.
+fn at_rest(store: &Store, record: &Record, is_present: bool) -> Result<State, Error> {
+    let cared_for = || is_present && store.run_dir(&record.id).exists();
     let life = store.life(&record.id)?;
+    let began = || is_present && store.started(&record.id).is_some();
     // Its monitor is about to write down how it ended.
-    if life.as_ref().is_none_or(|life| life.ended.is_none()) && store.started(&record.id).is_some() {
+    if life.as_ref().is_none_or(|life| life.ended.is_none()) && began() {
         return Ok(State::Lost);
     }
     Ok(match life {
