@@ -1,5 +1,8 @@
 //! `inspect`, `top`, `port`, `diff`, `ps`: what is seen of containers, and `container prune`.
 
+use std::time::Duration;
+
+use minidocker_tests::engines::Host;
 use minidocker_tests::{World, until};
 use serde_json::Value;
 
@@ -89,6 +92,60 @@ fn a_container_is_inspected_through_its_life() {
     world.minidocker(["rm", "-f", "web"]).ok();
 }
 
+/// Paths of all members below `value`, those of maps of users aside.
+fn members(value: &Value, at: &str, all: &mut Vec<String>) {
+    let Value::Object(map) = value else { return };
+    for (key, value) in map.iter().filter(|_| !["/Config/Labels", "/GraphDriver/Data"].contains(&at)) {
+        let path = format!("{at}/{key}");
+        members(value, &path, all);
+        all.push(path);
+    }
+}
+
+#[test]
+fn docker_has_the_same_fields_of_the_same_container() {
+    let host = Host::new();
+    let world = host.world();
+    let root = world.rootfs_busybox();
+    let archive = host.path("root.tar");
+    world.program(["tar", "-C", &root.plain(), "-cf", &archive, "."]).run().ok();
+    let create = ["create", "--name", "web", "-v", "/etc:/x:ro", "-m", "64m", "b:1", "/bin/sh", "-c", "true"];
+    world.minidocker(["import", &archive, "b:1"]).ok();
+    world.minidocker(create).ok();
+    let ours = inspected(world, &["-s", "web"]);
+    world.minidocker(["rm", "web"]).ok();
+
+    let socket = "unix:///run/docker.sock";
+    let configuration = serde_json::json!({
+        "data-root": host.path("docker"), "exec-root": "/run/docker", "pidfile": "/run/docker.pid",
+        "hosts": [socket], "exec-opts": ["native.cgroupdriver=cgroupfs"], "bridge": "none",
+        "cgroup-parent": world.cgroup_parent(),
+    });
+    let file = host.file("daemon.json", configuration.to_string());
+    let mut daemon = host.daemon(["dockerd", "--config-file", &file], "API listen on");
+    let docker = |words: &[&str]| {
+        host.call([&["/usr/bin/docker", "--host", socket], words].concat())
+            .patience(Duration::from_secs(120))
+            .run()
+    };
+    docker(&["import", &archive, "b:1"]).ok();
+    docker(&create).ok();
+    let theirs = docker(&["inspect", "-s", "web"]).json()[0].clone();
+    docker(&["rm", "web"]).ok();
+    daemon.stop(&host);
+    let (mut known, mut wanted) = (Vec::new(), Vec::new());
+    members(&ours, "", &mut known);
+    members(&theirs, "", &mut wanted);
+    assert!(wanted.len() > 100, "{theirs:#}");
+    let missing: Vec<&String> = wanted.iter().filter(|path| !known.contains(path)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert_eq!(ours["Mounts"], theirs["Mounts"]);
+    assert_eq!(ours["State"], theirs["State"]);
+    for member in ["Cmd", "Env", "Entrypoint", "Image", "Labels", "WorkingDir", "User"] {
+        assert_eq!(ours["Config"][member], theirs["Config"][member], "{member}");
+    }
+}
+
 #[test]
 fn what_is_not_there_is_told_with_what_is() {
     let world = World::new();
@@ -141,7 +198,7 @@ fn processes_and_ports_are_shown() {
     world.minidocker(["top", "web", "-o", "args"]).refuses(1, &["PID"]);
 
     world.minidocker(["port", "web"]).prints("");
-    world.minidocker(["port", "web", "80"]).refuses(1, &["no public port '80/tcp' published for web"]);
+    world.minidocker(["port", "web", "80"]).refuses(1, &["no public port 80 published for web"]);
     world.minidocker(["port", "web", "x"]).refuses(1, &["x"]);
     world.minidocker(["port", "none"]).refuses(1, &["no such container"]);
     world.minidocker(["rm", "-f", "web"]).ok();

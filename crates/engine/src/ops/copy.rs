@@ -409,9 +409,10 @@ fn on_no_mount(record: &Record, name: &str, path: &str) -> Result<(), Error> {
     }
     let path = std::path::PathBuf::from(format!("/{}", parts.join("/")));
     for mount in &record.request.storage.mounts {
-        let (target, source) = match mount {
-            Mount::Bind { target, source, .. } => (target, Some(source)),
-            Mount::Tmpfs { target, .. } => (target, None),
+        let target = mount.target();
+        let source = match mount {
+            Mount::Bind { source, .. } => Some(source),
+            Mount::Tmpfs { .. } | Mount::Volume(_) => None,
         };
         if path.starts_with(target) {
             let message = format!(

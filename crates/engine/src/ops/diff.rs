@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use step::Failure;
 
-use crate::request::{Image as From, Mount};
+use crate::request::Image as From;
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::{Error, Kind, Settings};
@@ -135,11 +135,8 @@ fn open(path: &Path) -> Result<OwnedFd, Error> {
 /// Where the container's own mounts are, with a slash before.
 fn targets(record: &Record) -> BTreeSet<Vec<u8>> {
     let own = build::STUBS.into_iter().map(|path| path.as_bytes().to_vec());
-    let asked = record.request.storage.mounts.iter().map(|mount| match mount {
-        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } => {
-            target.as_os_str().as_encoded_bytes().to_vec()
-        }
-    });
+    let mounts = record.request.storage.mounts.iter();
+    let asked = mounts.map(|mount| mount.target().as_os_str().as_encoded_bytes().to_vec());
     let plain = |path: Vec<u8>| {
         let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
         parts.flat_map(|part| [b"/", part].concat()).collect()

@@ -54,7 +54,7 @@ pub fn inspect(settings: &Settings, name: &str, sizes: bool) -> Result<Value, Er
         "ExecIDs": null,
         "HostConfig": host_config::of(settings, request),
         "GraphDriver": graph_driver(settings, &record)?,
-        "Mounts": mounts::of(request),
+        "Mounts": mounts::of(settings, &record),
         "Config": configuration::of(settings, &record),
         "NetworkSettings": network::of(&record, matches!(state, State::Running(..) | State::Paused(..))),
     });

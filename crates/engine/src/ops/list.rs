@@ -36,8 +36,10 @@ pub struct Summary {
     pub addresses: Vec<String>,
     /// The id of the image that it was made of, `sha256:…`; none of a directory or of the host.
     pub image_id: Option<String>,
-    /// What is mounted in it, as (what of the host, where in it).
+    /// What is mounted in it: a path of the host or a volume's name, and where in it.
     pub mounts: Vec<(String, String)>,
+    /// How many volumes it has.
+    pub volumes: usize,
     /// The networks that it is in: `bridge`, `host`, `none`.
     pub networks: Vec<String>,
 }
@@ -132,6 +134,7 @@ fn damaged(id: String, failure: &Failure) -> Summary {
         addresses: Vec::new(),
         image_id: None,
         mounts: Vec::new(),
+        volumes: 0,
         networks: Vec::new(),
         id,
     }
@@ -139,10 +142,16 @@ fn damaged(id: String, failure: &Failure) -> Summary {
 
 fn summary(record: Record, state: State) -> Summary {
     let place = |place: &network::Attachment| format!("{}/{}", place.address, place.prefix);
-    let mount = |mount: &Mount| match mount {
-        Mount::Bind { source, target, .. } => (source.display().to_string(), target.display().to_string()),
-        Mount::Tmpfs { target, .. } => (String::new(), target.display().to_string()),
+    let mount = |mount: &Mount| {
+        let what = match mount {
+            Mount::Bind { source, .. } => source.display().to_string(),
+            Mount::Volume(volume) => volume.name.clone(),
+            Mount::Tmpfs { .. } => String::new(),
+        };
+        (what, mount.target().display().to_string())
     };
+    let volumes =
+        record.request.storage.mounts.iter().filter(|mount| matches!(mount, Mount::Volume(_))).count();
     Summary {
         addresses: match state {
             State::Running(..) | State::Paused(..) => record.network.iter().map(place).collect(),
@@ -157,6 +166,7 @@ fn summary(record: Record, state: State) -> Summary {
         labels: record.request.labels,
         image_id: record.origin.map(|origin| origin.id.to_string()),
         mounts: record.request.storage.mounts.iter().map(mount).collect(),
+        volumes,
         networks: vec![inspect::network_name(&record.request.network.mode)],
     }
 }

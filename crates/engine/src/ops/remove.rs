@@ -97,7 +97,7 @@ pub fn prune(
         }
         let bytes = list::sizes(settings, &one.id).map_or(0, |(written, _)| written);
         // One that was started meanwhile is kept: nothing is forced.
-        match remove(settings, &one.id, false) {
+        match remove(settings, &one.id, false, false) {
             Ok(()) => {
                 freed += bytes;
                 ids.push(one.id);

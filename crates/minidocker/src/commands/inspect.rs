@@ -3,7 +3,7 @@
 use engine::{Kind, Settings, ops};
 use serde_json::Value;
 
-use super::Command;
+use super::{Command, volume};
 use crate::options::{Group, Typed, Words, flag, one};
 use crate::path_template::{self, Template};
 use crate::problem::Problem;
@@ -36,7 +36,7 @@ pub(crate) const COMMAND: Command = Command {
         show(&typed, &COMMAND, |name| match kind {
             Some("container") => ops::inspect::inspect(settings, name, sizes),
             Some("image") => ops::images::inspect(settings, name),
-            Some(_) => Err(engine::Error::new(Kind::Invalid, format!("no such volume: {name}"))),
+            Some(_) => volume::inspect::find(settings, name),
             None => any(settings, name, sizes),
         })
     },
@@ -78,11 +78,11 @@ fn any(settings: &Settings, name: &str, sizes: bool) -> Result<Value, engine::Er
         Err(error) if error.kind == Kind::NoSuchContainer => error,
         found => return found,
     };
-    match ops::images::inspect(settings, name) {
-        Err(error) if error.kind == Kind::NoSuchImage => {
-            Err(engine::Error::new(none.kind, format!("no such object: {name}"))
-                .hint("`minidocker ps -a` lists all containers, `minidocker images` all images"))
-        }
+    // Names that can be no image's, such as with capitals, are told as what is not there too.
+    match ops::images::inspect(settings, name).or_else(|_| volume::inspect::find(settings, name)) {
+        Err(_) => Err(engine::Error::new(none.kind, format!("no such object: {name}")).hint(
+            "`minidocker ps -a` lists containers, `minidocker images` images, `minidocker volume ls` volumes",
+        )),
         found => found,
     }
 }

@@ -125,7 +125,7 @@ fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> R
         labels.join(","),
         one.addresses.join(","),
         mounted,
-        "0".to_owned(),
+        one.volumes.to_string(),
         one.networks.join(","),
         match size {
             None | Some((0, 0)) => "0B".to_owned(),
@@ -199,6 +199,7 @@ mod tests {
             addresses: vec!["172.30.0.2/16".to_owned()],
             image_id: None,
             mounts: vec![("/srv/of/the/website".to_owned(), "/srv".to_owned())],
+            volumes: 0,
             networks: vec!["bridge".to_owned()],
         }
     }

@@ -74,7 +74,9 @@ fn port(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
                 .hint("for example: minidocker port web 80/tcp"));
         }
     };
-    let port = port.map(|text| parse(text)).transpose()?;
+    if let Some(text) = port {
+        parse(text)?;
+    }
     ops::inspect::inspect(settings, name, false)?;
     match port {
         None => Ok(0),

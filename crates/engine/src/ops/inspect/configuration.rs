@@ -14,9 +14,6 @@ pub(super) fn of(settings: &Settings, record: &Record) -> Value {
         variables.retain(|(known, _)| known != name);
         variables.extend(value.clone().map(|value| (name.clone(), value)));
     }
-    if request.image_is_named() && !variables.iter().any(|(name, _)| name == "PATH") {
-        variables.push(("PATH".to_owned(), oci::defaults::PATH.to_owned()));
-    }
     let environment: Vec<String> =
         variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let image = image(settings, record);
@@ -37,7 +34,7 @@ pub(super) fn of(settings: &Settings, record: &Record) -> Value {
         "Tty": request.tty,
         "OpenStdin": request.interactive,
         "StdinOnce": request.interactive && !request.detach,
-        "Env": environment,
+        "Env": if environment.is_empty() { Value::Null } else { json!(environment) },
         "Cmd": if request.command.is_empty() { Value::Null } else { json!(request.command) },
         "Image": request.image.to_string(),
         "Volumes": of_image("Volumes"),

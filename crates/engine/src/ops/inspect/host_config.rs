@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::mounts::bind_text;
 use crate::Settings;
 use crate::request::{
-    Image, Mount, Namespace, NetworkMode, Restart, RunRequest, Seccomp, Security, Ulimit, UserNamespace,
+    Mount, Namespace, NetworkMode, Restart, RunRequest, Seccomp, Security, Ulimit, UserNamespace,
 };
 
 pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
@@ -169,9 +169,6 @@ fn rates(all: &[(PathBuf, u64)]) -> Value {
 fn ulimits(all: &[Ulimit]) -> Value {
     // -1 in Docker.
     let number = |limit: u64| i64::try_from(limit).unwrap_or(-1);
-    if all.is_empty() {
-        return Value::Null;
-    }
     let one = |one: &Ulimit| json!({"Name": one.name, "Hard": number(one.hard), "Soft": number(one.soft)});
     all.iter().map(one).collect()
 }
@@ -180,12 +177,5 @@ fn tmpfs(mount: &Mount) -> Option<(String, Value)> {
     match mount {
         Mount::Tmpfs { target, options } => Some((target.display().to_string(), options.join(",").into())),
         _ => None,
-    }
-}
-
-impl RunRequest {
-    /// Of an image of the store.
-    pub(super) fn image_is_named(&self) -> bool {
-        matches!(self.image, Image::Named(_))
     }
 }
