@@ -43,7 +43,7 @@ pub fn inspect(settings: &Settings, name: &str, sizes: bool) -> Result<Value, Er
         "ResolvConfPath": file("resolv.conf"),
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),
-        "LogPath": "",
+        "LogPath": log_path(&store, &record),
         "Name": format!("/{}", record.name),
         "RestartCount": life.as_ref().map_or(0, |life| life.restarts),
         "Driver": driver(&record),
@@ -64,6 +64,14 @@ pub fn inspect(settings: &Settings, name: &str, sizes: bool) -> Result<Value, Er
         value["SizeRootFs"] = json!(all);
     }
     Ok(value)
+}
+
+/// The file of `json-file`, as Docker has it; of other drivers nothing.
+fn log_path(store: &Store, record: &Record) -> String {
+    match record.request.log.driver.name() {
+        "json-file" => shown(&store.log_dir(&record.id).join(format!("{}-json.log", record.id))),
+        _ => String::new(),
+    }
 }
 
 fn shown(path: &Path) -> String {

@@ -24,6 +24,7 @@ pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
     let mut value = base();
     let mut set = |name: &str, set: Value| drop(value.insert(name.to_owned(), set));
     set("Binds", some(binds));
+    set("LogConfig", json!({"Type": request.log.driver.name(), "Config": request.log.options}));
     set("ContainerIDFile", json!(request.cidfile.clone().unwrap_or_default()));
     set("NetworkMode", json!(network(&request.network.mode)));
     set("RestartPolicy", json!({"Name": policy, "MaximumRetryCount": times}));
@@ -98,7 +99,6 @@ pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
 /// Docker's fields that minidocker has no option for.
 fn base() -> Map<String, Value> {
     let value = json!({
-        "LogConfig": {"Type": "none", "Config": {}},
         "PortBindings": {},
         "VolumeDriver": "",
         "VolumesFrom": null,
