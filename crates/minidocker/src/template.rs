@@ -97,6 +97,14 @@ fn part(inside: &str, fields: &[Field]) -> Result<Part, String> {
 }
 
 impl Template {
+    /// Whether a field of that name is shown by its own name: of `{{json .}}` it is not said which ones are wanted.
+    pub(crate) fn names(&self, fields: &[Field], name: &str) -> bool {
+        let is = |place: usize| fields[place].0 == name;
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Field(place) | Part::JsonField(place) if is(*place)))
+    }
+
     /// All rows as text.
     pub(crate) fn render(&self, fields: &[Field], rows: &[Row]) -> String {
         let lines = rows.iter().map(|row| self.line(fields, row));

@@ -35,7 +35,9 @@ mod round_trip_tests;
 pub(crate) mod trial;
 
 pub use apply::{Applied, Devices, Limits, Onto, Options, apply};
-pub use archive::{Archived, Compression, Kind, Owners, Settings, archive, archive_tapped, compress};
+pub use archive::{
+    Archived, Compression, Kind, Owners, Part, Settings, archive, archive_part, archive_tapped, compress,
+};
 pub use compress::Tap;
 pub use foreign::{Foreign, Unpacked};
 pub use inspect::inspect;

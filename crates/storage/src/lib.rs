@@ -49,7 +49,7 @@ pub use fill::{Fill, Filled, fill};
 pub use image::Usage;
 pub use plan::plan;
 pub use remove::{empty as remove_directory, remove, remove_leftovers};
-pub use stacked::{mount_view, read_only};
+pub use stacked::{mount_view, read_only, writable};
 pub use view::read_file;
 
 /// What a root file system is made from.

@@ -3,12 +3,12 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use step::Failure;
 
-use crate::source;
+use crate::{Places, source};
 
 const STEP: &str = "storage.read";
 
@@ -26,6 +26,38 @@ pub fn read_only(layers: &[PathBuf]) -> Result<OwnedFd, Failure> {
         return rustix::fs::openat(CWD, only, flags, Mode::empty()).map_err(failed);
     }
     let mount = overlay(&layers, None).map_err(failed)?;
+    rustix::fs::openat(&mount, ".", flags, Mode::empty()).map_err(failed)
+}
+
+/// The same for changes, which go to the container `id`'s own layer: as it will see them when it is started.
+///
+/// # Errors
+/// A layer that is gone; the kernel's.
+pub fn writable(places: &Places, id: &str, layers: &[PathBuf]) -> Result<OwnedFd, Failure> {
+    let layers = source::check_layers(layers)?;
+    let dir = places.container(id);
+    let (upper, work) = (places.upper(id), dir.join("work"));
+    let failed = |errno: Errno| Failure::new(STEP, dir.display().to_string(), errno);
+    // Of one that was never started: the upper layer covers the owner and the permissions of the lower ones.
+    if let Some(first) = layers.first() {
+        let stat = rustix::fs::stat(first).map_err(failed)?;
+        match rustix::fs::mkdir(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777)) {
+            Err(Errno::EXIST) => {}
+            made => {
+                made.map_err(failed)?;
+                let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+                rustix::fs::chown(&upper, Some(uid), Some(gid)).map_err(failed)?;
+                let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+                rustix::fs::chmod(&upper, mode).map_err(failed)?;
+            }
+        }
+    }
+    match rustix::fs::mkdir(&work, Mode::RWXU) {
+        Err(Errno::EXIST) => {}
+        made => made.map_err(failed)?,
+    }
+    let mount = overlay(&layers, Some((&upper, &work))).map_err(failed)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(&mount, ".", flags, Mode::empty()).map_err(failed)
 }
 

@@ -105,6 +105,29 @@ pub fn unshare(flags: CloneFlags) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// setfsuid(2) and setfsgid(2): files that this thread makes belong to these ids from now on; threads that it starts do as
+/// it does. It keeps its capabilities, those about files too.
+///
+/// # Errors
+/// The kernel refused.
+pub fn set_file_ids(uid: u32, gid: u32) -> io::Result<()> {
+    // SAFETY: both take a number and change the calling thread's credentials alone; they give the former ids.
+    let now = unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+        // Ids that cannot be: nothing changes, and the present ones are told.
+        (libc::setfsuid(u32::MAX) as u32, libc::setfsgid(u32::MAX) as u32)
+    };
+    if now != (uid, gid) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    // A change away from 0 takes those about files out of the effective set (capabilities(7)).
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.effective = sets.permitted;
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(())
+}
+
 /// setns(2) with a pidfd: this process moves into those of its namespaces that `kinds` names, all or none (Linux 5.8).
 pub fn setns_all(pidfd: &OwnedFd, kinds: CloneFlags) -> io::Result<()> {
     // SAFETY: namespace flags touch neither memory nor descriptors, and the descriptor is open.

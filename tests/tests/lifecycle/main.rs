@@ -1,11 +1,14 @@
-//! From `run` to the end: exit codes, streams, signals, terminals, names, the background, many at once.
+//! From `run` to the end: exit codes, streams, signals, terminals, names, the background, many at once, looking
+//! at them, copying.
 
+mod copying;
 mod crowd;
 mod detached;
 mod disk;
 mod exit_codes;
 mod init;
 mod lives_on;
+mod look;
 mod names;
 mod process;
 mod signals;

@@ -1,11 +1,16 @@
 //! `ps`: every container, and whether it runs.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashSet};
 use std::time::SystemTime;
 
+use ::images::Images;
 use cgroup::{Group, Hierarchies};
+use serde_json::Value;
 use step::Failure;
 
+use super::inspect;
+use crate::request::Mount;
 use crate::state::{End, Life, Record, Store, time};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
@@ -29,6 +34,14 @@ pub struct Summary {
     pub labels: BTreeMap<String, String>,
     /// Its addresses, `172.30.0.2/16`.
     pub addresses: Vec<String>,
+    /// The id of the image that it was made of, `sha256:…`; none of a directory or of the host.
+    pub image_id: Option<String>,
+    /// What is mounted in it: a path of the host or a volume's name, and where in it.
+    pub mounts: Vec<(String, String)>,
+    /// How many volumes it has.
+    pub volumes: usize,
+    /// The networks that it is in: `bridge`, `host`, `none`.
+    pub networks: Vec<String>,
 }
 
 /// What a container is doing.
@@ -54,10 +67,18 @@ pub enum State {
 pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
+    // Those that run, or are about to: nothing of the others is in the run root, and nothing is looked for there.
+    let present: HashSet<String> = store.present()?.into_iter().collect();
+    let look = Look { store: &store, hierarchies: OnceCell::new() };
     let mut summaries = Vec::new();
     for id in store.all()? {
-        summaries.extend(match store.record(&id) {
-            Ok(Some(record)) => Some(summary(&store, record)?),
+        let is_present = present.contains(&id);
+        let record = if is_present { store.record(&id) } else { store.kept_record(&id) };
+        summaries.extend(match record {
+            Ok(Some(record)) => {
+                let state = if is_present { look.state(&record) } else { at_rest(&store, &record, false) }?;
+                Some(summary(record, state))
+            }
             // One that ends while we look has no record any more.
             Ok(None) => None,
             // One bad file must not hide the others.
@@ -66,6 +87,40 @@ pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
     }
     summaries.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
     Ok(summaries)
+}
+
+/// Bytes that a container has written, and that its root has in all; none of one that cannot be counted.
+pub fn sizes(settings: &Settings, id: &str) -> Option<(u64, u64)> {
+    let record = Store::new(settings).record(id).ok()??;
+    inspect::sizes(settings, &record).ok()
+}
+
+/// The ports that a container's image exposes, `80/tcp`.
+pub fn exposed(settings: &Settings, image_id: &str) -> Vec<String> {
+    let read = || {
+        let images = Images::open(&settings.root).ok()?;
+        let image = images.find(image_id).ok()??;
+        let config: Value = serde_json::from_slice(&images.config_bytes(&image).ok()?).ok()?;
+        Some(config.pointer("/config/ExposedPorts")?.as_object()?.keys().cloned().collect())
+    };
+    read().unwrap_or_default()
+}
+
+/// The ids of an image and of all images that have its layers below theirs; none where it is not here.
+pub fn descendants(settings: &Settings, name: &str) -> Result<HashSet<String>, Error> {
+    let images = Images::open(&settings.root)?;
+    let Some(image) = images.find(name).unwrap_or(None) else { return Ok(HashSet::new()) };
+    let layers =
+        |image: &::images::Image| -> Vec<_> { image.layers.iter().map(|layer| layer.diff_id).collect() };
+    let own = layers(&image);
+    let below =
+        |other: &::images::Image| other.id == image.id || !own.is_empty() && layers(other).starts_with(&own);
+    Ok(images.list()?.iter().filter(|other| below(other)).map(|other| other.id.to_string()).collect())
+}
+
+/// When the container that a user means was made.
+pub fn created(settings: &Settings, name: &str) -> Result<SystemTime, Error> {
+    Ok(time(Store::new(settings).load(name)?.1.created))
 }
 
 fn damaged(id: String, failure: &Failure) -> Summary {
@@ -77,14 +132,27 @@ fn damaged(id: String, failure: &Failure) -> Summary {
         state: State::Damaged(failure.to_string()),
         labels: BTreeMap::new(),
         addresses: Vec::new(),
+        image_id: None,
+        mounts: Vec::new(),
+        volumes: 0,
+        networks: Vec::new(),
         id,
     }
 }
 
-fn summary(store: &Store, record: Record) -> Result<Summary, Error> {
-    let state = state(store, &record)?;
+fn summary(record: Record, state: State) -> Summary {
     let place = |place: &network::Attachment| format!("{}/{}", place.address, place.prefix);
-    Ok(Summary {
+    let mount = |mount: &Mount| {
+        let what = match mount {
+            Mount::Bind { source, .. } => source.display().to_string(),
+            Mount::Volume(volume) => volume.name.clone(),
+            Mount::Tmpfs { .. } => String::new(),
+        };
+        (what, mount.target().display().to_string())
+    };
+    let volumes =
+        record.request.storage.mounts.iter().filter(|mount| matches!(mount, Mount::Volume(_))).count();
+    Summary {
         addresses: match state {
             State::Running(..) | State::Paused(..) => record.network.iter().map(place).collect(),
             _ => Vec::new(),
@@ -96,21 +164,45 @@ fn summary(store: &Store, record: Record) -> Result<Summary, Error> {
         created: time(record.created),
         state,
         labels: record.request.labels,
-    })
+        image_id: record.origin.map(|origin| origin.id.to_string()),
+        mounts: record.request.storage.mounts.iter().map(mount).collect(),
+        volumes,
+        networks: vec![inspect::network_name(&record.request.network.mode)],
+    }
 }
 
 /// What a container is doing: its first process decides, not a file.
 pub(crate) fn state(store: &Store, record: &Record) -> Result<State, Error> {
-    if let Some(pid) = store.living_init(&record.id) {
+    Look { store, hierarchies: OnceCell::new() }.state(record)
+}
+
+/// A look at several containers: what is the same for all of them is found out once, when it is needed first.
+struct Look<'s> {
+    store: &'s Store,
+    hierarchies: OnceCell<Option<Hierarchies>>,
+}
+
+impl Look<'_> {
+    fn state(&self, record: &Record) -> Result<State, Error> {
+        let store = self.store;
+        let Some(pid) = store.living_init(&record.id) else {
+            return at_rest(store, record, true);
+        };
         let since = store.started(&record.id).unwrap_or_else(|| time(record.created));
-        let group = Hierarchies::probe().and_then(|hierarchies| Group::open(&hierarchies, &record.group));
-        let paused = group.and_then(|group| group.is_frozen()).unwrap_or(false);
-        return Ok(if paused { State::Paused(since, pid) } else { State::Running(since, pid) });
+        let hierarchies = self.hierarchies.get_or_init(|| Hierarchies::probe().ok());
+        let group = hierarchies.as_ref().and_then(|hierarchies| Group::open(hierarchies, &record.group).ok());
+        let paused = group.is_some_and(|group| group.is_frozen().unwrap_or(false));
+        Ok(if paused { State::Paused(since, pid) } else { State::Running(since, pid) })
     }
-    let cared_for = || store.run_dir(&record.id).exists();
+}
+
+/// What became of a container that has no process; `is_present`: it may have a directory in the run root.
+fn at_rest(store: &Store, record: &Record, is_present: bool) -> Result<State, Error> {
+    let cared_for = || is_present && store.run_dir(&record.id).exists();
     let life = store.life(&record.id)?;
+    let began = || is_present && store.started(&record.id).is_some();
     // Its monitor is about to write down how it ended.
-    if life.as_ref().is_none_or(|life| life.ended.is_none()) && store.started(&record.id).is_some() {
+    if life.as_ref().is_none_or(|life| life.ended.is_none()) && began() {
         return Ok(State::Lost);
     }
     Ok(match life {

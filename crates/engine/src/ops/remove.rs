@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use step::{Context, Failure};
 
 use crate::ops::images;
+use crate::ops::list::{self, State, Summary};
 use crate::state::{Held, Store};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
@@ -80,6 +81,32 @@ pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Re
         true => images::sweep(settings, &Images::open(&settings.root)?),
         false => Ok(()),
     }
+}
+
+/// Removes all containers that do not run and that `keep` does not want to keep; their ids, and the bytes that are free
+/// again. One that cannot be removed stays, and is told of.
+pub fn prune(
+    settings: &Settings,
+    keep: &dyn Fn(&Summary) -> bool,
+) -> Result<(Vec<String>, u64, Vec<Error>), Error> {
+    let (mut ids, mut freed, mut failed) = (Vec::new(), 0, Vec::new());
+    for one in list::list(settings)? {
+        let is_stopped = matches!(one.state, State::Created | State::Exited(..) | State::Lost);
+        if !is_stopped || keep(&one) {
+            continue;
+        }
+        let bytes = list::sizes(settings, &one.id).map_or(0, |(written, _)| written);
+        // One that was started meanwhile is kept: nothing is forced.
+        match remove(settings, &one.id, false, false) {
+            Ok(()) => {
+                freed += bytes;
+                ids.push(one.id);
+            }
+            Err(error) if error.kind == Kind::NoSuchContainer => {}
+            Err(error) => failed.push(error),
+        }
+    }
+    Ok((ids, freed, failed))
 }
 
 /// Whoever holds it while it does not run removes it.

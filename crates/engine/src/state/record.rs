@@ -1,5 +1,6 @@
 //! Records: what is kept of a container, and how it ended.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Mode;
@@ -98,6 +99,16 @@ pub(crate) fn time(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis)
 }
 
+fn read_record(dir: &Path, passing: bool) -> Result<Option<Record>, Failure> {
+    let Some(record) = read_json::<Record>(&dir.join("container.json"))? else { return Ok(None) };
+    if record.format == FORMAT {
+        return Ok(Some(Record { passing, ..record }));
+    }
+    let reason = format!("the record has format {}, this minidocker knows {FORMAT}", record.format);
+    Err(Failure::because("state", dir.display().to_string(), reason)
+        .hint("use the minidocker that wrote it, or remove the directory"))
+}
+
 impl Store {
     /// Writes a container's record where it belongs.
     pub(crate) fn write_record(&self, record: &Record) -> Result<(), Failure> {
@@ -125,22 +136,15 @@ impl Store {
 
     /// The record of a container; none if there is none (any more).
     pub(crate) fn record(&self, id: &str) -> Result<Option<Record>, Failure> {
-        for (dir, passing) in [(self.run_dir(id), true), (self.keep_dir(id), false)] {
-            let record: Option<Record> = read_json(&dir.join("container.json"))?;
-            if let Some(record) = record {
-                return if record.format == FORMAT {
-                    Ok(Some(Record { passing, ..record }))
-                } else {
-                    Err(Failure::because(
-                        "state",
-                        dir.display().to_string(),
-                        format!("the record has format {}, this minidocker knows {FORMAT}", record.format),
-                    )
-                    .hint("use the minidocker that wrote it, or remove the directory"))
-                };
-            }
+        match read_record(&self.run_dir(id), true)? {
+            None => self.kept_record(id),
+            found => Ok(found),
         }
-        Ok(None)
+    }
+
+    /// The same of a container without a directory in the run root.
+    pub(crate) fn kept_record(&self, id: &str) -> Result<Option<Record>, Failure> {
+        read_record(&self.keep_dir(id), false)
     }
 
     /// What became of a container so far; none of one that was never started, that runs for the first time, or whose

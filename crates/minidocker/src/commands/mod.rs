@@ -5,16 +5,20 @@ mod attach;
 mod build;
 mod builder_prune;
 mod commit;
+mod cp;
 mod create;
+mod diff;
 mod exec;
 mod export;
 mod image;
 mod info;
+mod inspect;
 mod kill;
 mod login;
 mod logs;
 mod manifest;
 mod pause;
+mod prune;
 mod ps;
 mod rename;
 mod rm;
@@ -23,6 +27,7 @@ mod start;
 mod stop;
 mod system_df;
 mod system_start;
+mod top;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -74,6 +79,13 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &pause::COMMAND,
     &pause::UNPAUSE,
     &rename::COMMAND,
+    &inspect::COMMAND,
+    &inspect::CONTAINER,
+    &top::COMMAND,
+    &top::PORT,
+    &diff::COMMAND,
+    &cp::COMMAND,
+    &prune::COMMAND,
     &image::ls::COMMAND,
     &image::pull::COMMAND,
     &image::push::COMMAND,

@@ -13,7 +13,7 @@ use crate::options::{Group, Typed, Words, flag, many, one};
 use crate::problem::Problem;
 use crate::template::{self, Field, Row};
 use crate::terminal::print;
-use crate::values::numbers;
+use crate::values::{numbers, sizes};
 use filters::Filters;
 
 pub(crate) const COMMAND: Command = Command {
@@ -31,13 +31,19 @@ pub(crate) const COMMAND: Command = Command {
         title: "Options",
         options: &[
             flag("all", "Show those that have ended too").short('a'),
-            many("filter", "KEY=VALUE", "Only those with this name, id, label, status or exited=CODE")
-                .short('f'),
+            many(
+                "filter",
+                "KEY=VALUE",
+                "Only those with this name, id, label, label!, status, exited, ancestor,\n\
+                 before, since, health, is-task, network, volume, publish or expose",
+            )
+            .short('f'),
             one("format", "FORMAT", "table, json, or a template such as '{{.ID}} {{.Names}}'"),
             one("last", "NUMBER", "Show the newest ones, ended or not").short('n'),
             flag("latest", "Show the newest one, ended or not").short('l'),
             flag("no-trunc", "Show ids and commands in full"),
             flag("quiet", "Show ids only").short('q'),
+            flag("size", "Show what they have written, and what their roots have in all").short('s'),
         ],
     }],
     words: Words::None,
@@ -57,19 +63,34 @@ const FIELDS: &[Field] = &[
     ("Names", "NAMES"),
     ("Labels", "LABELS"),
     ("Addresses", "ADDRESSES"),
+    ("Mounts", "MOUNTS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Networks", "NETWORKS"),
+    (SIZE, "SIZE"),
 ];
+
+/// The field that costs a walk through all that a container has written.
+const SIZE: &str = "Size";
 
 const TABLE: &str =
     "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
-    let filters = Filters::new(typed.read_many("filter", filters::parse)?);
+    let filters = Filters::new(typed.read_many("filter", filters::parse)?, settings)?;
     let format = typed.read("format", |text| template::parse(text, FIELDS, TABLE))?;
     let last = typed.read("last", |text| numbers::within(text, -1..=i64::from(i32::MAX)))?.unwrap_or(-1);
     let last = if on("latest")? && last < 1 { 1 } else { last };
     let all = on("all")? || last > 0 || filters.ask_for_ended();
     let (quiet, full) = (on("quiet")?, on("no-trunc")?);
+    let template = match format {
+        _ if quiet => template::parse("{{.ID}}", FIELDS, TABLE),
+        Some(template) => Ok(template),
+        None if on("size")? => template::parse(&format!("{TABLE}\t{{{{.Size}}}}"), FIELDS, TABLE),
+        None => template::parse("table", FIELDS, TABLE),
+    };
+    let template = template.map_err(Problem::new)?;
+    let counted = on("size")? && !quiet || template.names(FIELDS, SIZE);
 
     let now = SystemTime::now();
     let shown = list::list(settings)?
@@ -77,22 +98,19 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         .filter(|one| all || is_up(&one.state))
         .filter(|one| filters.let_through(one))
         .take(usize::try_from(last).ok().filter(|last| *last > 0).unwrap_or(usize::MAX));
-    let rows: Vec<Row> = shown.map(|one| row(one, now, full)).collect();
-
-    let template = match format {
-        _ if quiet => template::parse("{{.ID}}", FIELDS, TABLE),
-        Some(template) => Ok(template),
-        None => template::parse("table", FIELDS, TABLE),
-    };
-    print(&template.map_err(Problem::new)?.render(FIELDS, &rows)).map(|()| 0)
+    let sizes = |one: &Summary| if counted { list::sizes(settings, &one.id) } else { None };
+    let rows: Vec<Row> =
+        shown.map(|one| (sizes(&one), one)).map(|(size, one)| row(one, size, now, full)).collect();
+    print(&template.render(FIELDS, &rows)).map(|()| 0)
 }
 
 /// The values of [`FIELDS`].
-fn row(one: Summary, now: SystemTime, full: bool) -> Row {
+fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> Row {
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
     let id = if full { one.id.clone() } else { cut(&one.id, 12) };
     let words = one.command.join(" ");
     let command = if full || words.chars().count() <= 20 { words } else { format!("{}…", cut(&words, 19)) };
+    let mounted = mounts(&one, full);
     let labels: Vec<String> = one.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let values = vec![
         id,
@@ -106,8 +124,26 @@ fn row(one: Summary, now: SystemTime, full: bool) -> Row {
         one.name,
         labels.join(","),
         one.addresses.join(","),
+        mounted,
+        one.volumes.to_string(),
+        one.networks.join(","),
+        match size {
+            None | Some((0, 0)) => "0B".to_owned(),
+            Some((written, 0)) => sizes::decimal(written),
+            Some((written, all)) => format!("{} (virtual {})", sizes::decimal(written), sizes::decimal(all)),
+        },
     ];
     Row { values, labels: one.labels }
+}
+
+/// What is mounted of the host, each cut to fifteen letters as Docker cuts them.
+fn mounts(one: &Summary, full: bool) -> String {
+    let cut = |text: &str| match text.chars().count() {
+        count if full || count <= 15 => text.to_owned(),
+        _ => text.chars().take(14).collect::<String>() + "…",
+    };
+    let sources = one.mounts.iter().map(|(source, _)| source).filter(|source| !source.is_empty());
+    sources.map(|source| cut(source)).collect::<Vec<_>>().join(",")
 }
 
 /// Whether `ps` shows it without being asked: Docker counts one between two starts as running.
@@ -161,6 +197,10 @@ mod tests {
             state,
             labels: BTreeMap::from([("tier".to_owned(), "web".to_owned())]),
             addresses: vec!["172.30.0.2/16".to_owned()],
+            image_id: None,
+            mounts: vec![("/srv/of/the/website".to_owned(), "/srv".to_owned())],
+            volumes: 0,
+            networks: vec!["bridge".to_owned()],
         }
     }
 
@@ -181,7 +221,7 @@ mod tests {
     #[test]
     fn prints_dockers_table() {
         let template = template::parse("table", FIELDS, TABLE).unwrap();
-        let rows = [row(summary("web", State::Running(at(0), 7)), at(5), false)];
+        let rows = [row(summary("web", State::Running(at(0), 7)), None, at(5), false)];
         let wanted = "CONTAINER ID   IMAGE     COMMAND                  CREATED         STATUS         PORTS     NAMES\n\
                       0123456789ab   host      \"sh -c sleep 1000; e…\"   5 seconds ago   Up 5 seconds             web\n";
         assert_eq!(template.render(FIELDS, &rows), wanted);
@@ -189,10 +229,20 @@ mod tests {
 
     #[test]
     fn full_rows_are_not_cut() {
-        let row = row(summary("web", State::Lost), at(5), true);
+        let row = row(summary("web", State::Lost), Some((2000, 5_600_000)), at(5), true);
         assert_eq!(row.values.len(), FIELDS.len());
         assert_eq!(row.values[0].len(), 64);
         assert_eq!(row.values[2], r#""sh -c sleep 1000; echo \"done\"""#);
         assert_eq!(row.values[9], "tier=web");
+        let named = |row: &Row, name: &str| {
+            row.values[FIELDS.iter().position(|(known, _)| *known == name).unwrap()].clone()
+        };
+        assert_eq!(named(&row, "Size"), "2kB (virtual 5.6MB)");
+        assert_eq!(
+            (named(&row, "Mounts"), named(&row, "Networks")),
+            ("/srv/of/the/website".into(), "bridge".into())
+        );
+        let row = super::row(summary("web", State::Lost), None, at(5), false);
+        assert_eq!((named(&row, "Size"), named(&row, "Mounts")), ("0B".into(), "/srv/of/the/we…".into()));
     }
 }

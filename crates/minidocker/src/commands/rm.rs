@@ -18,6 +18,7 @@ pub(crate) const COMMAND: Command = Command {
         options: &[
             flag("force", "Kill a running container and remove it").short('f'),
             flag("volumes", "Remove its anonymous volumes too").short('v'),
+            flag("link", "Remove a link between containers; there are none").short('l'),
         ],
     }],
     words: Words::Between,
@@ -27,6 +28,10 @@ pub(crate) const COMMAND: Command = Command {
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let force = typed.flag("force")?.unwrap_or(false);
+    if typed.flag("link")?.unwrap_or(false) {
+        return Err(Problem::new("there are no links between containers")
+            .hint("containers of one network reach each other; leave out --link"));
+    }
     let volumes = typed.flag("volumes")?.unwrap_or(false);
     for_each(&typed, &COMMAND, |name| ops::remove::remove(settings, name, force, volumes))
 }

@@ -38,6 +38,15 @@ pub enum Onto {
     },
     /// A whole tree that has the lower layers already: what the layer hides is removed. A failure leaves it half done.
     Tree,
+    /// Files beside others, as cp(1) copies them: names that mean whiteouts in layers are names like others, no directory
+    /// takes the place of a file or the other way round, what is mounted below is written to. Of extended attributes
+    /// only capabilities and `user.` are taken.
+    Files {
+        /// User and group that all of it becomes; the archive's where absent.
+        owner: Option<(u32, u32)>,
+        /// Added to the archive's owners: where the tree's root has its own user namespace.
+        shift: u32,
+    },
 }
 
 /// Whether device nodes are made.
@@ -204,11 +213,12 @@ impl<'o> Writer<'o> {
         let hiding = match options.onto {
             Onto::Layer { userxattr } => Hiding::Overlay { userxattr },
             Onto::Tree => Hiding::Remove,
+            Onto::Files { .. } => Hiding::Never,
         };
         let stat = rustix::fs::fstat(root)?;
         let plain = stat.st_mode & 0o2000 == 0 && stat.st_gid == 0;
         let is_root = rustix::process::geteuid().is_root() && rustix::process::getegid().is_root() && plain;
-        let is_root = is_root && hiding != Hiding::Remove;
+        let is_root = is_root && matches!(hiding, Hiding::Overlay { .. });
         let tree = Tree::new(rustix::io::fcntl_dupfd_cloexec(root, 3)?, hiding);
         Ok(Self { tree, options, at: None, is_root, unknown: 0 })
     }
@@ -234,7 +244,14 @@ impl<'o> Writer<'o> {
     }
 
     fn entry(&mut self, entry: &mut Entry, entries: &mut Entries<&mut Stream>) -> Result<(), Trouble> {
-        let metadata = Metadata::of(entry);
+        let mut metadata = Metadata::of(entry);
+        if let Onto::Files { owner, shift } = self.options.onto {
+            metadata
+                .attributes
+                .retain(|(name, _)| name == b"security.capability" || name.starts_with(b"user."));
+            let shifted = (metadata.uid.saturating_add(shift), metadata.gid.saturating_add(shift));
+            (metadata.uid, metadata.gid) = owner.unwrap_or(shifted);
+        }
         let place = Place::parse(&entry.name)?;
         let Some((parents, name)) = place.split() else {
             if entry.kind == Kind::Directory {
@@ -242,6 +259,9 @@ impl<'o> Writer<'o> {
             }
             return Err(Trouble::refused("it has no name, and is no directory"));
         };
+        if matches!(self.options.onto, Onto::Files { .. }) {
+            return self.plain(entry, metadata, &place, entries);
+        }
         if place.components[0].starts_with(AUFS) && place.components[..] != [OPAQUE] {
             return Ok(());
         }
@@ -254,12 +274,22 @@ impl<'o> Writer<'o> {
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
             return self.tree.hide(parents, hidden);
         }
+        self.plain(entry, metadata, &place, entries)
+    }
+
+    fn plain(
+        &mut self,
+        entry: &Entry,
+        metadata: Metadata,
+        place: &Place<'_>,
+        entries: &mut Entries<&mut Stream>,
+    ) -> Result<(), Trouble> {
         match entry.kind {
-            Kind::Directory => self.tree.make_directory(&place, metadata),
-            Kind::File => self.file(entry, &metadata, &place, entries),
-            Kind::HardLink => self.hard_link(entry, &place),
+            Kind::Directory => self.tree.make_directory(place, metadata),
+            Kind::File => self.file(entry, &metadata, place, entries),
+            Kind::HardLink => self.hard_link(entry, place),
             Kind::Symlink | Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => {
-                self.special(entry, &metadata, &place)
+                self.special(entry, &metadata, place)
             }
         }
     }
@@ -355,7 +385,8 @@ impl<'o> Writer<'o> {
                 return Err(Trouble::refused("it is a device 0:0, which hides files of other layers"));
             }
         }
-        if entry.kind == Kind::Symlink {
+        // Of files beside others, what a link means is decided where it is followed; here none is.
+        if entry.kind == Kind::Symlink && !matches!(self.options.onto, Onto::Files { .. }) {
             check_link(parents.len(), &entry.link)?;
         }
         let parent = self.tree.directory(parents)?;

@@ -147,16 +147,50 @@ fn archive_with(
         open(directory.as_fd().try_clone_to_owned().map_err(|cause| Failure::new(STEP, ".", cause))?, b".")
             .map_err(|errno| Failure::new(STEP, ".", errno))?;
     let (entries, written) = compress::run(settings.compression, output, tap, |feed| {
-        let mut packer = Packer {
-            root: &root,
-            settings,
-            feed,
-            links: HashMap::new(),
-            entries: 0,
-            buffer: vec![0; 1 << 18],
-        };
+        let mut packer = Packer::new(&root, settings, feed, b"");
         match packer.all() {
             // What stopped it is the output's error, which it tells itself.
+            Err(Stop::Gone) => Ok(0),
+            Err(Stop::Failed(failure)) => Err(*failure),
+            Ok(()) => Ok(packer.entries),
+        }
+    })?;
+    let compress::Written { diff_id, bytes, digest, size } = written;
+    Ok(Archived { diff_id, bytes, digest, size, entries })
+}
+
+/// What of a directory [`archive_part`] takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'n> {
+    /// All of it; its name in the archive, empty for none.
+    Whole,
+    /// One file of it that is no directory, by its name in it.
+    File(&'n [u8]),
+}
+
+/// Writes a directory with all below it, or one file of it, to `output` under the name `name`, not compressed, as it is
+/// when it is read. Other file systems mounted below are part of it, unless they are the kernel's own or memory.
+///
+/// # Errors
+/// Those of [`archive`].
+pub fn archive_part(
+    directory: impl AsFd,
+    part: Part<'_>,
+    name: &[u8],
+    output: impl Write + Send,
+) -> Result<Archived, Failure> {
+    let settings = Settings { kind: Kind::Export, compression: Compression::None, ..Settings::default() };
+    let root = directory.as_fd().try_clone_to_owned().map_err(|cause| Failure::new(STEP, ".", cause))?;
+    let (entries, written) = compress::run(Compression::None, output, None, |feed| {
+        let prefix = if part == Part::Whole { name } else { b"" };
+        let mut packer = Packer { across: true, ..Packer::new(&root, &settings, feed, prefix) };
+        let packed = match part {
+            Part::Whole => packer.all(),
+            Part::File(file) => packer
+                .item(&root, name, file, &mut Vec::new())
+                .and_then(|()| Ok(packer.feed.write(&[0; 2 * BLOCK])?)),
+        };
+        match packed {
             Err(Stop::Gone) => Ok(0),
             Err(Stop::Failed(failure)) => Err(*failure),
             Ok(()) => Ok(packer.entries),
@@ -233,9 +267,27 @@ struct Packer<'p, 't> {
     links: HashMap<(u64, u64), Vec<u8>>,
     entries: u64,
     buffer: Vec<u8>,
+    /// What the names in the archive begin with.
+    prefix: &'p [u8],
+    /// Mounts below are part of it.
+    across: bool,
 }
 
-impl Packer<'_, '_> {
+impl<'p, 't> Packer<'p, 't> {
+    fn new(root: &'p OwnedFd, settings: &'p Settings, feed: &'p mut Feed<'t>, prefix: &'p [u8]) -> Self {
+        let (links, buffer) = (HashMap::new(), vec![0; 1 << 18]);
+        Self { root, settings, feed, links, entries: 0, buffer, prefix, across: false }
+    }
+
+    /// A name as it stands in the archive.
+    fn named(&self, name: &[u8]) -> Vec<u8> {
+        match (self.prefix, name) {
+            (b"", name) => name.to_vec(),
+            (prefix, b"./") => [prefix, b"/"].concat(),
+            (prefix, name) => [prefix, b"/", name].concat(),
+        }
+    }
+
     fn all(&mut self) -> Result<(), Stop> {
         let stat = rustix::fs::fstat(self.root).map_err(|errno| failed(b".", errno))?;
         let attributes = attributes(self.root, b".", b"./")?;
@@ -249,8 +301,8 @@ impl Packer<'_, '_> {
                 let root =
                     self.root.try_clone().map_err(|cause| Failure::new(STEP, shown(&parent), cause))?;
                 let path = if parent.is_empty() { b".".as_slice() } else { &parent };
-                open =
-                    Some((parent.clone(), self::open(root, path).map_err(|errno| failed(&parent, errno))?));
+                let opened = open_at(&root, path, self.across).map_err(|errno| failed(&parent, errno))?;
+                open = Some((parent.clone(), opened));
             }
             let Some((_, directory)) = &open else { continue };
             self.item(directory, &key, &name, &mut waiting)?;
@@ -297,10 +349,11 @@ impl Packer<'_, '_> {
             FileType::Directory => {
                 let attributes = attributes(parent, name, key)?;
                 self.directory(&[key, b"/"].concat(), &stat, attributes)?;
-                match open_at(parent, name) {
+                match open_at(parent, name, self.across) {
                     // Something is mounted on it.
                     Err(Errno::XDEV) => Ok(()),
                     Err(errno) => Err(failed(key, errno).into()),
+                    Ok(directory) if self.across && is_kernels(parent, &directory) => Ok(()),
                     Ok(directory) => self.list(&directory, key, waiting),
                 }
             }
@@ -505,6 +558,10 @@ impl Packer<'_, '_> {
         self.entries += 1;
         header.mtime = header.mtime.max(0);
         let name = header.name.clone();
+        header.name = self.named(&name);
+        if header.kind == b'1' {
+            header.link = self.named(&header.link);
+        }
         let bytes = framing::encode(header, records)
             .ok_or_else(|| refused(&name, "it does not fit into an archive"))?;
         self.feed.write(&bytes)?;
@@ -581,16 +638,39 @@ fn holes(file: &OwnedFd, size: u64) -> Result<Option<Vec<Segment>>, Errno> {
 }
 
 fn open(parent: OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-    open_at(&parent, path)
+    open_at(&parent, path, false)
 }
 
-fn open_at(parent: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+fn open_at(parent: &OwnedFd, path: &[u8], across: bool) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let mounts = if across { ResolveFlags::NO_MAGICLINKS } else { ResolveFlags::NO_XDEV };
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | mounts;
     loop {
         match rustix::fs::openat2(parent, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             result => return result,
         }
     }
+}
+
+/// Whether a directory is the root of a file system that the kernel makes up, or that is memory: linux/magic.h.
+fn is_kernels(parent: &OwnedFd, directory: &OwnedFd) -> bool {
+    // proc, sysfs, cgroup, cgroup2, devpts, mqueue, tmpfs, securityfs, debugfs, tracefs, bpf, ramfs.
+    const KINDS: [u64; 12] = [
+        0x9fa0,
+        0x6265_6572,
+        0x27_e0eb,
+        0x6367_7270,
+        0x1cd1,
+        0x1980_0202,
+        0x0102_1994,
+        0x7363_6673,
+        0x6462_6720,
+        0x7472_6163,
+        0xcafe_4a11,
+        0x8584_58f6,
+    ];
+    let device = |of: &OwnedFd| rustix::fs::fstat(of).map(|stat| stat.st_dev).ok();
+    device(parent) != device(directory)
+        && rustix::fs::fstatfs(directory).is_ok_and(|facts| KINDS.contains(&(facts.f_type as u64)))
 }

@@ -69,6 +69,8 @@ pub(super) enum Hiding {
     Overlay { userxattr: bool },
     /// What they hide is removed.
     Remove,
+    /// There are none, and a directory stays a directory.
+    Never,
 }
 
 /// The directory.
@@ -102,7 +104,7 @@ impl Tree {
         self.open.truncate(same);
         let mut here = self.open.last().map_or(&self.root, |(_, directory)| directory).clone();
         for (depth, name) in components.iter().enumerate().skip(same) {
-            let next = match open_directory(&here, name) {
+            let next = match self.open_directory(&here, name) {
                 Ok(next) => next,
                 Err(Errno::NOENT) => self.make_implied(&here, &components[..=depth], false)?,
                 Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -139,7 +141,7 @@ impl Tree {
         self.whiteouts.remove(&key);
         self.note(&key);
         self.pending.insert(key, Pending { metadata: Metadata::implied(), opaque });
-        Ok(open_directory(parent, name)?)
+        Ok(self.open_directory(parent, name)?)
     }
 
     /// A directory that is there, without making any: where a hard link's target lies.
@@ -147,7 +149,7 @@ impl Tree {
         if components.is_empty() {
             return rustix::io::fcntl_dupfd_cloexec(&*self.root, 3);
         }
-        open_directory(&self.root, &components.join(&b'/'))
+        self.open_directory(&self.root, &components.join(&b'/'))
     }
 
     /// Runs `make` for a name; if something of another kind has it, that goes first: a later entry counts.
@@ -161,6 +163,7 @@ impl Tree {
         let key = place.key();
         let made = match make() {
             Err(Errno::EXIST) => {
+                self.check_kind(parent, &key, name, false)?;
                 self.clear(parent, &key, name)?;
                 make()
             }
@@ -183,6 +186,7 @@ impl Tree {
             Err(Errno::EXIST) => {
                 let stat = rustix::fs::statat(&*parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
                 if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    self.check_kind(&parent, &key, name, true)?;
                     // Hidden below and brought anew: what lower layers have in it stays hidden.
                     opaque = self.whiteouts.contains(&key);
                     self.clear(&parent, &key, name)?;
@@ -196,6 +200,38 @@ impl Tree {
         Ok(())
     }
 
+    fn open_directory(&self, parent: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+        open(parent, path, OFlags::PATH, self.hiding)
+    }
+
+    fn open_listed(&self, parent: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
+        open(parent, path, OFlags::RDONLY, self.hiding)
+    }
+
+    /// Refuses what would put a file in a directory's place or a directory in a file's, where that is not to be.
+    fn check_kind(
+        &self,
+        parent: &OwnedFd,
+        key: &[u8],
+        name: &[u8],
+        is_directory: bool,
+    ) -> Result<(), Trouble> {
+        if self.hiding != Hiding::Never {
+            return Ok(());
+        }
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let shown = super::shown(key);
+        match (is_directory, FileType::from_raw_mode(stat.st_mode) == FileType::Directory) {
+            (true, false) => {
+                Err(Trouble::refused(format!("cannot overwrite non-directory {shown} with a directory")))
+            }
+            (false, true) => {
+                Err(Trouble::refused(format!("cannot overwrite directory {shown} with a non-directory")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Hides `name`, the entry of lower layers, unless this archive has brought one itself.
     pub(super) fn hide(&mut self, parents: &[&[u8]], name: &[u8]) -> Result<(), Trouble> {
         if name.is_empty() || name == b"." || name == b".." {
@@ -204,6 +240,7 @@ impl Tree {
         let key = [parents, &[name]].concat().join(&b'/');
         let parent = match self.hiding {
             Hiding::Overlay { .. } => self.directory(parents)?,
+            Hiding::Never => return Ok(()),
             Hiding::Remove => match self.existing(parents) {
                 Ok(parent) => Rc::new(parent),
                 Err(Errno::NOENT) => return Ok(()),
@@ -228,11 +265,12 @@ impl Tree {
                 }
             }
             Hiding::Remove if self.made.contains(&key) => {
-                if let Ok(directory) = open_listed(&parent, name) {
+                if let Ok(directory) = self.open_listed(&parent, name) {
                     self.empty(&directory, &key)?;
                 }
             }
             Hiding::Remove => self.clear(&parent, &key, name)?,
+            Hiding::Never => {}
         }
         Ok(())
     }
@@ -249,9 +287,10 @@ impl Tree {
                 Ok(())
             }
             Hiding::Remove => {
-                let directory = open_listed(&directory, b".")?;
+                let directory = self.open_listed(&directory, b".")?;
                 self.empty(&directory, &key)
             }
+            Hiding::Never => Ok(()),
         }
     }
 
@@ -263,7 +302,7 @@ impl Tree {
             if !self.made.contains(&below) {
                 self.clear(directory, &below, name)?;
             } else if kind == FileType::Directory {
-                self.empty(&open_listed(directory, name)?, &below)?;
+                self.empty(&self.open_listed(directory, name)?, &below)?;
             }
         }
         Ok(())
@@ -315,7 +354,7 @@ impl Tree {
 
     fn finish_one(&self, key: &[u8], pending: &Pending) -> Result<u64, Trouble> {
         let name = if key.is_empty() { b".".as_slice() } else { key };
-        let directory = open_listed(&self.root, name)?;
+        let directory = self.open_listed(&self.root, name)?;
         if let (true, Hiding::Overlay { userxattr }) = (pending.opaque, self.hiding) {
             rustix::fs::fsetxattr(&directory, opaque_attribute(userxattr), b"y", XattrFlags::empty())?;
         }
@@ -328,23 +367,19 @@ const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
 
-fn open(parent: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+fn open(parent: &OwnedFd, path: &[u8], flags: OFlags, hiding: Hiding) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = match hiding {
+        Hiding::Never => RESOLVE - ResolveFlags::NO_XDEV,
+        _ => RESOLVE,
+    };
     loop {
-        match rustix::fs::openat2(parent, path, flags, Mode::empty(), RESOLVE) {
+        match rustix::fs::openat2(parent, path, flags, Mode::empty(), resolve) {
             // A rename somewhere on the machine while `..` was resolved; openat2(2) says to try again.
             Err(Errno::AGAIN | Errno::INTR) => {}
             result => return result,
         }
     }
-}
-
-fn open_directory(parent: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-    open(parent, path, OFlags::PATH)
-}
-
-fn open_listed(parent: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-    open(parent, path, OFlags::RDONLY)
 }
 
 #[cfg(test)]

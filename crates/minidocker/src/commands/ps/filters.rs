@@ -1,7 +1,13 @@
-//! `ps --filter`: conditions on name, id, label, state and exit code.
+//! `ps --filter`: conditions, read from what was typed and then looked up once for all containers.
 
-use engine::ops::list::{State, Summary};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::time::SystemTime;
 
+use engine::Settings;
+use engine::ops::list::{self, State, Summary};
+
+use crate::problem::Problem;
 use crate::values::numbers;
 
 /// One condition.
@@ -15,12 +21,35 @@ pub(super) enum Filter {
     Label(String, Option<String>),
     /// `created`, `running` or `exited`.
     Status(String),
+    /// No such label, or another value.
+    NoLabel(String, Option<String>),
     /// The exit code.
     Exited(u8),
+    /// An image, or one below the container's own.
+    Ancestor(String),
+    /// Made before this container.
+    Before(String),
+    /// Made after this container.
+    Since(String),
+    /// `none`, `starting`, `healthy` or `unhealthy`.
+    Health(String),
+    /// A task of Swarm: there are none.
+    IsTask(bool),
+    /// A network by name.
+    Network(String),
+    /// Something mounted, by what it is of the host or by where it is in the container.
+    Volume(String),
+    /// A published port: there are none yet.
+    Publish(u16, u16, String),
+    /// A port that the image exposes: first, last, protocol.
+    Expose(u16, u16, String),
 }
 
 /// What `status=` knows.
-const STATES: [&str; 6] = ["created", "running", "paused", "restarting", "exited", "dead"];
+const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+/// What `health=` knows.
+const HEALTHS: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
 
 /// `KEY=VALUE`.
 pub(super) fn parse(text: &str) -> Result<Filter, String> {
@@ -38,39 +67,93 @@ pub(super) fn parse(text: &str) -> Result<Filter, String> {
         "exited" => {
             numbers::within(&value, 0..=255).map(Filter::Exited).map_err(|why| format!("the code is {why}"))
         }
-        key => Err(format!("no filter {}, there are name, id, label, status and exited", step::quote(key))),
+        "label!" => Ok(match value.split_once('=') {
+            Some((key, value)) => Filter::NoLabel(key.to_owned(), Some(value.to_owned())),
+            None => Filter::NoLabel(value, None),
+        }),
+        "ancestor" => Ok(Filter::Ancestor(value)),
+        "before" => Ok(Filter::Before(value)),
+        "since" => Ok(Filter::Since(value)),
+        "health" if HEALTHS.contains(&value.as_str()) => Ok(Filter::Health(value)),
+        "health" => Err(format!("no such health, there are {}", HEALTHS.join(", "))),
+        "is-task" => crate::values::booleans::parse(&value).map(Filter::IsTask),
+        "network" => Ok(Filter::Network(value)),
+        "volume" => Ok(Filter::Volume(value)),
+        "publish" => ports(&value).map(|(first, last, protocol)| Filter::Publish(first, last, protocol)),
+        "expose" => ports(&value).map(|(first, last, protocol)| Filter::Expose(first, last, protocol)),
+        key => Err(format!("no filter {}, there are {}", step::quote(key), KEYS.join(", "))),
+    }
+}
+
+const KEYS: [&str; 15] = [
+    "name", "id", "label", "label!", "status", "exited", "ancestor", "before", "since", "health", "is-task",
+    "network", "volume", "publish", "expose",
+];
+
+/// `80`, `80/udp`, `8000-8080/tcp`.
+fn ports(text: &str) -> Result<(u16, u16, String), String> {
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last && ["tcp", "udp", "sctp"].contains(&protocol) => {
+            Ok((first, last, protocol.to_owned()))
+        }
+        _ => Err("no such port; write it as 80, 80/udp or 8000-8080/tcp".to_owned()),
     }
 }
 
 /// All conditions: of one kind any may hold (labels: all), of different kinds all must.
 #[derive(Debug)]
-pub(super) struct Filters(Vec<Filter>);
+pub(super) struct Filters {
+    all: Vec<Filter>,
+    /// The ids of images that an `ancestor` stands for.
+    ancestors: HashMap<String, HashSet<String>>,
+    /// When the containers of `before` and `since` were made.
+    created: HashMap<String, SystemTime>,
+    /// What images expose, by id, as far as it was asked for.
+    exposed: RefCell<HashMap<String, Vec<String>>>,
+    settings: Settings,
+}
 
 impl Filters {
-    pub(super) fn new(filters: Vec<Filter>) -> Self {
-        Self(filters)
+    /// Looks up what the conditions name.
+    pub(super) fn new(all: Vec<Filter>, settings: &Settings) -> Result<Self, Problem> {
+        let (mut ancestors, mut created) = (HashMap::new(), HashMap::new());
+        for filter in &all {
+            match filter {
+                Filter::Ancestor(name) => {
+                    ancestors.insert(name.clone(), list::descendants(settings, name)?);
+                }
+                Filter::Before(name) | Filter::Since(name) => {
+                    created.insert(name.clone(), list::created(settings, name)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { all, ancestors, created, exposed: RefCell::default(), settings: settings.clone() })
     }
 
     /// Whether containers that do not run are meant: the conditions themselves speak of them.
     pub(super) fn ask_for_ended(&self) -> bool {
-        self.0.iter().any(|filter| matches!(filter, Filter::Status(_) | Filter::Exited(_)))
+        self.all.iter().any(|filter| matches!(filter, Filter::Status(_) | Filter::Exited(_)))
     }
 
     pub(super) fn let_through(&self, one: &Summary) -> bool {
-        self.0.iter().all(|filter| {
+        self.all.iter().all(|filter| {
             let alike = |other: &&Filter| std::mem::discriminant(*other) == std::mem::discriminant(filter);
             match filter {
-                Filter::Label(..) => filter.holds(one),
-                _ => self.0.iter().filter(alike).any(|other| other.holds(one)),
+                Filter::Label(..) | Filter::NoLabel(..) => self.holds(filter, one),
+                _ => self.all.iter().filter(alike).any(|other| self.holds(other, one)),
             }
         })
     }
-}
 
-impl Filter {
-    fn holds(&self, one: &Summary) -> bool {
-        match self {
-            Self::Name(name) => {
+    fn holds(&self, filter: &Filter, one: &Summary) -> bool {
+        let has = |key: &String, value: &Option<String>| {
+            one.labels.get(key).is_some_and(|is| value.as_ref().is_none_or(|wanted| wanted == is))
+        };
+        match filter {
+            Filter::Name(name) => {
                 let part = name.trim_start_matches('^').trim_end_matches('$');
                 match (name.starts_with('^'), name.ends_with('$')) {
                     (true, true) => one.name == part,
@@ -79,30 +162,73 @@ impl Filter {
                     (false, false) => one.name.contains(part),
                 }
             }
-            Self::Id(start) => one.id.starts_with(start.as_str()),
-            Self::Label(key, value) => {
-                one.labels.get(key).is_some_and(|is| value.as_ref().is_none_or(|wanted| wanted == is))
+            Filter::Id(start) => one.id.starts_with(start.as_str()),
+            Filter::Label(key, value) => has(key, value),
+            Filter::NoLabel(key, value) => !has(key, value),
+            Filter::Status(wanted) => super::state(&one.state) == wanted,
+            Filter::Exited(wanted) => matches!(&one.state, State::Exited(_, code) if code == wanted),
+            Filter::Ancestor(name) => {
+                let known = self.ancestors.get(name);
+                let is_below = |id: &String| known.is_some_and(|known| known.contains(id));
+                one.image_id.as_ref().map_or(one.image == *name, is_below)
             }
-            Self::Status(wanted) => super::state(&one.state) == wanted,
-            Self::Exited(wanted) => matches!(&one.state, State::Exited(_, code) if code == wanted),
+            Filter::Before(name) => self.created.get(name).is_some_and(|then| one.created < *then),
+            Filter::Since(name) => self.created.get(name).is_some_and(|then| one.created > *then),
+            Filter::Health(wanted) => wanted == "none",
+            Filter::IsTask(wanted) => !wanted,
+            Filter::Network(name) => one.networks.contains(name),
+            Filter::Volume(name) => {
+                one.mounts.iter().any(|(source, target)| source == name || target == name)
+            }
+            Filter::Publish(..) => false,
+            Filter::Expose(first, last, protocol) => {
+                one.image_id.as_ref().is_some_and(|id| self.exposes(id, *first, *last, protocol))
+            }
         }
     }
+
+    fn exposes(&self, image_id: &str, first: u16, last: u16, protocol: &str) -> bool {
+        let mut known = self.exposed.borrow_mut();
+        let ports =
+            known.entry(image_id.to_owned()).or_insert_with(|| list::exposed(&self.settings, image_id));
+        let is_one = |text: &String| {
+            ports_of(text).is_some_and(|(port, of)| of == protocol && (first..=last).contains(&port))
+        };
+        ports.iter().any(is_one)
+    }
+}
+
+/// `80/tcp` of an image.
+fn ports_of(text: &str) -> Option<(u16, &str)> {
+    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    Some((port.parse().ok()?, protocol))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::Duration;
 
     use super::super::tests::summary;
     use super::*;
 
     fn passes(filters: &[&str], one: &Summary) -> bool {
-        Filters::new(filters.iter().map(|text| parse(text).unwrap()).collect()).let_through(one)
+        let read = filters.iter().map(|text| parse(text).unwrap()).collect();
+        let mut filters = Filters::new(Vec::new(), &Settings::default()).unwrap();
+        filters.created.insert("then".to_owned(), SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+        filters.ancestors.insert("base".to_owned(), HashSet::from(["sha256:1".to_owned()]));
+        filters
+            .exposed
+            .borrow_mut()
+            .insert("sha256:1".to_owned(), vec!["80/tcp".to_owned(), "53/udp".to_owned()]);
+        filters.all = read;
+        filters.let_through(one)
     }
 
     #[test]
     fn conditions_hold_or_not() {
-        let web = summary("web-1", State::Exited(SystemTime::UNIX_EPOCH, 3));
+        let mut web = summary("web-1", State::Exited(SystemTime::UNIX_EPOCH, 3));
+        assert!(passes(&["ancestor=host"], &web) && !passes(&["ancestor=base"], &web));
+        web.image_id = Some("sha256:1".to_owned());
         for yes in [
             "name=web",
             "name=^web",
@@ -113,6 +239,17 @@ mod tests {
             "label=tier=web",
             "status=exited",
             "exited=3",
+            "label!=x",
+            "label!=tier=db",
+            "ancestor=base",
+            "before=then",
+            "health=none",
+            "is-task=false",
+            "network=bridge",
+            "volume=/srv",
+            "volume=/srv/of/the/website",
+            "expose=80",
+            "expose=50-60/udp",
         ] {
             assert!(passes(&[yes], &web), "{yes}");
         }
@@ -125,6 +262,17 @@ mod tests {
             "label=tier=db",
             "status=running",
             "exited=0",
+            "label!=tier",
+            "label!=tier=web",
+            "ancestor=host",
+            "since=then",
+            "health=healthy",
+            "is-task=true",
+            "network=host",
+            "volume=/",
+            "publish=80",
+            "expose=53",
+            "expose=81-90",
         ] {
             assert!(!passes(&[no], &web), "{no}");
         }
@@ -136,7 +284,20 @@ mod tests {
 
     #[test]
     fn refuses_others() {
-        for text in ["", "name", "colour=red", "status=odd", "exited=x", "exited=256", "=x"] {
+        for text in [
+            "",
+            "name",
+            "colour=red",
+            "status=odd",
+            "exited=x",
+            "exited=256",
+            "=x",
+            "health=odd",
+            "is-task=odd",
+            "expose=x",
+            "expose=9-8",
+            "publish=80/ip",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -7,11 +7,8 @@ use engine::ops::volumes::{self, Listed};
 use serde_json::{Value, json};
 
 use crate::ages;
-use crate::commands::Command;
-use crate::options::{Group, Typed, Words, one};
-use crate::path_template;
-use crate::problem::Problem;
-use crate::terminal::{print, report};
+use crate::commands::{Command, inspect};
+use crate::options::{Group, Words, one};
 
 pub(crate) const COMMAND: Command = Command {
     name: "volume inspect",
@@ -28,40 +25,12 @@ pub(crate) const COMMAND: Command = Command {
     }],
     words: Words::Between,
     failed: 1,
-    exec,
+    exec: |typed, settings| inspect::show(&typed, &COMMAND, |name| find(settings, name)),
 };
 
-fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
-    if typed.words.is_empty() {
-        return Err(
-            Problem::new("volume inspect needs a volume's name").hint("'minidocker volume ls' lists them")
-        );
-    }
-    let template = typed.read("format", path_template::parse)?;
-    let (mut found, mut code): (Vec<Value>, u8) = (Vec::new(), 0);
-    for name in &typed.words {
-        match volumes::inspect(settings, name) {
-            Ok(listed) => found.push(value(&listed)),
-            Err(error) => {
-                report(&Problem::from(error));
-                code = COMMAND.failed;
-            }
-        }
-    }
-    match template {
-        None => {
-            let text =
-                serde_json::to_string_pretty(&found).map_err(|error| Problem::new(error.to_string()))?;
-            // Docker indents by four.
-            print(&format!("{}\n", path_template::indented(&text)))?;
-        }
-        Some(template) => {
-            for value in &found {
-                print(&format!("{}\n", template.render(value).map_err(Problem::new)?))?;
-            }
-        }
-    }
-    Ok(code)
+/// The volume of a name, as Docker's object.
+pub(in crate::commands) fn find(settings: &Settings, name: &str) -> Result<Value, engine::Error> {
+    volumes::inspect(settings, name).map(|listed| value(&listed))
 }
 
 /// Docker's fields; an empty map is null there.
