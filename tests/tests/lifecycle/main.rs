@@ -3,6 +3,7 @@
 mod crowd;
 mod detached;
 mod disk;
+mod events;
 mod exit_codes;
 mod init;
 mod names;

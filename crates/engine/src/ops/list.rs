@@ -54,18 +54,35 @@ pub enum State {
 pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
-    let mut summaries = Vec::new();
+    look(&store, summary)
+}
+
+/// What `each` makes of every container, newest first.
+pub(crate) fn look<T: AsRef<Summary> + From<Summary>>(
+    store: &Store,
+    each: impl Fn(&Store, Record) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
+    let mut summaries: Vec<T> = Vec::new();
     for id in store.all()? {
         summaries.extend(match store.record(&id) {
-            Ok(Some(record)) => Some(summary(&store, record)?),
+            Ok(Some(record)) => Some(each(store, record)?),
             // One that ends while we look has no record any more.
             Ok(None) => None,
             // One bad file must not hide the others.
-            Err(failure) => Some(damaged(id, &failure)),
+            Err(failure) => Some(damaged(id, &failure).into()),
         });
     }
-    summaries.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    summaries.sort_by(|a, b| {
+        let (a, b) = (a.as_ref(), b.as_ref());
+        b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id))
+    });
     Ok(summaries)
+}
+
+impl AsRef<Summary> for Summary {
+    fn as_ref(&self) -> &Summary {
+        self
+    }
 }
 
 fn damaged(id: String, failure: &Failure) -> Summary {
@@ -81,7 +98,7 @@ fn damaged(id: String, failure: &Failure) -> Summary {
     }
 }
 
-fn summary(store: &Store, record: Record) -> Result<Summary, Error> {
+pub(crate) fn summary(store: &Store, record: Record) -> Result<Summary, Error> {
     let state = state(store, &record)?;
     let place = |place: &network::Attachment| format!("{}/{}", place.address, place.prefix);
     Ok(Summary {

@@ -1,12 +1,13 @@
 //! One file per operation; each begins with its contents page.
 
 pub mod attach;
-pub(crate) use attach::refusal;
+pub(crate) use attach::{UNKNOWN, refusal};
 pub mod bootstrap;
 pub mod build;
 pub mod builder;
 pub mod commit;
 pub mod create;
+pub mod events;
 pub mod exec;
 pub mod export;
 pub mod files;
@@ -19,11 +20,14 @@ pub mod list;
 pub mod login;
 pub mod logs;
 pub mod pause;
+pub mod processes;
 pub mod remove;
 pub mod rename;
 pub mod run;
 pub mod start;
+pub mod stats;
 pub mod stop;
+pub mod update;
 pub mod usage;
 pub mod volumes;
 pub mod wait;

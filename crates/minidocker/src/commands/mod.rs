@@ -6,6 +6,7 @@ mod build;
 mod builder_prune;
 mod commit;
 mod create;
+mod events;
 mod exec;
 mod export;
 mod image;
@@ -20,8 +21,10 @@ mod rename;
 mod rm;
 mod run;
 mod start;
+mod stats;
 mod stop;
 mod system_df;
+mod update;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -66,13 +69,16 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &kill::COMMAND,
     &rm::COMMAND,
     &ps::COMMAND,
+    &stats::COMMAND,
     &exec::COMMAND,
     &logs::COMMAND,
+    &events::COMMAND,
     &attach::COMMAND,
     &wait::COMMAND,
     &pause::COMMAND,
     &pause::UNPAUSE,
     &rename::COMMAND,
+    &update::COMMAND,
     &image::ls::COMMAND,
     &image::pull::COMMAND,
     &image::push::COMMAND,
