@@ -10,12 +10,12 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use step::{Context, Failure, Steps, Trace};
 
-use crate::Settings;
-use crate::ops::refusal;
+use crate::ops::{UNKNOWN, refusal};
 use crate::prepare::{draft, finish};
 use crate::request::Restart;
 use crate::state::{End, Life, Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
+use crate::{Settings, events};
 
 /// Which start this is: it decides what becomes of one that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,7 @@ impl monitor::Keeper for Keeper {
     }
 
     fn running(&mut self, _: &Running) -> Vec<Note> {
+        self.tell("start", &[]);
         let differs = |failure: Failure| (format!("a limit does not hold: {failure}"), failure.hint);
         let checks = std::mem::take(&mut self.checks);
         checks.iter().filter_map(|check| check.verify().err()).map(differs).collect()
@@ -79,8 +80,10 @@ impl monitor::Keeper for Keeper {
             let now = SystemTime::now();
             [logs::Stream::Stdout, logs::Stream::Stderr].into_iter().for_each(|stream| log.end(stream, now));
         }
+        self.refresh();
         let memory = self.out_of_memory();
         let end = End { out_of_memory: memory.is_some(), ..End::now(exit.map(Exit::code)) };
+        self.tell_end(&end);
         self.life.ended = Some(end);
         let mut notes: Vec<Note> = memory.into_iter().collect();
         let told = |failure: Failure| (failure.to_string(), failure.hint);
@@ -108,6 +111,9 @@ impl monitor::Keeper for Keeper {
         let down = takedown(&self.settings, &self.remains);
         self.take(&down.now, trace);
         self.later = down.later;
+        if self.remains.remove {
+            self.tell("destroy", &[]);
+        }
         // Whoever wants the trace wants it whole.
         if trace.is_on() {
             monitor::Keeper::finish(self, trace);
@@ -255,6 +261,31 @@ impl Keeper {
             self.log = logs::Writer::open(&dir, settings, &origin(&self.record)).ok();
         }
         self.log.as_mut()
+    }
+
+    fn tell(&self, action: &str, more: &[(&str, &str)]) {
+        events::container(&self.settings, &self.record, action, more);
+    }
+
+    fn tell_end(&self, end: &End) {
+        if end.out_of_memory {
+            self.tell("oom", &[]);
+        }
+        let code = end.code.unwrap_or(UNKNOWN).to_string();
+        let seconds = end.at.saturating_sub(self.life.started) / 1000;
+        self.tell("die", &[("execDuration", &seconds.to_string()), ("exitCode", &code)]);
+    }
+
+    /// Its name, its limits and its policy can change while it runs.
+    fn refresh(&mut self) {
+        // With --rm nothing but its name is asked for at the end, which one call tells.
+        let store = self.store();
+        if self.record.passing && store.has_name(&self.record.name, &self.record.id) {
+            return;
+        }
+        if let Ok(Some(record)) = store.record(&self.record.id) {
+            self.record = record;
+        }
     }
 
     /// What stays behind is found by the next command, which will tell what is in the way.

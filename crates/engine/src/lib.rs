@@ -4,6 +4,7 @@
 
 mod contact;
 mod error;
+mod events;
 mod facts;
 mod files;
 mod image;

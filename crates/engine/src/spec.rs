@@ -11,6 +11,7 @@ use oci::spec::{
     Capability, Linux, LinuxCapabilities, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType,
     LinuxTimeOffset, LinuxTimeOffsetBuilder, PosixRlimitBuilder, PosixRlimitType, Process, Root, Spec, User,
 };
+pub(crate) use resources::change;
 use resources::{device, resources};
 
 use crate::facts::Facts;

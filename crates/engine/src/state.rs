@@ -7,6 +7,7 @@
 //!   names/<name>         -> <id>     a symbolic link: made in one call, refused if it exists, read in one call
 //!   ids/<first>          -> <id>     a range of user ids, likewise
 //!   addresses/…                      the network room's
+//!   events/…                         what happened: `events.rs`
 //!   root/                            where each init attaches its root, in its own mount namespace
 //!   containers/<id>/
 //!     lock                           held by the container's monitor: free means that nobody cares for it
@@ -31,7 +32,7 @@ mod hold;
 mod links;
 mod record;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use files::{directories, read_link};
 pub(crate) use files::{make_dirs, make_dirs_with, write_file};
@@ -53,6 +54,11 @@ impl Store {
     /// The store of these settings; nothing is made yet.
     pub(crate) fn new(settings: &Settings) -> Self {
         Self { run: settings.run_root.clone(), keep: settings.root.clone() }
+    }
+
+    /// What a reboot empties.
+    pub(crate) fn run_root(&self) -> &Path {
+        &self.run
     }
 
     /// Where inits attach their roots.

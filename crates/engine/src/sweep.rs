@@ -9,10 +9,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use step::{Context, Failure, Step};
 
 use crate::keeper::{Keeper, Start, wants_again};
-use crate::ops::start;
+use crate::ops::{UNKNOWN, start};
 use crate::state::{End, Held, Life, Record, Store};
 use crate::steps::{Remains, take_all, takedown};
-use crate::{Settings, image};
+use crate::{Settings, events, image};
 
 /// Sweeps. What cannot be taken down stays for the next time and keeps nobody from working: it is told.
 pub(crate) fn sweep(settings: &Settings, store: &Store) -> Result<Vec<Note>, Failure> {
@@ -53,6 +53,7 @@ fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result
         if !ended && (record.by_run || started(store, id)) {
             life.ended = Some(End::now(None));
             store.write_life(record, &life, true)?;
+            events::container(settings, record, "die", &[("exitCode", &UNKNOWN.to_string())]);
         }
         again = store.is_apart(id) && wants_again(record.request.restart, &life);
     }
@@ -60,6 +61,9 @@ fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result
     let taken = take_all(&takedown(settings, &remains).all(), |step: &dyn Step| step.perform(&mut context));
     drop(held);
     taken?;
+    if let Some(record) = record.filter(|_| remains.remove) {
+        events::container(settings, &record, "destroy", &[]);
+    }
     if again {
         start::start_swept(settings, store, id)
             .map_err(|error| Failure::because("monitor.again", id[..12].to_owned(), error.message))?;

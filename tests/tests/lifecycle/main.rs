@@ -5,6 +5,7 @@ mod copying;
 mod crowd;
 mod detached;
 mod disk;
+mod events;
 mod exit_codes;
 mod init;
 mod lives_on;

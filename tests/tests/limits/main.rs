@@ -7,6 +7,8 @@ mod io_limits;
 mod memory_limits;
 mod pids_limits;
 mod process_limits;
+mod stats_limits;
+mod update_limits;
 mod view_limits;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

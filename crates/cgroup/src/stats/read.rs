@@ -65,6 +65,12 @@ impl Group {
         Ok(stats)
     }
 
+    /// How much its processes wait for processors, memory and disks; none where the kernel does not tell.
+    pub fn pressures(&self) -> [Option<Pressure>; 3] {
+        ["cpu.pressure", "memory.pressure", "io.pressure"]
+            .map(|file| Files(self.v2()?).pressure(file).ok().flatten())
+    }
+
     fn cpu_stats(&self, stats: &mut Stats) -> Result<(), Failure> {
         match (self.v1("cpuacct"), self.v2()) {
             (Some(dir), _) => stats.cpu.usage = cpu_v1(&Files(dir))?,

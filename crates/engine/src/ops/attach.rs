@@ -10,7 +10,7 @@ use super::launch::Started;
 use super::list::{State, state};
 use crate::state::Store;
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings, contact};
+use crate::{Error, Kind, Settings, contact, events};
 
 /// How the user is attached to a foreground container.
 #[derive(Debug, Clone)]
@@ -104,7 +104,10 @@ impl Started {
             guest: !self.foreground,
         };
         match monitor::attach(&mut self.channel, &how)? {
-            Attached::Detached => Ok(None),
+            Attached::Detached => {
+                self.tell_detached();
+                Ok(None)
+            }
             Attached::Ended(ended) => {
                 // One that is started again is not gone for a long time.
                 let records = if ended.again { Vec::new() } else { self.wait_until_gone()? };
@@ -112,6 +115,14 @@ impl Started {
                 Ok(Some(Finished { code, notes: ended.notes, records }))
             }
             Attached::Lost => Err(self.lost()),
+        }
+    }
+
+    fn tell_detached(&self) {
+        if let Ok(Some(record)) = Store::new(&self.settings).record(&self.id) {
+            let action = if self.exec.is_some() { "exec_detach" } else { "detach" };
+            let exec: Vec<_> = self.exec.iter().map(|id| ("execID", id.as_str())).collect();
+            events::container(&self.settings, &record, action, &exec);
         }
     }
 
@@ -181,6 +192,7 @@ pub fn attach(settings: &Settings, name: &str, input: bool) -> Result<Started, E
     let hello = Hello { stdout: true, stderr: true, halt: false };
     let gone = || invalid(format!("container {name} has just ended"));
     let (channel, welcome) = contact::connect(&store, &id, hello)?.ok_or_else(gone)?;
+    events::container(settings, &record, "attach", &[]);
     Ok(Started {
         id,
         name: record.name,
@@ -190,6 +202,7 @@ pub fn attach(settings: &Settings, name: &str, input: bool) -> Result<Started, E
         terminal: welcome.terminal,
         interactive: input && record.request.interactive,
         foreground: false,
+        exec: None,
     })
 }
 

@@ -16,7 +16,7 @@ use super::files::put;
 use super::images::reference;
 use crate::request::Image as From;
 use crate::state::{Record, Store, millis};
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, events};
 
 pub(super) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
@@ -82,7 +82,11 @@ pub fn commit(settings: &Settings, asked: &Commit) -> Result<Digest, Error> {
     let mut layers = base.layers.clone();
     layers.push(layer);
     let image = put(&images, &config, layers, "commit")?;
-    named(settings, &images, image, name.as_ref(), &asked.changes)
+    let id = named(settings, &images, image, name.as_ref(), &asked.changes)?;
+    let (image, name) = (id.to_string(), name.map_or(String::new(), |name| name.to_string()));
+    let more = [("comment", asked.message.as_str()), ("imageID", &image), ("imageRef", &name)];
+    events::container(settings, &record, "commit", &more);
+    Ok(id)
 }
 
 /// Puts an image into the catalogue, with its name and after all changes.

@@ -10,7 +10,7 @@ use crate::request::RunRequest;
 use crate::state::{Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
-use crate::{Error, Note, Settings, names, spec, volumes};
+use crate::{Error, Note, Settings, events, names, spec, volumes};
 
 /// A container that was made.
 #[derive(Debug)]
@@ -75,5 +75,6 @@ fn record(settings: &Settings, store: &Store, image: Resolved, id: &str) -> Resu
         take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut Context::default()))?;
     }
     made?;
+    events::container(settings, &record, "create", &[]);
     Ok(name)
 }

@@ -9,13 +9,13 @@ use runtime::{Exec, GroupSteps, Manner, Running};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use step::{Actor, Failure, Trace};
 
-use super::attach::{refusal, wait_for_start};
+use super::attach::{UNKNOWN, refusal, wait_for_start};
 use super::launch::Started;
 use super::list::{State, state};
 use crate::facts::Facts;
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings, prepare, spec, users};
+use crate::{Error, Kind, Settings, events, names, prepare, spec, users};
 
 /// A program for a container that runs.
 #[derive(Debug, Clone, Default)]
@@ -80,20 +80,25 @@ pub fn exec(settings: &Settings, name: &str, asked: &ExecRequest) -> Result<Star
         trace: Trace::new(Actor::Monitor, false),
         restore: None,
     };
-    let mut channel = monitor::start(job, Guest)?;
+    let mut guest = Guest { settings: settings.clone(), exec: names::id(), record };
+    guest.record.command.clone_from(&asked.command);
+    guest.tell(&format!("exec_create: {}", asked.command.join(" ")), &[]);
+    let (exec, name) = (guest.exec.clone(), guest.record.name.clone());
+    let mut channel = monitor::start(job, guest)?;
     let told = wait_for_start(&mut channel)?;
     if let Some(failure) = told.failure {
-        return Err(refusal(&record.name, failure));
+        return Err(refusal(&name, failure));
     }
     Ok(Started {
         id,
-        name: record.name,
+        name,
         notes: told.notes,
         channel,
         settings: settings.clone(),
         terminal: asked.tty,
         interactive: asked.interactive,
         foreground: !asked.detach,
+        exec: Some(exec),
     })
 }
 
@@ -147,7 +152,19 @@ pub(crate) fn plan(
 
 /// Nothing of a further program is kept, and nothing has to be taken down.
 #[derive(Debug)]
-pub(crate) struct Guest;
+pub(crate) struct Guest {
+    settings: Settings,
+    /// The program's own id, 64 hex digits.
+    exec: String,
+    record: Record,
+}
+
+impl Guest {
+    fn tell(&self, action: &str, more: &[(&str, &str)]) {
+        let more = [&[("execID", self.exec.as_str())], more].concat();
+        events::container(&self.settings, &self.record, action, &more);
+    }
+}
 
 impl monitor::Keeper for Guest {
     fn cloned(&mut self, _: i32) -> Result<(), Failure> {
@@ -155,10 +172,14 @@ impl monitor::Keeper for Guest {
     }
 
     fn running(&mut self, _: &Running) -> Vec<Note> {
+        let command = self.record.command.join(" ");
+        self.tell(&format!("exec_start: {command}"), &[]);
         Vec::new()
     }
 
-    fn ended(&mut self, _: Option<Exit>) -> Vec<Note> {
+    fn ended(&mut self, exit: Option<Exit>) -> Vec<Note> {
+        let code = exit.map_or(UNKNOWN, Exit::code).to_string();
+        self.tell("exec_die", &[("exitCode", &code)]);
         Vec::new()
     }
 

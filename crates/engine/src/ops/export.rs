@@ -10,7 +10,7 @@ use step::Failure;
 
 use crate::request::Image as From;
 use crate::state::{Record, Store};
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, events};
 
 /// Writes it to `output`, not compressed. A running container is read as it is.
 pub fn export(settings: &Settings, name: &str, output: impl Write + Send) -> Result<(), Error> {
@@ -25,6 +25,7 @@ pub fn export(settings: &Settings, name: &str, output: impl Write + Send) -> Res
         None => at_rest(settings, &record, name),
     }?;
     transport::export(&root, output)?;
+    events::container(settings, &record, "export", &[]);
     Ok(())
 }
 

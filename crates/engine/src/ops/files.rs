@@ -13,7 +13,7 @@ use transport::{Export, Location, Platforms, Reader, Unpacking, Writer};
 
 use super::images::{platform, reference, sweep};
 use crate::image::absent;
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, events};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -84,6 +84,8 @@ fn bring(
             image.names.iter().filter(|name| name.digest().is_none()).cloned().collect();
         let canonical: Vec<String> = names.iter().map(Reference::canonical).collect();
         let id = images.add(described, &canonical)?.id;
+        let name = names.first().map_or_else(|| id.to_string(), Reference::to_string);
+        events::image(settings, "load", &id.to_string(), &name);
         loaded.push(Loaded { id, names });
     }
     drop(bringing);
@@ -96,7 +98,13 @@ pub fn save(settings: &Settings, names: &[String], output: impl Write, place: &s
     let images = Images::open(&settings.root)?;
     let _bringing = images.bringing()?;
     let exports = exports(&images, names)?;
-    Ok(Writer { blobs: images.blobs() }.save(output, place, &exports)?)
+    Writer { blobs: images.blobs() }.save(output, place, &exports)?;
+    for name in names {
+        if let Some(image) = images.find(name)? {
+            events::image(settings, "save", &image.id.to_string(), name);
+        }
+    }
+    Ok(())
 }
 
 /// Writes images to a place.
@@ -189,7 +197,10 @@ pub fn import(
         config["variant"] = json!(variant);
     }
     let image = put(&images, &config, vec![layer], "import")?;
-    super::commit::named(settings, &images, image, name.as_ref(), &asked.changes)
+    let id = super::commit::named(settings, &images, image, name.as_ref(), &asked.changes)?;
+    let name = name.map_or_else(|| id.to_string(), |name| name.to_string());
+    events::image(settings, "import", &id.to_string(), &name);
+    Ok(id)
 }
 
 /// An image of layers that are here: its configuration and its manifest become blobs.

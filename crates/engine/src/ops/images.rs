@@ -11,7 +11,7 @@ use step::Failure;
 
 use crate::image::{absent, used_layers, users};
 use crate::state::Store;
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, events};
 
 pub use inspect::{History, history, inspect};
 
@@ -59,6 +59,7 @@ pub fn pull(
     let images = Images::open(&settings.root)?;
     let pull = Pull { settings: &registries()?, reference: &reference, platform: &platform };
     let pulled = images.pull(pull, watch)?;
+    events::image(settings, "pull", &reference.to_string(), &reference.familiar_name());
     sweep(settings, &images)?;
     Ok(pulled)
 }
@@ -103,6 +104,7 @@ pub fn push(settings: &Settings, name: &str, watch: Watch<'_>) -> Result<Digest,
     let image = images.find(name)?.ok_or_else(|| absent(name))?;
     let push = Push { settings: &registries()?, image: &image, reference: &reference };
     let digest = images.push(push, watch)?;
+    events::image(settings, "push", &reference.to_string(), &reference.familiar_name());
     sweep(settings, &images)?;
     Ok(digest)
 }
@@ -116,14 +118,15 @@ pub fn tag(settings: &Settings, source: &str, target: &str) -> Result<(), Error>
     }
     let images = Images::open(&settings.root)?;
     images.find(source)?.ok_or_else(|| absent(source))?;
-    images.tag(source, &name.canonical())?;
+    let image = images.tag(source, &name.canonical())?;
+    events::image(settings, "tag", &image.id.to_string(), &name.to_string());
     Ok(())
 }
 
 /// Removes a name, and with the last one the image.
 pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<Removed, Error> {
     let images = Images::open(&settings.root)?;
-    images.find(name)?.ok_or_else(|| absent(name))?;
+    let id = images.find(name)?.ok_or_else(|| absent(name))?.id.to_string();
     let users = users(&Store::new(settings))?;
     let in_use = |image: &Image| {
         let mut its = users.iter().filter(|user| user.origin.id == image.id);
@@ -147,6 +150,11 @@ pub fn remove(settings: &Settings, name: &str, force: bool) -> Result<Removed, E
         Ok(None) => absent(name),
         _ => Error { kind: Kind::Invalid, ..Error::from(failure) },
     })?;
+    // As Docker tells them: by the id, which is the name too.
+    removed.untagged.iter().for_each(|_| events::image(settings, "untag", &id, &id));
+    if removed.deleted.is_some() {
+        events::image(settings, "delete", &id, &id);
+    }
     sweep(settings, &images)?;
     Ok(removed)
 }
@@ -170,6 +178,9 @@ pub fn prune(settings: &Settings, all: bool, keep: &dyn Fn(&Image) -> bool) -> R
     let unwanted =
         |image: &Image| (all || image.names.is_empty()) && !used.contains(&image.id) && !keep(image);
     let gone = images.remove_all(&unwanted)?;
+    for id in gone.iter().map(|image| image.id.to_string()) {
+        events::image(settings, "delete", &id, &id);
+    }
     // What builds keep goes by `builder prune`.
     let records = build::cached(&settings.root)?;
     let kept = records.iter().flat_map(|record| [record.diff_id, record.digest]).collect();

@@ -7,7 +7,7 @@ use step::Failure;
 use crate::request::Restart;
 use crate::state::Store;
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings, contact};
+use crate::{Error, Kind, Settings, contact, events};
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -34,6 +34,8 @@ pub fn kill(settings: &Settings, name: &str, signal: i32) -> Result<(), Error> {
         true => contact::connect(&store, &id, Hello { halt: true, ..Hello::default() })?,
         false => None,
     };
+    // Before it can end: a death comes after what it died of.
+    events::container(settings, &record, "kill", &[("signal", &signal.to_string())]);
     sys::signal::send(&pidfd, signal).map_err(|error| Failure::new("kill", name, error))?;
     drop(halted);
     Ok(())

@@ -10,7 +10,7 @@ use crate::keeper::Keeper;
 use crate::prepare::Prepared;
 use crate::request::RunRequest;
 use crate::state::Store;
-use crate::{Error, Settings};
+use crate::{Error, Settings, events};
 
 /// A container, or a further program in one, that was started.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Started {
     pub(super) interactive: bool,
     /// It ends with the command that waits for it.
     pub(super) foreground: bool,
+    /// The id of a further program.
+    pub(super) exec: Option<String>,
 }
 
 impl Started {
@@ -78,6 +80,9 @@ pub(super) fn launch(
         trace: own,
         restore,
     };
+    if reading {
+        events::container(&settings, &record, "attach", &[]);
+    }
     let mut channel = monitor::start(job, keeper)?;
     let told = wait_for_start(&mut channel)?;
     told.records.into_iter().for_each(|record| trace.push(record));
@@ -91,6 +96,7 @@ pub(super) fn launch(
         terminal: request.tty,
         interactive: request.interactive,
         foreground,
+        exec: None,
         id: record.id,
         name: record.name,
     })

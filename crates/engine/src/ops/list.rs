@@ -67,26 +67,43 @@ pub enum State {
 pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
+    look(&store, |record, state| Ok(summary(record, state)))
+}
+
+/// What `each` makes of every container and its state, newest first.
+pub(crate) fn look<T: AsRef<Summary> + From<Summary>>(
+    store: &Store,
+    each: impl Fn(Record, State) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
     // Those that run, or are about to: nothing of the others is in the run root, and nothing is looked for there.
     let present: HashSet<String> = store.present()?.into_iter().collect();
-    let look = Look { store: &store, hierarchies: OnceCell::new() };
-    let mut summaries = Vec::new();
+    let look = Look { store, hierarchies: OnceCell::new() };
+    let mut summaries: Vec<T> = Vec::new();
     for id in store.all()? {
         let is_present = present.contains(&id);
         let record = if is_present { store.record(&id) } else { store.kept_record(&id) };
         summaries.extend(match record {
             Ok(Some(record)) => {
-                let state = if is_present { look.state(&record) } else { at_rest(&store, &record, false) }?;
-                Some(summary(record, state))
+                let state = if is_present { look.state(&record) } else { at_rest(store, &record, false) }?;
+                Some(each(record, state)?)
             }
             // One that ends while we look has no record any more.
             Ok(None) => None,
             // One bad file must not hide the others.
-            Err(failure) => Some(damaged(id, &failure)),
+            Err(failure) => Some(damaged(id, &failure).into()),
         });
     }
-    summaries.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+    summaries.sort_by(|a, b| {
+        let (a, b) = (a.as_ref(), b.as_ref());
+        b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id))
+    });
     Ok(summaries)
+}
+
+impl AsRef<Summary> for Summary {
+    fn as_ref(&self) -> &Summary {
+        self
+    }
 }
 
 /// Bytes that a container has written, and that its root has in all; none of one that cannot be counted.
@@ -140,7 +157,7 @@ fn damaged(id: String, failure: &Failure) -> Summary {
     }
 }
 
-fn summary(record: Record, state: State) -> Summary {
+pub(crate) fn summary(record: Record, state: State) -> Summary {
     let place = |place: &network::Attachment| format!("{}/{}", place.address, place.prefix);
     let mount = |mount: &Mount| {
         let what = match mount {

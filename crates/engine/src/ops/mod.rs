@@ -1,7 +1,7 @@
 //! One file per operation; each begins with its contents page.
 
 pub mod attach;
-pub(crate) use attach::refusal;
+pub(crate) use attach::{UNKNOWN, refusal};
 pub mod boot;
 pub mod bootstrap;
 pub mod build;
@@ -10,6 +10,7 @@ pub mod commit;
 pub mod copy;
 pub mod create;
 pub mod diff;
+pub mod events;
 pub mod exec;
 pub mod export;
 pub mod files;
@@ -23,12 +24,15 @@ pub mod list;
 pub mod login;
 pub mod logs;
 pub mod pause;
+pub mod processes;
 pub mod remove;
 pub mod rename;
 pub mod run;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod top;
+pub mod update;
 pub mod usage;
 pub mod volumes;
 pub mod wait;

@@ -5,13 +5,17 @@ use cgroup::{Group, Hierarchies};
 use super::list::{State, state};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, events};
 
 /// Stops every process of a running container where it is.
 pub fn pause(settings: &Settings, name: &str) -> Result<(), Error> {
     let (record, state) = look(settings, name)?;
     match state {
-        State::Running(..) => Ok(group(&record)?.freeze()?),
+        State::Running(..) => {
+            group(&record)?.freeze()?;
+            events::container(settings, &record, "pause", &[]);
+            Ok(())
+        }
         State::Paused(..) => Err(Error::new(Kind::Invalid, format!("container {name} is paused already"))),
         _ => Err(not_running("pause", name)),
     }
@@ -21,7 +25,11 @@ pub fn pause(settings: &Settings, name: &str) -> Result<(), Error> {
 pub fn unpause(settings: &Settings, name: &str) -> Result<(), Error> {
     let (record, state) = look(settings, name)?;
     match state {
-        State::Paused(..) => Ok(group(&record)?.thaw()?),
+        State::Paused(..) => {
+            group(&record)?.thaw()?;
+            events::container(settings, &record, "unpause", &[]);
+            Ok(())
+        }
         State::Running(..) => Err(Error::new(Kind::Invalid, format!("container {name} is not paused"))),
         _ => Err(not_running("unpause", name)),
     }

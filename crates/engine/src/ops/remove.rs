@@ -14,7 +14,7 @@ use crate::ops::list::{self, State, Summary};
 use crate::state::{Held, Store};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings, contact};
+use crate::{Error, Kind, Settings, contact, events};
 
 /// How long a killed container may take to end. Longer, and a process is stuck in the kernel.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,6 +43,9 @@ pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Re
         }
         // Its restart policy is not to start it again.
         let _halted = contact::connect(&store, &id, Hello { halt: true, ..Hello::default() })?;
+        if let Some(record) = &record {
+            events::container(settings, record, "kill", &[("signal", "9")]);
+        }
         end(name, pid)?;
     } else if record.is_some() && store.run_dir(&id).exists() {
         // Between two starts, perhaps.
@@ -71,11 +74,15 @@ pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Re
         no_network,
         keep_volumes: !volumes,
         kept: record.as_ref().is_none_or(|record| !record.passing),
-        name: record.map(|record| record.name),
+        name: record.as_ref().map(|record| record.name.clone()),
         remove: true,
     };
     let mut context = Context::default();
     take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context))?;
+    // With --rm its monitor has told it.
+    if let Some(record) = record.as_ref().filter(|record| !record.passing) {
+        events::container(settings, record, "destroy", &[]);
+    }
     match of_image {
         // It may have been the last that used the layers of an image that is gone.
         true => images::sweep(settings, &Images::open(&settings.root)?),

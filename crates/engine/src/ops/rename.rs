@@ -2,13 +2,15 @@
 
 use crate::state::Store;
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, events};
 
 /// Gives a container a new name. A crash on the way leaves it with both, and the next start of the engine with one.
 pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
-    let (id, mut record) = store.load(name)?;
+    let (id, record) = store.load(name)?;
+    let _writing = store.lock_record(&record)?;
+    let (_, mut record) = store.load(&id)?;
     if record.name == new {
         return Err(Error::new(Kind::Invalid, format!("container {name} has this name already")));
     }
@@ -22,5 +24,7 @@ pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
     let old = std::mem::replace(&mut record.name, new.to_owned());
     record.request.name = Some(new.to_owned());
     store.write_record(&record)?;
-    Ok(store.give_name(&old, &id)?)
+    store.give_name(&old, &id)?;
+    events::container(settings, &record, "rename", &[("oldName", &old)]);
+    Ok(())
 }

@@ -16,7 +16,7 @@ use crate::state::{Held, Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
 use crate::volumes::has_anonymous;
-use crate::{Error, Kind, Settings, names};
+use crate::{Error, Kind, Settings, events, names};
 
 /// What a `run` would do.
 #[derive(Debug)]
@@ -64,7 +64,11 @@ fn run_traced(settings: &Settings, request: &RunRequest, trace: &mut Trace) -> R
             if let Some(_held) = store.abandoned(&id)? {
                 let remains = Remains { remove: true, ..remains_of(settings, request, &id) };
                 let mut context = Context::default();
+                let record = store.record(&id).ok().flatten();
                 take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context))?;
+                if let Some(record) = record {
+                    events::container(settings, &record, "destroy", &[]);
+                }
             }
             Err(error)
         }
@@ -87,6 +91,7 @@ fn start(
     let prepared = finish(store, request, id, draft, place)?;
     let record = record(request, id, &name, &prepared, origin)?;
     store.write_record(&record)?;
+    events::container(settings, &record, "create", &[]);
     // From now on the record keeps the layers.
     drop(bringing);
     let remains = Remains {

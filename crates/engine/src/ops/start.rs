@@ -91,6 +91,10 @@ fn prepare(
     reading: bool,
 ) -> Result<Started, Error> {
     let id = record.id.clone();
+    let writing = store.lock_record(&record)?;
+    if let Some(changed) = store.record(&id)? {
+        record = changed;
+    }
     let source = image::source(settings, &record)?;
     let draft = draft(settings, store, &record.request, &source, &id)?;
     let place = reserve(settings, store, &record.request, &id, &record.name)?;
@@ -99,6 +103,8 @@ fn prepare(
     record.network.clone_from(&prepared.place);
     record.disk = Some(prepared.disk.clone());
     store.write_record(&record)?;
+    // The monitor is a fork of this process: it must not keep the lock.
+    drop(writing);
     let before = store.life(&id)?.unwrap_or_default();
     let life = Life { starts: before.starts + 1, started: millis(SystemTime::now()), ..Life::default() };
     store.write_life(&record, &life, true)?;

@@ -10,7 +10,7 @@ use super::start;
 use crate::contact::{self, Word};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, events};
 
 /// How a container is stopped.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,16 +38,18 @@ pub fn stop(settings: &Settings, name: &str, options: Options) -> Result<(), Err
     let hello = Hello { halt: true, ..Hello::default() };
     let Some((mut channel, welcome)) = contact::connect(&store, &id, hello)? else { return Ok(()) };
     let signal = options.signal.or(record.request.stop_signal).unwrap_or(SIGTERM);
-    send(&store, &id, signal);
+    send(settings, &record, signal);
     thaw(&record);
     let seconds = options.timeout.or(record.request.stop_timeout).unwrap_or(TIMEOUT);
     let until = u64::try_from(seconds).ok().map(|seconds| Instant::now() + Duration::from_secs(seconds));
     if wait_until_gone(&mut channel, until)? {
+        events::container(settings, &record, "stop", &[]);
         return Ok(());
     }
-    send(&store, &id, SIGKILL);
+    send(settings, &record, SIGKILL);
     thaw(&record);
     if wait_until_gone(&mut channel, Some(Instant::now() + PATIENCE))? {
+        events::container(settings, &record, "stop", &[]);
         return Ok(());
     }
     let pid = welcome.pid.unwrap_or_default();
@@ -58,14 +60,21 @@ pub fn stop(settings: &Settings, name: &str, options: Options) -> Result<(), Err
 /// Stops a container that runs, and starts it.
 pub fn restart(settings: &Settings, name: &str, options: Options) -> Result<(), Error> {
     stop(settings, name, options)?;
-    start::start(settings, name, false).map(drop)
+    start::start(settings, name, false)?;
+    if let Ok((_, record)) = Store::new(settings).load(name) {
+        events::container(settings, &record, "restart", &[]);
+    }
+    Ok(())
 }
 
 /// A signal for its first process, if it lives.
-fn send(store: &Store, id: &str, signal: i32) {
+fn send(settings: &Settings, record: &Record, signal: i32) {
+    let (store, id) = (Store::new(settings), record.id.as_str());
     let Some(pid) = store.living_init(id).and_then(Pid::from_raw) else { return };
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
     if store.living_init(id) == Some(pid.as_raw_pid()) {
+        // Before it can end: a death comes after what it died of.
+        events::container(settings, record, "kill", &[("signal", &signal.to_string())]);
         // It may have ended meanwhile: that is what is wanted.
         let _ = sys::signal::send(&pidfd, signal);
     }

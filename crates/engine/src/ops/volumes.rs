@@ -9,7 +9,7 @@ use crate::request::Mount;
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::volumes::{self, ANONYMOUS, DRIVER, Gone, Volumes, check_driver, is_name, users};
-use crate::{Error, Kind, Settings, names};
+use crate::{Error, Kind, Settings, events, names};
 
 pub use crate::volumes::Volume;
 
@@ -67,7 +67,10 @@ pub fn create(settings: &Settings, new: &New) -> Result<String, Error> {
                 .hint(format!("choose another name, or remove that one: minidocker volume rm {name}")))
         }
         Some(_) => Ok(()),
-        None => volumes.make(&locked, &name, &labels, &new.options).map(drop).map_err(Error::from),
+        None => {
+            let made = volumes.make(&locked, &name, &labels, &new.options);
+            made.map(|_| events::volume(&settings.run_root, "create", &name)).map_err(Error::from)
+        }
     };
     drop(locked);
     volumes.empty(gone)?;
@@ -138,6 +141,7 @@ fn remove_locked(
         .hint("remove the containers first: minidocker rm CONTAINER"));
     }
     volumes.retire(&locked, name, gone)?;
+    events::volume(store.run_root(), "destroy", name);
     Ok(())
 }
 
@@ -177,6 +181,7 @@ fn prune_locked(
             && wanted(&volume)
             && volumes.retire(&locked, &volume.name, gone)?
         {
+            events::volume(store.run_root(), "destroy", &volume.name);
             pruned.names.push(volume.name);
         }
     }

@@ -83,13 +83,25 @@ fn device_rule(text: &str) -> Result<LinuxDeviceCgroup, Error> {
 }
 
 pub(super) fn resources(request: &RunRequest, facts: &Facts) -> Result<LinuxResources, Error> {
-    let asked = &request.resources;
+    let mut resources = limits(&request.resources)?;
+    resources.set_devices(Some(device_rules(request, facts)?));
+    Ok(resources)
+}
+
+/// What is `asked` of a container that is to have `all` afterwards: memory and swap are one number, so that who asks
+/// for one of them is given both.
+pub(crate) fn change(all: &Resources, asked: &Resources) -> Result<LinuxResources, Error> {
+    memory(all)?;
+    let mut part = asked.clone();
+    if part.memory.is_some() || part.memory_swap.is_some() {
+        (part.memory, part.memory_swap) = (all.memory, all.memory_swap);
+    }
+    limits(&part)
+}
+
+fn limits(asked: &Resources) -> Result<LinuxResources, Error> {
     let mut resources = LinuxResources::default();
-    resources
-        .set_devices(Some(device_rules(request, facts)?))
-        .set_memory(memory(asked)?)
-        .set_cpu(Some(cpu(asked)?))
-        .set_block_io(block_io(asked)?);
+    resources.set_memory(memory(asked)?).set_cpu(Some(cpu(asked)?)).set_block_io(block_io(asked)?);
     if let Some(limit) = asked.pids {
         let mut pids = LinuxPids::default();
         pids.set_limit(if limit <= 0 { -1 } else { limit });

@@ -20,10 +20,15 @@ impl Store {
         }
     }
 
+    /// Whether `id` has this name.
+    pub(crate) fn has_name(&self, name: &str, id: &str) -> bool {
+        read_link(&self.run.join("names").join(name)).as_deref() == Some(id)
+    }
+
     /// Gives `name` back if `id` has it.
     pub(crate) fn give_name(&self, name: &str, id: &str) -> Result<(), Failure> {
         let path = self.run.join("names").join(name);
-        if read_link(&path).as_deref() != Some(id) {
+        if !self.has_name(name, id) {
             return Ok(());
         }
         match rustix::fs::unlink(&path) {

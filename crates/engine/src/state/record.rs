@@ -1,9 +1,10 @@
 //! Records: what is kept of a container, and how it ended.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::Mode;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use step::Failure;
@@ -123,6 +124,19 @@ impl Store {
             dir
         };
         write_json(&dir, "container.json", record, !record.passing)
+    }
+
+    /// Takes the right to change a container's record, until the lock is closed. The record has to be read after that.
+    pub(crate) fn lock_record(&self, record: &Record) -> Result<OwnedFd, Failure> {
+        let dir = if record.passing { self.run_dir(&record.id) } else { self.keep_dir(&record.id) };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(&dir, flags, Mode::empty()).map_err(failed(&dir))?;
+        loop {
+            match rustix::fs::flock(&lock, FlockOperation::LockExclusive) {
+                Err(Errno::INTR) => {}
+                result => return result.map(|()| lock).map_err(failed(&dir)),
+            }
+        }
     }
 
     /// Writes what became of a container, where its record is kept. `durable` survives a power cut.

@@ -8,6 +8,7 @@ mod commit;
 mod cp;
 mod create;
 mod diff;
+mod events;
 mod exec;
 mod export;
 mod image;
@@ -24,10 +25,12 @@ mod rename;
 mod rm;
 mod run;
 mod start;
+mod stats;
 mod stop;
 mod system_df;
 mod system_start;
 mod top;
+mod update;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -72,8 +75,10 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &kill::COMMAND,
     &rm::COMMAND,
     &ps::COMMAND,
+    &stats::COMMAND,
     &exec::COMMAND,
     &logs::COMMAND,
+    &events::COMMAND,
     &attach::COMMAND,
     &wait::COMMAND,
     &pause::COMMAND,
@@ -86,6 +91,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &diff::COMMAND,
     &cp::COMMAND,
     &prune::COMMAND,
+    &update::COMMAND,
     &image::ls::COMMAND,
     &image::pull::COMMAND,
     &image::push::COMMAND,

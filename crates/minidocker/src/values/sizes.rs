@@ -59,6 +59,25 @@ fn bytes(whole: &str, fraction: &str, shift: u32) -> Option<u64> {
     whole.checked_add(part.try_into().ok()?).filter(|bytes| i64::try_from(*bytes).is_ok())
 }
 
+/// An amount as Docker shows memory: powers of 1024, four digits, `1.5MiB`.
+pub(crate) fn binary(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut amount = bytes as f64;
+    let mut unit = 0;
+    while amount >= 1024.0 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    let digits = match amount {
+        amount if amount < 9.9995 => 3,
+        amount if amount < 99.995 => 2,
+        amount => usize::from(amount < 999.95),
+    };
+    let text = format!("{amount:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
 /// An amount as Docker shows it: powers of 1000, three digits, `78.1MB`.
 pub(crate) fn decimal(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
@@ -94,6 +113,22 @@ mod tests {
             (u64::MAX, "18.4EB"),
         ] {
             assert_eq!(decimal(bytes), text, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn shows_memory_as_docker_does() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1KiB"),
+            (3 << 19, "1.5MiB"),
+            (1_653_309, "1.577MiB"),
+            (24_641_535, "23.5MiB"),
+            (16_636_280_832, "15.49GiB"),
+            (1_047_527_424, "999MiB"),
+        ] {
+            assert_eq!(binary(bytes), text, "{bytes}");
         }
     }
 

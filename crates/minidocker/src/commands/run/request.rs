@@ -243,6 +243,15 @@ fn profile(option: &str, path: String) -> Result<Seccomp, Problem> {
 }
 
 fn resources(typed: &Typed) -> Result<Resources, Problem> {
+    Ok(Resources {
+        oom_kill_disable: typed.flag("oom-kill-disable")?.unwrap_or(false),
+        cgroup_parent: typed.read("cgroup-parent", global::cgroup)?,
+        ..limits(typed)?
+    })
+}
+
+/// Those that can change while a container runs.
+pub(crate) fn limits(typed: &Typed) -> Result<Resources, Problem> {
     let bytes = |long| typed.read(long, sizes::parse).map(|bytes| bytes.filter(|bytes| *bytes > 0));
     Ok(Resources {
         memory: bytes("memory")?,
@@ -255,7 +264,6 @@ fn resources(typed: &Typed) -> Result<Resources, Problem> {
                 text => numbers::within(text, 0..=100).map(Some),
             })?
             .flatten(),
-        oom_kill_disable: typed.flag("oom-kill-disable")?.unwrap_or(false),
         milli_cpus: typed.read("cpus", cpus::time)?.flatten(),
         // Bounds of kernel/sched/core.c: a period of 1 ms to 1 s, a quota of 1 ms at least.
         cpu_period: typed
@@ -281,7 +289,7 @@ fn resources(typed: &Typed) -> Result<Resources, Problem> {
         net_cls: typed.read("net-cls-classid", devices::class)?,
         net_prio: typed.read_many("net-prio", devices::priority)?,
         raw: typed.read_many("cgroup-conf", devices::file)?.into_iter().collect(),
-        cgroup_parent: typed.read("cgroup-parent", global::cgroup)?,
+        ..Resources::default()
     })
 }
 
