@@ -80,9 +80,7 @@ fn port(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     ops::inspect::inspect(settings, name, false)?;
     match port {
         None => Ok(0),
-        Some((port, protocol)) => Err(Problem::new(format!(
-            "no public port '{port}/{protocol}' published for {name}"
-        ))
+        Some(text) => Err(Problem::new(format!("no public port {} published for {name}", step::quote(text)))
         .hint(format!(
             "reach it at its own address: minidocker inspect -f '{{{{.NetworkSettings.IPAddress}}}}' {name}"
         ))),
