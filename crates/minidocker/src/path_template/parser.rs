@@ -6,7 +6,7 @@ use super::{Part, Pipe, Root, Term, functions};
 /// What ended a list of parts.
 enum End {
     Text,
-    End,
+    Closed,
     /// With the words after it: `else if …`.
     Else(Vec<Word>),
 }
@@ -16,7 +16,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Part>, String> {
     let (parts, end, _) = list(text, 0)?;
     match end {
         End::Text => Ok(parts),
-        End::End => Err("{{end}} ends nothing".to_owned()),
+        End::Closed => Err("{{end}} ends nothing".to_owned()),
         End::Else(_) => Err("{{else}} belongs to nothing".to_owned()),
     }
 }
@@ -44,7 +44,7 @@ fn list(text: &str, depth: usize) -> Result<(Vec<Part>, End, &str), String> {
         // What stands after a keyword's block begins there.
         let block = |words: Vec<Word>, rest| block(&keyword, words, rest, depth);
         match keyword.as_str() {
-            "end" => return Ok((parts, End::End, at(rest, trim))),
+            "end" => return Ok((parts, End::Closed, at(rest, trim))),
             "else" => return Ok((parts, End::Else(words.skip(1).collect()), at(rest, trim))),
             "if" | "with" | "range" => {
                 let (part, after) = block(words.skip(1).collect(), at(rest, trim))?;
@@ -110,9 +110,9 @@ fn block<'t>(
     let (body, end, rest) = list(rest, depth + 1)?;
     let (other, rest) = match end {
         End::Text => return Err(format!("{{{{{keyword}}}}} without its {{{{end}}}}")),
-        End::End => (Vec::new(), rest),
+        End::Closed => (Vec::new(), rest),
         End::Else(words) if words.is_empty() => match list(rest, depth + 1)? {
-            (other, End::End, rest) => (other, rest),
+            (other, End::Closed, rest) => (other, rest),
             _ => return Err(format!("{{{{{keyword}}}}} without its {{{{end}}}}")),
         },
         End::Else(words) => match words.split_first() {
