@@ -315,7 +315,7 @@ mod tests {
             ("{{printf \"%s-%d-%q%%\" .State.Status .State.ExitCode \"x\"}}", "running-0-\"x\"%"),
             ("{{if and .Args (not .None)}}yes{{end}}{{/* no */}}", "yes"),
             ("a {{- .State.ExitCode -}} b", "a0b"),
-            ("{{json .State | len}}", "35"),
+            ("{{json .State | len}}", "33"),
             ("{{println .State.Status}}", "running\n"),
             ("{{index (split .State.Status \"n\") 0}}{{title \"ab\"}}{{lower \"AB\"}}", "ruAbab"),
             ("{{if and (eq .State.ExitCode 0) (ne 1 2) (lt 1 2) (ge 2 2)}}ok{{end}}", "ok"),
