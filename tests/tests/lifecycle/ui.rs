@@ -21,6 +21,8 @@ fn it_shows_containers_and_acts_on_them() {
     screen.type_in("x");
     screen.type_in("p");
     until("it stands still", || world.minidocker(["ps", "--format", "{{.State}}"]).text() == "paused");
+    // It goes by what it sees, and looks once a second.
+    screen.until("paused");
     screen.type_in("p");
     until("it runs on", || world.minidocker(["ps", "--format", "{{.State}}"]).text() == "running");
     // Nothing is killed without a yes.
