@@ -91,17 +91,17 @@ fn a_containers_life_is_told_from_its_creation_to_its_end() {
 fn in_the_foreground_with_rm_it_is_told_too_and_what_it_died_of() {
     let world = World::new();
     let root = world.rootfs_inside().overlay();
-    world.minidocker(["run", "--rm", "--name", "a", "--rootfs", &root, "/inside", "true"]).ok();
-    assert_eq!(told(&world, &[]), ["create a", "attach a", "start a", "die a", "destroy a"]);
-    let small = ["run", "--rm", "--name", "b", "-m", "10m", "--memory-swap", "10m", "--rootfs", &root];
+    world.minidocker(["run", "--rm", "--name", "a1", "--rootfs", &root, "/inside", "true"]).ok();
+    assert_eq!(told(&world, &[]), ["create a1", "attach a1", "start a1", "die a1", "destroy a1"]);
+    let small = ["run", "--rm", "--name", "b1", "-m", "10m", "--memory-swap", "10m", "--rootfs", &root];
     world.minidocker([&small[..], &["/inside", "hog", "100m"]].concat()).exits(137);
     assert_eq!(
-        told(&world, &["container=b"]),
-        ["create b", "attach b", "start b", "oom b", "die b", "destroy b"]
+        told(&world, &["container=b1"]),
+        ["create b1", "attach b1", "start b1", "oom b1", "die b1", "destroy b1"]
     );
-    world.minidocker(["run", "--rm", "--name", "c", "--rootfs", &root, "/absent"]).exits(127);
-    let c = told(&world, &["container=c"]);
-    assert!(!c.contains(&"start c".to_owned()) && c.ends_with(&["destroy c".to_owned()]), "{c:?}");
+    world.minidocker(["run", "--rm", "--name", "c1", "--rootfs", &root, "/absent"]).exits(127);
+    let c = told(&world, &["container=c1"]);
+    assert!(!c.contains(&"start c1".to_owned()) && c.ends_with(&["destroy c1".to_owned()]), "{c:?}");
 }
 
 #[test]
@@ -147,8 +147,8 @@ fn a_full_disk_keeps_nobody_from_working() {
     world.minidocker(["run", "--rm", "--rootfs", &root, "/inside", "exit", "4"]).exits(4).err();
     world.minidocker(["run", "--rm", "--rootfs", &root, "/inside", "true"]).prints("");
     std::fs::remove_file(&log).expect("the node");
-    world.minidocker(["run", "--rm", "--name", "a", "--rootfs", &root, "/inside", "true"]).ok();
-    assert_eq!(told(&world, &["event=start"]), ["start a"], "and it goes on when there is room");
+    world.minidocker(["run", "--rm", "--name", "a1", "--rootfs", &root, "/inside", "true"]).ok();
+    assert_eq!(told(&world, &["event=start"]), ["start a1"], "and it goes on when there is room");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn images_have_events() {
 #[test]
 fn what_is_typed_wrong_is_refused() {
     let world = World::new();
-    world.minidocker(["events", "-f", "colour=red"]).refuses(1, &["--filter", "no filter 'colour'", "label"]);
+    world.minidocker(["events", "-f", "colour=red"]).refuses(1, &["--filter", "no filter colour", "label"]);
     world.minidocker(["events", "--format", "{{.Bogus}}"]).refuses(1, &["--format", "no field"]);
     world.minidocker(["events", "--since", "never"]).refuses(1, &["--since", "never"]);
     world.minidocker(["events", "web"]).refuses(1, &["unexpected argument"]);

@@ -15,3 +15,4 @@ mod process;
 mod signals;
 mod streams;
 mod terminal;
+mod ui;

@@ -1,6 +1,6 @@
 //! `update`: other limits for a container, running or not, in the kernel's files and in the record.
 
-use minidocker_tests::{Group, Version, World, until};
+use minidocker_tests::{Group, Version, World, may_raise, until};
 
 use crate::beside;
 
@@ -150,17 +150,24 @@ fn a_disk_grows_under_a_running_container() {
     let root = world.rootfs_busybox().overlay();
     let disk = ["--storage-opt", "size=32m", "--rootfs-kind", "loop"];
     let name = ["--name", "disk", "--network", "none"];
-    world.detached([&name[..], &disk, &["--rootfs", &root, "/inside", "pause"]].concat());
+    let id = world.detached([&name[..], &disk, &["--rootfs", &root, "/inside", "pause"]].concat());
     let size = || {
         let line = world.minidocker(["exec", "disk", "sh", "-c", "df -k / | tail -1"]).text();
         line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok()).expect("kilobytes")
     };
     let before = size();
     assert!(before <= 32 << 10, "{before}");
-    world.minidocker(["update", "--storage-opt", "size=64m", "disk"]).ok();
+    let grow = world.minidocker(["update", "--storage-opt", "size=64m", "--pids-limit", "9", "disk"]);
+    if may_raise() {
+        grow.ok();
+        assert!(size() > 50 << 10 && size() <= 64 << 10, "{before} {}", size());
+    } else {
+        grow.refuses(1, &["storage.grow", "not permitted"]).hints("CAP_SYS_RESOURCE");
+        assert_eq!(size(), before, "as it was");
+        assert_eq!(world.group(&id).read("pids", "pids.max"), "max", "all or nothing");
+    }
     let after = size();
-    assert!(after > 50 << 10 && after <= 64 << 10, "{before} {after}");
-    world.minidocker(["update", "--storage-opt", "size=32m", "disk"]).refuses(1, &["does not shrink"]);
+    world.minidocker(["update", "--storage-opt", "size=31m", "disk"]).refuses(1, &["does not shrink"]);
     world.minidocker(["restart", "-s", "KILL", "disk"]).ok();
     assert_eq!(size(), after);
     world.minidocker(["rm", "-f", "disk"]).ok();

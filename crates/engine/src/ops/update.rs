@@ -31,6 +31,11 @@ pub fn update(settings: &Settings, name: &str, change: &Change) -> Result<(), Er
     let old = record.request.resources.clone();
     let new = merged(&old, &change.resources);
     let asked = spec::change(&new, &change.resources)?;
+    // First, for it is not taken back: a larger disk is what was asked for, whatever becomes of the rest.
+    if let Some(size) = change.size {
+        grow(settings, &mut record, size)?;
+        store.write_record(&record)?;
+    }
     if change.resources != Resources::default() && runs(&store, &id)? {
         let mut limits = Limits::for_update(&asked, &spec::change(&old, &old)?)?;
         limits.memory.check_before_update = change.resources.memory.is_some();
@@ -39,9 +44,6 @@ pub fn update(settings: &Settings, name: &str, change: &Change) -> Result<(), Er
             let message = format!("cannot update container {name}: {failure}");
             Error { hint: failure.hint, ..Error::new(Kind::Engine, message) }
         })?;
-    }
-    if let Some(size) = change.size {
-        grow(settings, &mut record, size)?;
     }
     record.request.resources = new;
     record.request.restart = change.restart.unwrap_or(record.request.restart);

@@ -30,6 +30,7 @@ mod stop;
 mod system_df;
 mod system_start;
 mod top;
+mod ui;
 mod update;
 pub(crate) mod version;
 mod volume;
@@ -76,6 +77,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &rm::COMMAND,
     &ps::COMMAND,
     &stats::COMMAND,
+    &ui::COMMAND,
     &exec::COMMAND,
     &logs::COMMAND,
     &events::COMMAND,
