@@ -67,6 +67,7 @@ fn a_stop_asks_by_the_signal_and_waits() {
     assert!(state(&world, "kind").1.starts_with("Exited (5) "), "{:?}", state(&world, "kind"));
     world.minidocker(["logs", "kind"]).prints("ready\nasked\n");
     world.minidocker(["wait", "kind"]).prints("5\n");
+    world.minidocker(["rm", "kind"]).ok();
 }
 
 #[test]
@@ -75,11 +76,12 @@ fn who_waits_is_told_the_exit_code() {
     let root = world.rootfs_busybox().overlay();
     world.detached(["-i", "--name", "job", "--rootfs", &root, "sh", "-c", "read line; exit 9"]);
     let waiting = world.spawn(["wait", "job"]);
-    let mut attached = world.spawn(["attach", "job"]);
+    let mut attached = world.call(["attach", "job"]).stdin_open().spawn();
     attached.type_in(b"go\n");
     attached.wait().exits(9);
     waiting.wait().prints("9\n");
     world.minidocker(["wait", "nobody"]).refuses(1, &["no such container", "nobody"]);
+    world.minidocker(["rm", "job"]).ok();
 }
 
 #[test]
@@ -105,6 +107,7 @@ fn start_attached_shows_what_it_prints_and_ends_with_its_code() {
     let output = world.minidocker(["logs", "job"]);
     assert_eq!((output.out().as_str(), output.err().as_str()), ("out\nout\n", "err\nerr\n"));
     world.minidocker(["start", "-a", "job", "other"]).refuses(1, &["one container"]);
+    world.minidocker(["rm", "job"]).ok();
 }
 
 #[test]
@@ -156,11 +159,11 @@ fn a_command_of_exec_ends_with_its_client() {
     let world = World::new();
     let root = world.rootfs_busybox().overlay();
     let id = world.detached(["--name", "web", "--rootfs", &root, "sleep", "1000"]);
-    let mut client = world.spawn(["exec", "web", "sh", "-c", "echo there; sleep 1000"]);
+    let client = world.spawn(["exec", "web", "sh", "-c", "echo there; sleep 1000"]);
     client.until("there");
     kill(client.pid());
     until("it is gone", || world.group(&id).processes().len() == 1);
-    let mut client = world.spawn([
+    let client = world.spawn([
         "exec",
         "web",
         "sh",
@@ -226,6 +229,7 @@ fn started_again_after_failures_so_often_and_no_more() {
     world
         .minidocker(["run", "--rm", "--restart", "always", "--rootfs", &root, "true"])
         .refuses(125, &["--rm", "--restart"]);
+    world.minidocker(["rm", "job", "fine"]).ok();
 }
 
 #[test]
@@ -260,7 +264,10 @@ fn without_its_monitor_it_lives_on_and_gets_a_new_one() {
         let (before, pid) = (monitor(&world, &id), world.init(&id));
         kill(before.expect("a monitor"));
         assert_eq!(state(&world, "web").0, "running");
-        until("it has a new one", || monitor(&world, &id).is_some_and(|new| Some(new) != before));
+        until("it has a new one", || {
+            assert_eq!(state(&world, "web").0, "running");
+            monitor(&world, &id).is_some_and(|new| Some(new) != before)
+        });
         assert_eq!(world.init(&id), pid, "the container is the same");
         let count = lines().lines().count();
         until("its output is heard", || lines().lines().count() > count);
@@ -314,6 +321,7 @@ fn logs_go_to_the_driver_that_was_asked_for() {
     run("odd", &["--log-driver", "paper"]).refuses(125, &["paper"]);
     let stamped = world.minidocker(["logs", "-t", "local"]).text();
     assert!(stamped.ends_with("Z hello") && stamped.starts_with("20"), "{stamped}");
+    world.minidocker(["rm", "local", "json", "none"]).ok();
 }
 
 #[test]
@@ -325,6 +333,7 @@ fn logs_are_followed_to_the_end() {
     world.minidocker(["logs", "-f", "job"]).prints("1\n2\n3\n4\n5\n");
     world.minidocker(["logs", "--tail", "2", "job"]).prints("4\n5\n");
     world.minidocker(["logs", "nobody"]).refuses(1, &["no such container"]);
+    world.minidocker(["rm", "job"]).ok();
 }
 
 #[test]
@@ -347,6 +356,9 @@ fn after_a_boot_runs_what_is_to_run() {
         kill(init);
     }
     until("all are dead", || ids.iter().all(|id| world.group(id).processes().is_empty()));
+    for directory in ids.iter().flat_map(|id| world.group(id).directories()) {
+        std::fs::remove_dir(directory).expect("an empty group");
+    }
     std::fs::remove_dir_all(world.run_root()).expect("our own");
     let output = world.minidocker(["system", "start"]).ok().out();
     let mut started: Vec<&str> = output.lines().collect();
