@@ -263,6 +263,10 @@ pub(super) mod tests {
             },
             labels: BTreeMap::new(),
             addresses: vec!["172.30.0.2/16".to_owned()],
+            image_id: None,
+            mounts: Vec::new(),
+            volumes: 0,
+            networks: Vec::new(),
         };
         Seen { summary, usage }
     }
