@@ -28,7 +28,7 @@ fn it_shows_containers_and_acts_on_them() {
     // Nothing is killed without a yes.
     screen.type_in("Kn");
     screen.resize(40, 120);
-    screen.until("IMAGE");
+    screen.until("DISK");
     assert!(!world.group(&id).processes().is_empty());
     screen.type_in("Ky");
     until("it has ended", || world.minidocker(["ps", "-q"]).text().is_empty());

@@ -244,8 +244,8 @@ mod tests {
         let table = template::parse("table", FIELDS, TABLE).unwrap();
         assert_eq!(
             asked.text(&table, &called(now.clone()), &called(before)),
-            "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O        BLOCK I/O     PIDS\n\
-             0123456789ab   web       150.00%   1.5MiB / 64MiB      2.34%     1.3kB / 816B   4.1kB / 0B    3\n"
+            "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O        BLOCK I/O    PIDS\n\
+             0123456789ab   web       150.00%   1.5MiB / 64MiB      2.34%     1.3kB / 816B   4.1kB / 0B   3\n"
         );
         let more = "{{.MemPeak}} {{.Throttled}} {{.OOMKills}} {{.CPUPressure}} {{.MemPressure}} {{.CPUPerc}}";
         let more = template::parse(more, FIELDS, TABLE).unwrap();
