@@ -1,6 +1,6 @@
 //! The monitor: a fork of the command that launches the container, carries its streams and takes it down.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -128,18 +128,6 @@ pub trait Keeper {
     fn renew(&mut self, trace: &mut Trace) -> Result<Plan, Failure> {
         let _ = trace;
         Err(Failure::because("monitor.again", "", "it is not started again"))
-    }
-    /// When it wants to be asked the next time to do what has to be done now and then.
-    fn due(&self) -> Option<Instant> {
-        None
-    }
-    /// What else it waits for.
-    fn waits_for(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-    /// Something of the two happened.
-    fn turn(&mut self, running: &Running) {
-        let _ = running;
     }
 }
 
@@ -360,21 +348,13 @@ impl<K: Keeper> Monitor<K> {
     fn run(&mut self, signals: &SignalFd) -> Result<Option<Exit>, Errno> {
         let mut slim = false;
         loop {
-            let settled = (!slim).then(|| Instant::now() + SETTLED);
-            let until = settled.into_iter().chain(self.keeper.due()).min();
-            let sources = self.poll(signals, until)?;
+            let sources = self.poll(signals, (!slim).then(|| Instant::now() + SETTLED))?;
             if sources.is_empty() && !slim {
                 // It lives on, so it is worth the while to become small: most of the time there is nothing to do.
                 slim = true;
                 sys::process::slim_down();
             }
             let mut exit = None;
-            let due = self.keeper.due().is_some_and(|due| due <= Instant::now());
-            if (due || sources.contains(&Source::Keeper))
-                && let Some(running) = &self.running
-            {
-                self.keeper.turn(running);
-            }
             for source in sources {
                 match source {
                     Source::Stdout => drop(self.carry(Kind::Stdout)),
@@ -420,7 +400,7 @@ impl<K: Keeper> Monitor<K> {
                 }
             }
             Source::Client(index) => self.listen_to(index),
-            Source::Stdin | Source::Stdout | Source::Stderr | Source::Exit | Source::Keeper => {}
+            Source::Stdin | Source::Stdout | Source::Stderr | Source::Exit => {}
         }
     }
 
@@ -448,9 +428,6 @@ impl<K: Keeper> Monitor<K> {
         }
         if let Some(stdin) = self.streams.stdin.as_ref().filter(|_| !self.streams.pending.is_empty()) {
             watched.push((Source::Stdin, stdin.as_fd(), PollFlags::OUT));
-        }
-        if let Some(fd) = self.keeper.waits_for() {
-            watched.push((Source::Keeper, fd, PollFlags::IN));
         }
         let mut fds: Vec<_> =
             watched.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
@@ -591,13 +568,15 @@ impl<K: Keeper> Monitor<K> {
         }
     }
 
-    /// Waits until somebody has taken some of what is for them.
+    /// Waits until somebody has taken some of what is for them. Only the command whose foreground the container is may
+    /// take its time: another that reads nothing for a while, a stopped one, say, is left behind.
     fn wait_for_room(&mut self) -> Result<(), Errno> {
         let waiting = self.clients.iter().filter(|client| client.channel.has_output());
         let mut fds: Vec<_> = waiting.map(|client| PollFd::new(&client.channel, PollFlags::OUT)).collect();
-        match poll(&mut fds, None) {
-            Err(Errno::INTR) => {}
-            result => drop(result?),
+        match poll(&mut fds, Some(&PATIENCE)) {
+            Ok(0) => self.clients.retain(|client| client.owner || !client.channel.has_output()),
+            Err(Errno::INTR) | Ok(_) => {}
+            Err(errno) => return Err(errno),
         }
         self.clients.iter_mut().for_each(|client| client.channel.flush());
         Ok(())
@@ -643,11 +622,13 @@ enum Source {
     Stdout,
     Stderr,
     Stdin,
-    Keeper,
 }
 
 /// A container that has run for so long runs on.
 const SETTLED: Duration = Duration::from_millis(50);
+
+/// How long the end of a container waits for a guest that does not read.
+const PATIENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
 
 /// How long the end of a process may wait for its parent, who is not us.
 const REAPED: Duration = Duration::from_secs(2);

@@ -142,16 +142,20 @@ impl Command {
     }
 }
 
-/// The names after a group, or the names of one word, each with its group where it has one.
+/// The names after a group, or those of one word that the overview lists.
 pub(crate) fn names_in(group: Option<&str>) -> Vec<&'static str> {
-    let all = COMMANDS.iter().flat_map(|command| command.names());
     match group {
-        None => all
+        None => COMMANDS
+            .iter()
+            .map(|command| command.name)
             .filter(|name| !name.contains(' '))
             .chain(GROUPS.iter().map(|(name, _)| *name))
             .chain(["help"])
             .collect(),
-        Some(group) => all.filter_map(|name| name.strip_prefix(group)?.strip_prefix(' ')).collect(),
+        Some(group) => {
+            let all = COMMANDS.iter().flat_map(|command| command.names());
+            all.filter_map(|name| name.strip_prefix(group)?.strip_prefix(' ')).collect()
+        }
     }
 }
 
