@@ -345,7 +345,12 @@ fn what_is_sound_around_damage_is_read() {
         let tail =
             |lines| read(&place.log(), &settings, &Options { tail: Some(lines), ..Options::default() });
         assert_eq!((&tail(3)[0][..], &tail(2)[0][..]), (&expected[..], &b"three\nmore\n"[..]));
-        assert_eq!(names(&place.log()).len(), if of_this_boot { 1 } else { 2 });
+        // The older one is on its way to be compressed: a number may have two names for a moment.
+        let mut numbers: Vec<String> =
+            names(&place.log()).iter().map(|name| name.chars().take(8).collect()).collect();
+        numbers.sort();
+        numbers.dedup();
+        assert_eq!(numbers.len(), if of_this_boot { 1 } else { 2 }, "{numbers:?}");
     }
 }
 

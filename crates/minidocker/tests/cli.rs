@@ -402,7 +402,7 @@ fn lists_refuse_unknown_fields_and_filters() {
     );
     refused(
         &["ps", "--filter", "colour=red"],
-        "--filter colour=red: no filter colour, there are name, id, label, status and exited",
+        "--filter colour=red: no filter colour, there are name, id, label, label!, status, exited, ancestor, before, since, health, is-task, network, volume, publish, expose",
         None,
         1,
     );

@@ -260,7 +260,13 @@ fn what_is_wrong_is_said_where_it_is() {
             2,
             24,
         ),
-        ("FROM x\nCOPY --keep-git-dir a b", "COPY has no flag --keep-git-dir", None, 2, 5),
+        (
+            "FROM x\nCOPY --keep-git-dir a b",
+            "COPY has no flag --keep-git-dir",
+            Some("it has --from, --chown, --chmod, --link, --parents, --exclude"),
+            2,
+            6,
+        ),
         ("# escape=x\nFROM x", "escape is \\ or `, nothing else", None, 1, 1),
     ] {
         let error = parse(source).unwrap_err();
