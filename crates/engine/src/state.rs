@@ -103,8 +103,12 @@ impl Store {
     /// After a reboot: the names of the containers that are kept.
     fn restore_names(&self) -> Result<(), Failure> {
         for id in directories(&self.keep.join("containers"))? {
-            if let Ok(Some(record)) = self.record(&id) {
-                let _ = self.take_name(&record.name, &id)?;
+            // Those that go with their run are here only while others run already, and give their names back themselves.
+            let Ok(Some(record)) = self.kept_record(&id) else { continue };
+            let _ = self.take_name(&record.name, &id)?;
+            // Removed meanwhile: whoever did it may have looked for the name before.
+            if !self.keep_dir(&id).join("container.json").exists() {
+                self.give_name(&record.name, &id)?;
             }
         }
         Ok(())
