@@ -39,7 +39,8 @@ pub fn release(settings: &Settings, id: &str, attachment: Option<&Attachment>) -
             small::leave(&book, small)?;
         }
     }
-    Ok(())
+    // After a crash alone is there something that nobody has in hand.
+    if attachment.is_none() { small::finish_going(&book) } else { Ok(()) }
 }
 
 /// Something of ours on this host. Whether it is left over, the caller knows: it is where its owner is dead.

@@ -226,6 +226,31 @@ impl Book {
         }
     }
 
+    /// Notes that a network's bridge is about to go: who is killed on the way leaves the note. Under the lock
+    /// [`NETWORKS`].
+    pub(crate) fn note_going(&self, network: &str) -> Result<(), Error> {
+        let path = self.root.join(format!("{network}{GOING}"));
+        match write_link("its bridge goes", &path) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(file_error("create", &path)(errno)),
+        }
+    }
+
+    /// Takes the note back. Under the lock [`NETWORKS`].
+    pub(crate) fn has_gone(&self, network: &str) -> Result<(), Error> {
+        remove_file(&self.root.join(format!("{network}{GOING}")))
+    }
+
+    /// The networks with such a note.
+    pub(crate) fn going(&self) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        for entry in entries(&self.root)? {
+            let name = entry.map_err(file_error("read", &self.root))?.file_name();
+            names.extend(name.to_str().and_then(|name| name.strip_suffix(GOING)).map(str::to_owned));
+        }
+        Ok(names)
+    }
+
     /// The subnet once chosen for the default network on `bridge`.
     pub(crate) fn remembered(&self, bridge: &str) -> Result<Option<Subnet>, Error> {
         Ok(read_link(&self.memory(bridge))?.and_then(|text| text.parse().ok()))
@@ -258,6 +283,9 @@ fn members(directory: &Path) -> Result<Vec<(Ipv4Addr, Owner)>, Error> {
 }
 
 /// What is in a directory; nothing where there is none.
+/// What follows the name of a network whose bridge is about to go.
+const GOING: &str = "~";
+
 fn entries(directory: &Path) -> Result<impl Iterator<Item = io::Result<fs::DirEntry>>, Error> {
     match fs::read_dir(directory) {
         Ok(entries) => Ok(Some(entries).into_iter().flatten()),

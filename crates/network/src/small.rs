@@ -145,12 +145,33 @@ fn bury(book: &Book, route: Route<'_>, small: Small, is_alive: &dyn Fn(&str) -> 
 /// The directory goes first: from then on nobody can join, and whoever wants the network makes it anew, which waits
 /// for the lock.
 fn remove_if_empty(book: &Book, route: Route<'_>, small: Small) -> Result<bool, Error> {
-    if !book.remove_empty(&small.directory())? {
-        return Ok(false);
+    book.note_going(&small.directory())?;
+    let removed = book.remove_empty(&small.directory())?;
+    if removed {
+        links::delete(route, &small.bridge())
+            .map_err(|refusal| Error::Kernel(failed(STEP, small.bridge(), refusal)))?;
     }
-    links::delete(route, &small.bridge())
-        .map_err(|refusal| Error::Kernel(failed(STEP, small.bridge(), refusal)))
-        .map(|()| true)
+    book.has_gone(&small.directory())?;
+    Ok(removed)
+}
+
+/// Finishes what somebody who was killed had begun: bridges whose networks are gone go.
+pub(crate) fn finish_going(book: &Book) -> Result<(), Error> {
+    let all = book.going()?;
+    if all.is_empty() {
+        return Ok(());
+    }
+    let socket = crate::netlink::open().map_err(|error| Failure::new(STEP, "the route socket", error))?;
+    let _lock = book.lock(NETWORKS)?;
+    for small in all.iter().filter_map(|name| Small::read(name)) {
+        // It may have been made anew meanwhile; with a container it stays, without one it goes after its last.
+        if book.directory(&small.directory()).is_dir() {
+            book.has_gone(&small.directory())?;
+        } else {
+            remove_if_empty(book, Route::new(&socket), small)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a network after its last container. Takes about 22 ms where it is the last, and next to nothing else.
