@@ -10,8 +10,8 @@ use step::Failure;
 use sys::signal::{SignalFd, Signals};
 
 use crate::channel::{Channel, Kind};
+use crate::keeper::Ended;
 use crate::keyboard::DetachKeys;
-use crate::supervise::Ended;
 
 /// How an attachment ended.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 //! - `client`: who is connected.
 //! - `socket`: how further commands come to a monitor.
 //! - `streams`: the ends of the container's streams.
+//! - `keeper`: what a monitor is given, what it says, and the engine's part in it.
 //! - `supervise`: a monitor's life: start, event loop, end, and again.
 //! - `attach`: the command's side: the user's terminal.
 //! - `keyboard`: the detach keys.
@@ -15,6 +16,7 @@
 mod attach;
 mod channel;
 mod client;
+mod keeper;
 mod keyboard;
 mod socket;
 mod streams;
@@ -23,6 +25,7 @@ mod supervise;
 pub use attach::{Attached, Options, attach};
 pub use channel::{Channel, Kind};
 pub use client::{Hello, Welcome};
+pub use keeper::{Ended, Exit, Job, Keeper, Note, Orphan, Started, Stream};
 pub use keyboard::DetachKeys;
 pub use socket::connect;
-pub use supervise::{Ended, Exit, Job, Keeper, Note, Orphan, Started, Stream, adopt, start};
+pub use supervise::{adopt, start};

@@ -21,7 +21,7 @@ pub(crate) const COMMAND: Command = Command {
         ("minidocker update --restart unless-stopped web db", "from their next end on"),
         ("minidocker update --storage-opt size=20g web", "more room on its disk, while it runs"),
     ],
-    groups: &[GENERAL, MEMORY, CPU, DEVICES],
+    groups: &[GENERAL, MEMORY, run::options::CPU, DEVICES],
     words: Words::Between,
     failed: 1,
     exec,
@@ -44,18 +44,6 @@ const MEMORY: Group = Group {
         one("memory-swappiness", "0-100", "How readily its memory is swapped out (cgroup v1)"),
         one("pids-limit", "NUMBER", "Most processes and threads; -1 for no limit"),
         many("hugetlb", "SIZE=BYTES", "Most huge pages of a size: 2MB=64m"),
-    ],
-};
-
-const CPU: Group = Group {
-    title: "CPU",
-    options: &[
-        one("cpus", "NUMBER", "Most CPU time: 1.5 is one and a half CPUs"),
-        one("cpu-period", "MICROSECONDS", "Period of the CPU limit"),
-        one("cpu-quota", "MICROSECONDS", "CPU time per period; -1 for no limit"),
-        one("cpu-shares", "WEIGHT", "Weight against others, 1024 for an even share").short('c'),
-        one("cpuset-cpus", "LIST", "CPUs it may use: 0-3,5"),
-        one("cpuset-mems", "LIST", "Memory nodes it may use"),
     ],
 };
 

@@ -63,7 +63,6 @@ fn at(rest: &str, trim: bool) -> &str {
 }
 
 /// The words of an action, what stands after it, and whether white space there is cut off.
-#[allow(clippy::type_complexity, reason = "used once, where it is taken apart")]
 fn action(text: &str) -> Result<(Vec<Word>, (&str, bool)), String> {
     if let Some(comment) = text.trim_start().strip_prefix("/*") {
         let (_, after) = comment.split_once("*/").ok_or("a /* without its */")?;

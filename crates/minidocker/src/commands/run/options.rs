@@ -139,7 +139,8 @@ const MEMORY: Group = Group {
     ],
 };
 
-const CPU: Group = Group {
+/// `update` takes these too.
+pub(crate) const CPU: Group = Group {
     title: "CPU",
     options: &[
         one("cpus", "NUMBER", "Most CPU time: 1.5 is one and a half CPUs"),
