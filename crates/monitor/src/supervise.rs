@@ -456,7 +456,7 @@ impl<K: Keeper> Monitor<K> {
     fn reap(&mut self) -> Result<Option<Option<Exit>>, Errno> {
         let Some(running) = &self.running else { return Ok(None) };
         if !self.is_parent {
-            let status = sys::pidfd::exit_status(&running.pidfd, REAPED);
+            let status = sys::pidfd::exit_status(&running.pidfd, running.pid);
             self.running = None;
             return Ok(Some(status.map(Exit::from_status)));
         }
@@ -491,9 +491,6 @@ const SETTLED: Duration = Duration::from_millis(50);
 
 /// How long the end of a container waits for a guest that does not read.
 const PATIENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
-
-/// How long the end of a process may wait for its parent, who is not us.
-const REAPED: Duration = Duration::from_secs(2);
 
 const SIGHUP: i32 = 1;
 const SIGKILL: i32 = 9;
