@@ -197,7 +197,14 @@ fn paused_it_stands_still() {
     // A paused one can be stopped.
     world.minidocker(["pause", "busy"]).ok();
     world.minidocker(["stop", "-t", "0", "busy"]).ok();
-    world.minidocker(["rm", "busy"]).ok();
+    // Killed, and removed by force.
+    world.minidocker(["start", "busy"]).ok();
+    world.minidocker(["pause", "busy"]).ok();
+    world.minidocker(["kill", "busy"]).ok();
+    world.minidocker(["wait", "busy"]).prints("137\n");
+    world.minidocker(["start", "busy"]).ok();
+    world.minidocker(["pause", "busy"]).ok();
+    world.minidocker(["rm", "-f", "busy"]).prints("busy\n");
 }
 
 #[test]
@@ -295,6 +302,11 @@ fn with_its_monitor_killed_too_its_end_is_lost_and_its_policy_holds() {
         let pid = world.init(&id);
         kill(monitor(&world, &id).expect("a monitor"));
         kill(pid);
+        // A monitor that comes before its end would see it.
+        let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        until("it has ended", || {
+            stat().rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+        });
         until(name, || state(&world, name).0 == word);
     }
     assert_eq!(state(&world, "plain").1, "Exited (lost)");

@@ -4,6 +4,7 @@ use monitor::Hello;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use step::Failure;
 
+use crate::ops::stop::thaw;
 use crate::request::Restart;
 use crate::state::Store;
 use crate::sweep::sweep;
@@ -37,6 +38,9 @@ pub fn kill(settings: &Settings, name: &str, signal: i32) -> Result<(), Error> {
     // Before it can end: a death comes after what it died of.
     events::container(settings, &record, "kill", &[("signal", &signal.to_string())]);
     sys::signal::send(&pidfd, signal).map_err(|error| Failure::new("kill", name, error))?;
+    if ends {
+        thaw(&record);
+    }
     drop(halted);
     Ok(())
 }

@@ -1,16 +1,40 @@
 //! `logs`: what a container has printed, and what it prints from now on.
 
+use std::path::Path;
+
 pub use ::logs::{Options, Piece, Reader, Stream, times};
 use monitor::{Channel, Hello};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::Mode;
+use rustix::io::Errno;
 use step::Failure;
 
 use crate::contact::{self, Word};
-use crate::state::Store;
+use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
 
 /// Gives a container's output to `each`, a piece at a time, and with `options.follow` goes on until it has ended and
+/// The directory of a log is watched before there is a log in it. That of a container which is removed meanwhile must not
+/// come back by this.
+fn make_watchable(store: &Store, record: &Record, dir: &Path) -> Result<(), Failure> {
+    let made = if record.passing {
+        // Nothing of it may be on disk yet.
+        crate::state::make_dirs_with(dir, Mode::RWXU)
+    } else {
+        match rustix::fs::mkdir(dir, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Failure::new("logs", dir.display().to_string(), errno)),
+        }
+    };
+    if record.passing && !store.run_dir(&record.id).exists() {
+        // Refused where there is something in them.
+        let _ = rustix::fs::rmdir(dir);
+        let _ = rustix::fs::rmdir(store.keep_dir(&record.id));
+    }
+    made
+}
+
 /// is not started again. `pause` is called whenever there is nothing more for the moment.
 pub fn logs(
     settings: &Settings,
@@ -26,7 +50,7 @@ pub fn logs(
     let mut monitor = if options.follow { connect(&store, &id)? } else { None };
     let dir = store.log_dir(&id);
     if options.follow {
-        crate::state::make_dirs_with(&dir, rustix::fs::Mode::RWXU)?;
+        make_watchable(&store, &record, &dir)?;
     }
     let mut reader = Reader::open(&dir, &id, &record.request.log, options)?;
     loop {

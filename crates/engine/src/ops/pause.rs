@@ -1,17 +1,23 @@
 //! `pause` and `unpause`: every process of a container stands still, and runs on.
 
 use cgroup::{Group, Hierarchies};
+use monitor::Hello;
 
 use super::list::{State, state};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings, events};
+use crate::{Error, Kind, Settings, contact, events};
 
 /// Stops every process of a running container where it is.
 pub fn pause(settings: &Settings, name: &str) -> Result<(), Error> {
     let (record, state) = look(settings, name)?;
     match state {
         State::Running(..) => {
+            // A monitor that answers has started it: one that stands still on its way there would never get there.
+            let monitor = contact::connect(&Store::new(settings), &record.id, Hello::default())?;
+            if monitor.is_none_or(|(_, welcome)| welcome.pid.is_none()) {
+                return Err(not_running("pause", name));
+            }
             group(&record)?.freeze()?;
             events::container(settings, &record, "pause", &[]);
             Ok(())

@@ -1,7 +1,7 @@
 //! `rm`: a container goes, with its layer and its record.
 
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::images::Images;
 use monitor::Hello;
@@ -11,7 +11,8 @@ use step::{Context, Failure};
 
 use crate::ops::images;
 use crate::ops::list::{self, State, Summary};
-use crate::state::{Held, Store};
+use crate::ops::stop::{THAW, thaw};
+use crate::state::{Held, Record, Store};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
 use crate::{Error, Kind, Settings, contact, events};
@@ -46,7 +47,7 @@ pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Re
         if let Some(record) = &record {
             events::container(settings, record, "kill", &[("signal", "9")]);
         }
-        end(name, pid)?;
+        end(name, pid, record.as_ref())?;
     } else if record.is_some() && store.run_dir(&id).exists() {
         // Between two starts, perhaps.
         let hello = Hello { halt: force, ..Hello::default() };
@@ -74,7 +75,8 @@ pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Re
         no_network,
         keep_volumes: !volumes,
         kept: record.as_ref().is_none_or(|record| !record.passing),
-        name: record.as_ref().map(|record| record.name.clone()),
+        // Whatever name it has: a `rename` that was killed leaves two.
+        name: None,
         remove: true,
     };
     let mut context = Context::default();
@@ -124,24 +126,27 @@ fn in_progress(name: &str, failure: Failure) -> Error {
     failure.into()
 }
 
-fn end(name: &str, pid: i32) -> Result<(), Error> {
+fn end(name: &str, pid: i32, record: Option<&Record>) -> Result<(), Error> {
     let Some(pidfd) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
         return Ok(());
     };
     if sys::signal::send(&pidfd, 9).is_err() {
         return Ok(());
     }
-    let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let patience = Instant::now() + PATIENCE;
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-    match poll(&mut fds, Some(&timeout)) {
-        Ok(0) => Err(Error::new(
-            Kind::Engine,
-            format!("cannot remove container {name}: its process {pid} does not end"),
-        )
-        .hint(format!("it is stuck in the kernel, see /proc/{pid}/stack; try again when it has ended"))),
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(errno) => Err(Failure::new("rm", name, errno).into()),
+    while Instant::now() < patience {
+        record.into_iter().for_each(thaw);
+        let timeout = Timespec { tv_sec: 0, tv_nsec: THAW.subsec_nanos().into() };
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(errno) => return Err(Failure::new("rm", name, errno).into()),
+        }
     }
+    let message = format!("cannot remove container {name}: its process {pid} does not end");
+    Err(Error::new(Kind::Engine, message)
+        .hint(format!("it is stuck in the kernel, see /proc/{pid}/stack; try again when it has ended")))
 }
 
 /// Waits until the monitor has taken down what is its to take down; ours is what stays.

@@ -9,7 +9,7 @@ pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
     let (id, record) = store.load(name)?;
-    let _writing = store.lock_record(&record)?;
+    let writing = store.lock_record(&record)?;
     let (_, mut record) = store.load(&id)?;
     if record.name == new {
         return Err(Error::new(Kind::Invalid, format!("container {name} has this name already")));
@@ -23,7 +23,7 @@ pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
     }
     let old = std::mem::replace(&mut record.name, new.to_owned());
     record.request.name = Some(new.to_owned());
-    store.write_record(&record)?;
+    writing.write(&record)?;
     store.give_name(&old, &id)?;
     events::container(settings, &record, "rename", &[("oldName", &old)]);
     Ok(())

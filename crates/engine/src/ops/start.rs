@@ -20,16 +20,16 @@ pub fn start(settings: &Settings, name: &str, reading: bool) -> Result<Option<St
     let store = Store::new(settings);
     store.prepare()?;
     sweep(settings, &store)?;
-    let (id, record) = store.load(name)?;
+    let (id, _) = store.load(name)?;
     let Some(held) = hold(&store, name, &id)? else { return Ok(None) };
-    start_held(settings, &store, record, held, reading).map(Some)
+    start_held(settings, &store, &id, held, reading).map(Some)
 }
 
 /// For the sweep: a container whose monitor was lost, and that its policy wants to run.
 pub(crate) fn start_swept(settings: &Settings, store: &Store, id: &str) -> Result<(), Error> {
     let (id, record) = store.load(id)?;
-    match hold(store, &record.name.clone(), &id)? {
-        Some(held) => start_held(settings, store, record, held, false).map(drop),
+    match hold(store, &record.name, &id)? {
+        Some(held) => start_held(settings, store, &id, held, false).map(drop),
         None => Ok(()),
     }
 }
@@ -61,19 +61,24 @@ fn hold(store: &Store, name: &str, id: &str) -> Result<Option<Held>, Error> {
     }
 }
 
+/// Starts one that is held: nobody else starts or removes it.
 fn start_held(
     settings: &Settings,
     store: &Store,
-    record: Record,
+    id: &str,
     held: Held,
     reading: bool,
 ) -> Result<Started, Error> {
-    let id = record.id.clone();
+    // Before that somebody may have removed it.
+    let record = match store.load(id) {
+        Ok((_, record)) => record,
+        Err(error) => return store.forget(id).map_err(Error::from).and(Err(error)),
+    };
     let remains = Remains { remove: false, ..Remains::of(&record) };
     match prepare(settings, store, record, held, reading) {
         Err(error) => {
             // Its monitor has taken down what it started; the rest is ours.
-            if let Some(_held) = store.abandoned(&id)? {
+            if let Some(_held) = store.abandoned(id)? {
                 let mut context = Context::default();
                 take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context))?;
             }
@@ -92,9 +97,7 @@ fn prepare(
 ) -> Result<Started, Error> {
     let id = record.id.clone();
     let writing = store.lock_record(&record)?;
-    if let Some(changed) = store.record(&id)? {
-        record = changed;
-    }
+    (_, record) = store.load(&id)?;
     let source = image::source(settings, &record)?;
     let draft = draft(settings, store, &record.request, &source, &id)?;
     let place = reserve(settings, store, &record.request, &id, &record.name)?;
@@ -102,7 +105,7 @@ fn prepare(
     record.group.clone_from(&prepared.group);
     record.network.clone_from(&prepared.place);
     record.disk = Some(prepared.disk.clone());
-    store.write_record(&record)?;
+    writing.write(&record)?;
     // The monitor is a fork of this process: it must not keep the lock.
     drop(writing);
     let before = store.life(&id)?.unwrap_or_default();

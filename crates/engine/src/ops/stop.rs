@@ -27,6 +27,10 @@ pub const TIMEOUT: i64 = 10;
 /// How long a killed one may take. Longer, and a process is stuck in the kernel.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a killed one is looked after: somebody else may pause it meanwhile, and with version 1 of control groups
+/// a frozen process does not die of a signal.
+pub(super) const THAW: Duration = Duration::from_millis(50);
+
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 
@@ -47,10 +51,13 @@ pub fn stop(settings: &Settings, name: &str, options: Options) -> Result<(), Err
         return Ok(());
     }
     send(settings, &record, SIGKILL);
-    thaw(&record);
-    if wait_until_gone(&mut channel, Some(Instant::now() + PATIENCE))? {
-        events::container(settings, &record, "stop", &[]);
-        return Ok(());
+    let patience = Instant::now() + PATIENCE;
+    while Instant::now() < patience {
+        thaw(&record);
+        if wait_until_gone(&mut channel, Some(Instant::now() + THAW))? {
+            events::container(settings, &record, "stop", &[]);
+            return Ok(());
+        }
     }
     let pid = welcome.pid.unwrap_or_default();
     Err(Error::new(Kind::Engine, format!("cannot stop container {name}: its process {pid} does not end"))
@@ -81,7 +88,7 @@ fn send(settings: &Settings, record: &Record, signal: i32) {
 }
 
 /// A paused container cannot hear.
-fn thaw(record: &Record) {
+pub(super) fn thaw(record: &Record) {
     let group = Hierarchies::probe().and_then(|hierarchies| Group::open(&hierarchies, &record.group));
     if let Ok(group) = group
         && group.is_frozen().unwrap_or(false)

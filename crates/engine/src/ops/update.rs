@@ -25,7 +25,7 @@ pub fn update(settings: &Settings, name: &str, change: &Change) -> Result<(), Er
     let store = Store::new(settings);
     sweep(settings, &store)?;
     let (id, record) = store.load(name)?;
-    let _writing = store.lock_record(&record)?;
+    let writing = store.lock_record(&record)?;
     let (_, mut record) = store.load(&id)?;
     check(name, &record, change)?;
     let old = record.request.resources.clone();
@@ -34,7 +34,7 @@ pub fn update(settings: &Settings, name: &str, change: &Change) -> Result<(), Er
     // First, for it is not taken back: a larger disk is what was asked for, whatever becomes of the rest.
     if let Some(size) = change.size {
         grow(settings, &mut record, size)?;
-        store.write_record(&record)?;
+        writing.write(&record)?;
     }
     if change.resources != Resources::default() && runs(&store, &id)? {
         let mut limits = Limits::for_update(&asked, &spec::change(&old, &old)?)?;
@@ -47,7 +47,7 @@ pub fn update(settings: &Settings, name: &str, change: &Change) -> Result<(), Er
     }
     record.request.resources = new;
     record.request.restart = change.restart.unwrap_or(record.request.restart);
-    store.write_record(&record)?;
+    writing.write(&record)?;
     events::container(settings, &record, "update", &[]);
     Ok(())
 }

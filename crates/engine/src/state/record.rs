@@ -1,6 +1,6 @@
 //! Records: what is kept of a container, and how it ended.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -100,6 +100,19 @@ pub(crate) fn time(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis)
 }
 
+/// The right to change a container's record, and the directory that has it: a container that is removed meanwhile does
+/// not come back by a change.
+#[derive(Debug)]
+pub(crate) struct Writing(OwnedFd);
+
+impl Writing {
+    /// Writes the record in the place of the one that is there.
+    pub(crate) fn write(&self, record: &Record) -> Result<(), Failure> {
+        let dir = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        write_json(Path::new(&dir), "container.json", record, !record.passing)
+    }
+}
+
 fn read_record(dir: &Path, passing: bool) -> Result<Option<Record>, Failure> {
     let Some(record) = read_json::<Record>(&dir.join("container.json"))? else { return Ok(None) };
     if record.format == FORMAT {
@@ -111,7 +124,7 @@ fn read_record(dir: &Path, passing: bool) -> Result<Option<Record>, Failure> {
 }
 
 impl Store {
-    /// Writes a container's record where it belongs.
+    /// Writes a new container's record where it belongs.
     pub(crate) fn write_record(&self, record: &Record) -> Result<(), Failure> {
         let dir = if record.passing {
             self.run_dir(&record.id)
@@ -126,15 +139,15 @@ impl Store {
         write_json(&dir, "container.json", record, !record.passing)
     }
 
-    /// Takes the right to change a container's record, until the lock is closed. The record has to be read after that.
-    pub(crate) fn lock_record(&self, record: &Record) -> Result<OwnedFd, Failure> {
+    /// Takes the right to change a container's record. The record has to be read after that.
+    pub(crate) fn lock_record(&self, record: &Record) -> Result<Writing, Failure> {
         let dir = if record.passing { self.run_dir(&record.id) } else { self.keep_dir(&record.id) };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let lock = rustix::fs::open(&dir, flags, Mode::empty()).map_err(failed(&dir))?;
         loop {
             match rustix::fs::flock(&lock, FlockOperation::LockExclusive) {
                 Err(Errno::INTR) => {}
-                result => return result.map(|()| lock).map_err(failed(&dir)),
+                result => return result.map(|()| Writing(lock)).map_err(failed(&dir)),
             }
         }
     }
