@@ -88,6 +88,21 @@ pub(crate) fn e2e(mut arguments: Arguments) -> Result<()> {
     }
 }
 
+/// `cargo xtask crash [--rounds N] [--seed N] [--release]`: the rounds of the kernel tests, as many as are wanted.
+pub(crate) fn crash(mut arguments: Arguments) -> Result<()> {
+    let rounds: u64 = arguments.value_or("--rounds", 1000)?;
+    let seed: u64 = arguments.value_or("--seed", std::process::id().into())?;
+    let release = arguments.flag("--release");
+    arguments.finish()?;
+    process::need_root("the kernel tests")?;
+    let tests = Tests::build(release)?;
+    let program = tests.programs.iter().find(|program| program.name == "crash");
+    let mut command = tests.command(program.context("the kernel tests have no `crash`")?);
+    command.env("MINIDOCKER_ROUNDS", rounds.to_string()).env("MINIDOCKER_SEED", seed.to_string());
+    let result = process::run(command.arg("rounds_of_eight"));
+    result.with_context(|| format!("again with: cargo xtask crash --rounds {rounds} --seed {seed}"))
+}
+
 /// The compiled kernel tests and the two programs that they use.
 struct Tests {
     minidocker: PathBuf,
@@ -126,12 +141,17 @@ impl Tests {
     fn run_here(&self, filter: Option<&str>) -> Result<()> {
         self.need_match(filter.unwrap_or_default())?;
         for program in &self.programs {
-            let mut command = Command::new(&program.path);
-            command.args(filter).current_dir(&self.directory);
-            command.env("MINIDOCKER_BIN", &self.minidocker).env("MINIDOCKER_INSIDE", &self.inside);
-            process::run(&mut command)?;
+            process::run(self.command(program).args(filter))?;
         }
         Ok(())
+    }
+
+    /// One of them, on this machine.
+    fn command(&self, program: &artifacts::Program) -> Command {
+        let mut command = Command::new(&program.path);
+        command.current_dir(&self.directory);
+        command.env("MINIDOCKER_BIN", &self.minidocker).env("MINIDOCKER_INSIDE", &self.inside);
+        command
     }
 
     /// All programs in one machine: booting takes seconds.

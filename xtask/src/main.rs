@@ -24,7 +24,8 @@ use anyhow::{Context as _, Result};
 use arguments::Arguments;
 
 /// The commands by name, for the dispatch below and for the check that the documents name no other.
-const COMMANDS: [&str; 10] = ["setup", "check", "test", "e2e", "fuzz", "ci", "bench", "order", "docs", "vm"];
+const COMMANDS: [&str; 11] =
+    ["setup", "check", "test", "e2e", "crash", "fuzz", "ci", "bench", "order", "docs", "vm"];
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
@@ -37,6 +38,9 @@ usage: cargo xtask COMMAND
                         control groups, else in the QEMU machine (there by default the tests named `limits`).
                         Without --cgroup: this machine's version. With all, or by --systemd alone: the tests that
                         need systemd or CRIU, in the QEMU machine
+  crash [--rounds 1000] [--seed N] [--release]
+                        rounds of eight commands at once, as root, in each of which somebody is killed; the seed says
+                        who, and is told where something fails
   fuzz [TARGET] [--seconds 60] [--short] [--keep]
                         random inputs for each target of fuzz/: --short for the few that CI tries; --keep chooses
                         anew which inputs are kept, of these and what was found
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         "check" => run(words, |arguments| arguments.finish().and_then(|()| check::check())),
         "test" => run(words, e2e::test),
         "e2e" => run(words, e2e::e2e),
+        "crash" => run(words, e2e::crash),
         "fuzz" => run(words, fuzz::fuzz),
         "ci" => run(words, |arguments| arguments.finish().and_then(|()| ci())),
         "bench" => run(words, bench::bench),

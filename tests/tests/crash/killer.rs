@@ -81,6 +81,27 @@ fn is_zombie(pid: i32) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
 }
 
+/// Every minidocker of this world but these: commands, monitors, those on their way to be a container.
+pub(crate) fn others(world: &World, but: &[i32]) -> Vec<i32> {
+    let run_root = world.run_root().display().to_string();
+    let is_one = |pid: &i32| {
+        let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split('\0').any(|word| word == run_root) && !but.contains(pid)
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_one).collect()
+}
+
+/// Kills every minidocker of this world but these, as a kernel that is out of memory might.
+pub(crate) fn kill_others(world: &World, but: &[i32]) {
+    others(world, but).into_iter().for_each(kill);
+}
+
+/// Kills a process, if it is there.
+pub(crate) fn kill(pid: i32) {
+    signal(pid, Signal::KILL);
+}
+
 /// A process that is gone needs no signal.
 fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {

@@ -3,5 +3,7 @@
 #[path = "../calls/mod.rs"]
 mod calls;
 mod killer;
+mod numbers;
 mod parallel;
+mod rounds;
 mod steps;

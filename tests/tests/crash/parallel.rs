@@ -4,24 +4,15 @@ use std::time::Duration;
 
 use minidocker_tests::{World, scaled, until};
 
-/// A small generator of numbers, the same in every run (xorshift).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
-}
+use crate::killer::kill_others;
+use crate::numbers::Numbers;
 
 #[test]
 fn eight_at_once_with_kills_at_random() {
     let world = World::new();
     let root = world.rootfs_inside();
     let overlay = root.overlay();
-    let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
+    let mut numbers = Numbers::new(0x9E37_79B9_7F4A_7C15);
     world.facts([""; 0]);
     for _ in 0..12 {
         let start = || world.spawn(["run", "--rm", "--rootfs", &overlay, "/inside", "sleep", "0.01"]);
@@ -48,21 +39,6 @@ fn eight_at_once_with_kills_at_random() {
         });
     }
     world.facts([""; 0]);
-}
-
-/// Kills every minidocker of this world but these, as a kernel that is out of memory might.
-fn kill_others(world: &World, but: &[i32]) {
-    use rustix::process::{Pid, Signal, kill_process};
-    let run_root = world.run_root().display().to_string();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        let words = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        if words.split('\0').any(|word| word == run_root) && !but.contains(&pid) {
-            let _ = kill_process(Pid::from_raw(pid).expect("a process"), Signal::KILL);
-        }
-    }
 }
 
 /// Nobody is attached to it any more: it ends, as with its terminal.
