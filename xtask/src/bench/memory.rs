@@ -60,9 +60,9 @@ impl Drop for Containers<'_> {
 
 /// The sum over all processes of one program, in KiB.
 #[derive(Debug, Default, PartialEq)]
-struct Kept {
-    processes: u64,
-    proportional: u64,
+pub(super) struct Kept {
+    pub(super) processes: u64,
+    pub(super) proportional: u64,
     private_dirty: u64,
     resident: u64,
 }
@@ -81,7 +81,8 @@ impl Kept {
         Ok(kept)
     }
 
-    fn add(&mut self, rollup: &str) {
+    /// Adds one of them, by what smaps_rollup of proc(5) says.
+    pub(super) fn add(&mut self, rollup: &str) {
         if rollup.is_empty() {
             return;
         }

@@ -1,11 +1,15 @@
 //! `cargo xtask bench`: minidocker against the bare floor, what its containers cost, its runtime against other
-//! runtimes, its images against other engines. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
+//! runtimes, its images and its daily commands against other engines. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
 
+mod engine;
+mod engines;
 mod images;
 mod memory;
 mod parallel;
 mod peers;
+mod place;
 pub(crate) mod runtime;
+mod small;
 mod start;
 mod statistics;
 mod world;
@@ -30,11 +34,12 @@ type Benchmark = Box<dyn FnOnce(Option<PathBuf>) -> Result<Ready>>;
 /// A benchmark that has all that it needs.
 type Ready = Box<dyn FnOnce() -> Result<Value>>;
 
-/// `cargo xtask bench start|memory|parallel|runtime|images`.
+/// What there is.
+const NAMES: &str = "start, memory, parallel, runtime, images or engine";
+
+/// `cargo xtask bench start|memory|parallel|runtime|images|engine`.
 pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
-    let Some(name) = arguments.positional() else {
-        bail!("bench takes start, memory, parallel, runtime or images")
-    };
+    let Some(name) = arguments.positional() else { bail!("bench takes {NAMES}") };
     let file = arguments.value("-o")?;
     // Without it the release build of this tree.
     let program = arguments.value("--minidocker")?.map(PathBuf::from);
@@ -68,7 +73,11 @@ pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
             let plan = images::Plan::read(&mut arguments)?;
             Box::new(move |program| images::prepare(plan, program))
         }
-        _ => bail!("bench takes start, memory, parallel, runtime or images, not `{name}`"),
+        "engine" => {
+            let plan = engine::Plan::read(&mut arguments)?;
+            Box::new(move |program| engine::prepare(plan, program))
+        }
+        _ => bail!("bench takes {NAMES}, not `{name}`"),
     };
     arguments.finish()?;
     process::need_root("the benchmark")?;

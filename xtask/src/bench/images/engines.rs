@@ -1,11 +1,14 @@
 //! Who is measured and what each is told, for the same work.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::place::{Group, Place};
-use super::small;
+use super::super::engines::{self, owned};
+use super::super::place::{Group, Place};
+use super::super::small;
+use super::content::Content;
 use super::work::Work;
 use crate::process;
 
@@ -45,23 +48,20 @@ pub(super) trait Engine {
 
 /// An engine with a command line of Docker's kind.
 struct Common {
-    name: &'static str,
-    group: Group,
-    /// Program and options before the command.
-    start: Vec<String>,
+    engine: engines::Engine,
     /// Options of `pull`.
     pull: Vec<String>,
     /// Options of `run`.
     run: Vec<String>,
     /// Options of `build`.
     build: Vec<String>,
+    /// The folder of the large image's blobs, and those in it that a container unpacks.
+    blobs: PathBuf,
+    filling: Vec<PathBuf>,
 }
 
 /// skopeo copies to a layout, umoci unpacks it.
 struct Tools(Group);
-
-/// The one that is compared with the others.
-pub(super) const OURS: &str = "minidocker";
 
 /// The archive that `load` reads, in the place.
 const ARCHIVE: &str = "archive.tar";
@@ -72,18 +72,50 @@ const COMMITTED: &str = "localhost/bench-committed:1";
 
 const BUILT: &str = "localhost/bench-built:1";
 
-fn owned<const N: usize>(words: [&str; N]) -> Vec<String> {
-    words.map(str::to_owned).to_vec()
+/// How many of the large image's layers are written by the container that is committed.
+pub(super) const FILLING: usize = 3;
+
+/// Where the registry listens, in a network namespace of its own.
+const ADDRESS: &str = "127.0.0.1:5000";
+
+/// The image's name.
+pub(super) fn image() -> String {
+    format!("{ADDRESS}/{}", Content::NAME)
+}
+
+/// The directory of the Dockerfile.
+pub(super) fn context(place: &Place) -> String {
+    place.path("context")
+}
+
+/// Starts the registry that has the image.
+pub(super) fn registry(place: &Place, content: &Content) -> Result<()> {
+    let config = format!(
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: \
+         {{rootdirectory: {}}}\nhttp: {{addr: \"{ADDRESS}\", secret: bench}}\n",
+        content.folder.display()
+    );
+    let file = place.path("registry.yml");
+    fs::write(&file, config)?;
+    let words = ["docker-registry", "serve", &file].map(str::to_owned);
+    let name = format!("docker://{}", image());
+    let ready = ["skopeo", "--insecure-policy", "inspect", "--raw", "--tls-verify=false", &name];
+    place.daemon(None, &words, &ready.map(str::to_owned))
 }
 
 /// Those that are installed, ours first. Docker's daemon is started here.
-pub(super) fn found(place: &mut Place, minidocker: &Path) -> Result<Vec<Box<dyn Engine>>> {
-    let mut all: Vec<Box<dyn Engine>> = vec![Box::new(ours(place, minidocker)?)];
-    if let (Some(_), Some(client)) = (process::find("dockerd"), docker_client()) {
-        all.push(Box::new(docker(place, &client)?));
+pub(super) fn found(place: &mut Place, minidocker: &Path, content: &Content) -> Result<Vec<Box<dyn Engine>>> {
+    let mut all: Vec<Box<dyn Engine>> =
+        vec![Box::new(Common::new(engines::ours(place, minidocker)?, content)?)];
+    if let Some(docker) = engines::docker(place, engines::Bridge::None)? {
+        all.push(Box::new(Common::new(docker, content)?));
     }
-    if process::find("podman").is_some() {
-        all.push(Box::new(podman(place)?));
+    if let Some(podman) = engines::podman(place)? {
+        let parent = |group: String| owned(["--cgroup-parent", &group]);
+        // In a build the parent is itself the container's group, and must have none below it.
+        let (run, build) = (parent(podman.group.containers()), parent(podman.group.builds()));
+        let pull = owned(["--tls-verify=false"]);
+        all.push(Box::new(Common { pull, run, build, ..Common::new(podman, content)? }));
     }
     if process::find("skopeo").is_some() && process::find("umoci").is_some() {
         all.push(Box::new(Tools(place.group("tools")?)));
@@ -91,54 +123,16 @@ pub(super) fn found(place: &mut Place, minidocker: &Path) -> Result<Vec<Box<dyn 
     Ok(all)
 }
 
-fn ours(place: &mut Place, program: &Path) -> Result<Common> {
-    let (root, run) = (place.path("minidocker"), place.path("minidocker-run"));
-    let group = place.group("minidocker")?;
-    let program = program.display().to_string();
-    let start =
-        owned([&program, "--root", &root, "--run-root", &run, "--cgroup-parent", &group.containers()]);
-    Ok(Common { name: OURS, group, start, pull: Vec::new(), run: Vec::new(), build: Vec::new() })
-}
-
-fn docker(place: &mut Place, client: &str) -> Result<Common> {
-    let group = place.group("docker")?;
-    let socket = "unix:///run/docker.sock";
-    let start = owned([client, "-H", socket]);
-    let words = "--exec-root /run/docker --pidfile /run/docker.pid --bridge none --iptables=false --exec-opt \
-                 native.cgroupdriver=cgroupfs";
-    let mut daemon = owned(["dockerd", "-H", socket, "--data-root", &place.path("docker")]);
-    daemon.extend(words.split(' ').map(str::to_owned));
-    daemon.extend(owned(["--cgroup-parent", &group.containers()]));
-    place.daemon(Some(&group), &daemon, &[&start[..], &owned(["version"])].concat())?;
-    Ok(Common { name: "docker", group, start, pull: Vec::new(), run: Vec::new(), build: Vec::new() })
-}
-
-fn podman(place: &mut Place) -> Result<Common> {
-    let group = place.group("podman")?;
-    let root = place.path("podman");
-    let mut start =
-        owned(["podman", "--root", &root, "--runroot", "/run/podman", "--storage-driver", "overlay"]);
-    start.extend(owned(["--cgroup-manager", "cgroupfs", "--events-backend", "none"]));
-    // As Docker's; crun refuses hybrid control groups.
-    if let Some(runc) = process::find("runc") {
-        start.extend(owned(["--runtime", &runc.display().to_string()]));
-    }
-    let parent = |group: String| owned(["--cgroup-parent", &group]);
-    // In a build the parent is itself the container's group, and must have none below it.
-    let (run, build) = (parent(group.containers()), parent(group.builds()));
-    Ok(Common { name: "podman", group, start, pull: owned(["--tls-verify=false"]), run, build })
-}
-
-/// The one that came with the daemon, where there are two.
-fn docker_client() -> Option<String> {
-    let own = Path::new("/usr/bin/docker");
-    let found = own.exists().then(|| own.to_owned()).or_else(|| process::find("docker"));
-    found.map(|path| path.display().to_string())
-}
-
 impl Common {
+    fn new(engine: engines::Engine, content: &Content) -> Result<Self> {
+        let inside = |blob: &PathBuf| blob.strip_prefix(&content.folder).map(Path::to_owned);
+        let filling = content.blobs.iter().take(FILLING).map(inside).collect::<Result<_, _>>()?;
+        let [pull, run, build] = [const { Vec::new() }; 3];
+        Ok(Self { engine, pull, run, build, blobs: content.folder.clone(), filling })
+    }
+
     fn command(&self, words: &[&[String]]) -> Vec<String> {
-        [&self.start[..], &words.concat()].concat()
+        self.engine.command(words)
     }
 
     /// The archive of the image, made by the first who needs it.
@@ -150,16 +144,15 @@ impl Common {
         if Path::new(&archive).exists() {
             return Ok(());
         }
-        let (from, to) =
-            (format!("docker://{}", place.image()), format!("docker-archive:{archive}:{}", place.image()));
+        let (from, to) = (format!("docker://{}", image()), format!("docker-archive:{archive}:{}", image()));
         let copy = ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", &from, &to];
         place.run(&owned(copy))
     }
 
     /// A container that has ended, with much of its own.
     fn container(&self, place: &Place) -> Result<()> {
-        let volume = format!("{}:/blobs:ro", place.blobs.display());
-        let unpack: Vec<String> = place
+        let volume = format!("{}:/blobs:ro", self.blobs.display());
+        let unpack: Vec<String> = self
             .filling
             .iter()
             .map(|blob| format!("gunzip -c < '/blobs/{}' | tar -x -C /", blob.display()))
@@ -172,11 +165,11 @@ impl Common {
 
 impl Engine for Common {
     fn name(&self) -> &'static str {
-        self.name
+        self.engine.name
     }
 
     fn group(&self) -> &Group {
-        &self.group
+        &self.engine.group
     }
 
     fn can(&mut self, place: &Place, work: Work) -> Result<()> {
@@ -193,18 +186,18 @@ impl Engine for Common {
     fn words(&self, place: &Place, work: Work) -> Vec<String> {
         let build = owned(["build", "-q", "--network", "none", "-t", BUILT]);
         match work {
-            Work::Pull => self.command(&[&owned(["pull", "-q"]), &self.pull, &[place.image()]]),
+            Work::Pull => self.command(&[&owned(["pull", "-q"]), &self.pull, &[image()]]),
             Work::Remove => self.removal(place, work),
             Work::Load => self.command(&[&owned(["load", "-q", "-i", &place.path(ARCHIVE)])]),
             Work::Commit => self.command(&[&owned(["commit", CONTAINER, COMMITTED])]),
-            Work::Build => self.command(&[&build, &owned(["--no-cache"]), &self.build, &[place.context()]]),
-            Work::Rebuild => self.command(&[&build, &self.build, &[place.context()]]),
+            Work::Build => self.command(&[&build, &owned(["--no-cache"]), &self.build, &[context(place)]]),
+            Work::Rebuild => self.command(&[&build, &self.build, &[context(place)]]),
         }
     }
 
-    fn removal(&self, place: &Place, work: Work) -> Vec<String> {
+    fn removal(&self, _place: &Place, work: Work) -> Vec<String> {
         let image = match work {
-            Work::Pull | Work::Remove | Work::Load => place.image(),
+            Work::Pull | Work::Remove | Work::Load => image(),
             Work::Commit => COMMITTED.to_owned(),
             Work::Build | Work::Rebuild => BUILT.to_owned(),
         };
@@ -236,7 +229,7 @@ impl Engine for Tools {
         let (layout, bundle) = (place.path("tools-layout"), place.path("tools-bundle"));
         let script = "skopeo --insecure-policy copy -q --src-tls-verify=false \"docker://$0\" \"oci:$1:1\" && umoci \
                       unpack --image \"$1:1\" \"$2\"";
-        owned(["sh", "-c", script, &place.image(), &layout, &bundle])
+        owned(["sh", "-c", script, &image(), &layout, &bundle])
     }
 
     fn removal(&self, place: &Place, _work: Work) -> Vec<String> {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::content::Content;
-use super::place::FILLING;
+use super::engines::FILLING;
 use super::work::Work;
 use crate::process::{self, Temporary};
 

@@ -4,30 +4,28 @@
 //!
 //! - `work`: what is measured, and what it is measured against.
 //! - `content`: the large image, made once and kept below the target directory.
-//! - `small`: the image that containers are made of, and the Dockerfile.
-//! - `place`: namespaces for registry and engines, and the control groups that count their processor time.
-//! - `engines`: what each is told.
+//! - `engines`: what each is told, and the registry.
 //! - `limits`: how fast one processor inflates and digests this very data, and the disk writes it.
 
 mod content;
 mod engines;
 mod limits;
-mod place;
-mod small;
 mod work;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
 
-use super::Ready;
+use super::engines::OURS;
+use super::place::{Cost, Place};
 use super::statistics::{Series, milliseconds};
+use super::{Ready, small};
 use crate::arguments::Arguments;
 use content::Content;
 use engines::Engine;
 use limits::Limits;
-use place::Place;
 use work::{CACHED_STEP, Other, Work, Works};
 
 /// What to measure.
@@ -61,16 +59,6 @@ pub(crate) fn prepare(plan: Plan, program: Option<std::path::PathBuf>) -> Result
     Ok(Box::new(move || measure(&plan, &minidocker, &content)))
 }
 
-/// How long one run took.
-#[derive(Debug, Clone, Copy)]
-struct Cost {
-    wall: Duration,
-    /// Until all of it was on disk too, for those who do not see to it themselves.
-    durable: Duration,
-    /// Of all its processes, a daemon's too; user and system.
-    cpu: Duration,
-}
-
 fn measure(plan: &Plan, minidocker: &std::path::Path, content: &Content) -> Result<Value> {
     println!(
         "an image of {} layers, {} MB, {} MB packed ({:.2}:1), {} files; {} runs each, in turn",
@@ -83,8 +71,10 @@ fn measure(plan: &Plan, minidocker: &std::path::Path, content: &Content) -> Resu
     );
     let limits = limits::measure(content)?;
     limits.print();
-    let mut place = Place::new(content)?;
-    let mut engines = engines::found(&mut place, minidocker)?;
+    let mut place = Place::new("bench-images")?;
+    small::context(Path::new(&engines::context(&place)), work::STEPS)?;
+    engines::registry(&place, content)?;
+    let mut engines = engines::found(&mut place, minidocker, content)?;
     let mut results = Map::new();
     let chosen = &plan.works.0;
     let both = chosen.starts_with(&[Work::Pull, Work::Remove]);
@@ -154,7 +144,7 @@ fn report(work: Work, rows: &[(String, Vec<Cost>)], limits: &Limits) -> Value {
     let target = work.target();
     let other = |of: Column| {
         let others = rows.iter().filter(|(name, _)| match target.of {
-            Other::Best => name != engines::OURS,
+            Other::Best => name != OURS,
             Other::Named(other) => name == other,
         });
         others.map(|(_, costs)| median(costs, of)).min_by(f64::total_cmp)
@@ -178,7 +168,7 @@ fn report(work: Work, rows: &[(String, Vec<Cost>)], limits: &Limits) -> Value {
         let [wall, durable, cpu] = COLUMNS.map(|(_, of)| all(of));
         values.insert(name.clone(), json!({"wall_ms": wall, "wall_and_sync_ms": durable, "cpu_ms": cpu}));
     }
-    if let Some((_, costs)) = rows.iter().find(|(name, _)| name == engines::OURS) {
+    if let Some((_, costs)) = rows.iter().find(|(name, _)| name == OURS) {
         limits.print_for(work);
         for (name, of) in COLUMNS {
             let Some(other) = other(of) else { continue };

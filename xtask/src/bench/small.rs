@@ -9,14 +9,13 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::work::STEPS;
 use crate::process;
 
 /// Its name.
 pub(super) const NAME: &str = "localhost/bench-small:1";
 
 /// What busybox is called in it.
-const APPLETS: [&str; 4] = ["sh", "tar", "gunzip", "true"];
+const APPLETS: [&str; 5] = ["sh", "sleep", "tar", "gunzip", "true"];
 
 /// Writes the image into `archive`, a file in an empty directory of its own, in the form of `docker save`.
 pub(super) fn write(archive: &Path) -> Result<()> {
@@ -53,9 +52,9 @@ fn pack(directory: &Path, archive: &Path) -> Result<()> {
     process::output(command.arg(".")).map(drop)
 }
 
-/// Makes the directory that is built from.
-pub(super) fn context(directory: &Path) -> Result<()> {
-    let steps: String = (1..=STEPS).map(|step| format!("RUN echo {step} > /tmp/{step}\n")).collect();
+/// Makes a directory to build from, with so many RUN steps.
+pub(super) fn context(directory: &Path, steps: u32) -> Result<()> {
+    let steps: String = (1..=steps).map(|step| format!("RUN echo {step} > /tmp/{step}\n")).collect();
     fs::create_dir(directory)?;
     Ok(fs::write(directory.join("Dockerfile"), format!("FROM {NAME}\n{steps}"))?)
 }

@@ -1,21 +1,30 @@
-//! Where it is measured: namespaces for mounts, processes and the network, with a registry, and a control group for
-//! each engine. It all ends with the benchmark.
+//! Where engines are measured: namespaces for mounts, processes and the network, and a control group for each engine. It
+//! all ends with the benchmark.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Cost;
-use super::content::Content;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+
+use super::engines::owned;
 use super::small;
 use crate::process::{self, Temporary};
 
-/// The port of the registry, in a network namespace of its own.
-const ADDRESS: &str = "127.0.0.1:5000";
+/// How long one run took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cost {
+    pub(super) wall: Duration,
+    /// Until all of it was on disk too, for those who do not see to it themselves.
+    pub(super) durable: Duration,
+    /// Of all its processes, a daemon's too; user and system.
+    pub(super) cpu: Duration,
+}
 
 /// PID 1: ends with its input, that is with the benchmark. /etc, /var and /run are layers that forget. With version 1 of
 /// control groups the hierarchies stand in a directory that nobody can write to, as systemd has it: Podman takes any
@@ -55,16 +64,13 @@ cat <&3 >/dev/null &
 wait $!
 "#;
 
-/// Namespaces with a registry in them.
+/// Namespaces, and what is in them.
 pub(super) struct Place {
     init: Child,
     /// The shell in there, by its number out here.
     pid: u32,
     groups: Vec<Group>,
     temporary: Temporary,
-    /// The folder of the large image's blobs, and those in it that a container unpacks.
-    pub(super) blobs: PathBuf,
-    pub(super) filling: Vec<PathBuf>,
 }
 
 /// The control group of an engine: what it and its containers took of the processors. It has processes in a group below
@@ -77,12 +83,10 @@ pub(super) struct Group {
     path: PathBuf,
 }
 
-/// How many of the large image's layers are written by the container that is committed.
-pub(super) const FILLING: usize = 3;
-
 impl Place {
-    pub(super) fn new(content: &Content) -> Result<Self> {
-        let temporary = Temporary::new("bench-images")?;
+    /// With the archive of the small image in it.
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let temporary = Temporary::new(name)?;
         fs::create_dir(temporary.path().join("layers"))?;
         let mut command = Command::new("unshare");
         command.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", INIT, "init"]);
@@ -95,14 +99,9 @@ impl Place {
         }
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", init.id()))?;
         let pid = children.trim().parse().context("the first process of the namespaces")?;
-        let inside = |blob: &PathBuf| blob.strip_prefix(&content.folder).map(Path::to_owned);
-        let filling = content.blobs.iter().take(FILLING).map(inside).collect::<Result<_, _>>()?;
-        let blobs = content.folder.clone();
-        let mut place = Self { init, pid, groups: Vec::new(), temporary, blobs, filling };
+        let place = Self { init, pid, groups: Vec::new(), temporary };
         fs::create_dir(place.path("small"))?;
         small::write(Path::new(&place.small()))?;
-        small::context(Path::new(&place.context()))?;
-        place.registry(content)?;
         Ok(place)
     }
 
@@ -111,29 +110,26 @@ impl Place {
         self.temporary.path().join(name).display().to_string()
     }
 
-    /// The image's name.
-    pub(super) fn image(&self) -> String {
-        format!("{ADDRESS}/{}", Content::NAME)
-    }
-
     /// The archive of the small image.
     pub(super) fn small(&self) -> String {
         self.path("small/image.tar")
     }
 
-    /// The directory of the Dockerfile.
-    pub(super) fn context(&self) -> String {
-        self.path("context")
-    }
-
     /// A program in there.
     pub(super) fn command(&self, group: Option<&Group>, words: &[String]) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.pid.to_string(), "--mount", "--net", "--pid", "--"]);
+        let pid = self.pid.to_string();
+        let mut enter = owned(["nsenter", "--target", &pid, "--mount", "--net", "--pid", "--"]);
         if let Some(group) = group {
-            command.args(["sh", "-c", "echo 0 > \"$0/own/cgroup.procs\"; exec \"$@\""]).arg(&group.path);
+            let join = "echo 0 > \"$0/own/cgroup.procs\"; exec \"$@\"";
+            enter.extend(owned(["sh", "-c", join, &group.path.display().to_string()]));
         }
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        self.bare(&[&enter[..], words].concat())
+    }
+
+    /// A program that is started by [`Place::inside`].
+    pub(super) fn bare(&self, words: &[String]) -> Command {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.env("HOME", "/run").env("TMPDIR", self.temporary.path());
         // Docker's own builder: BuildKit is a plug-in that is not everywhere.
         command.env("DOCKER_BUILDKIT", "0").current_dir(self.temporary.path());
@@ -144,6 +140,44 @@ impl Place {
             command.env_remove(name);
         }
         command
+    }
+
+    /// Does `work` in a thread whose children are in there, so that nothing but their own time is measured.
+    pub(super) fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let enter = || {
+            let open = |name| fs::File::open(format!("/proc/{}/ns/{name}", self.pid));
+            let all = [
+                (open("pid")?, LinkNameSpaceType::ProcessID),
+                (open("net")?, LinkNameSpaceType::Network),
+                (open("mnt")?, LinkNameSpaceType::Mount),
+            ];
+            // Deprecated for what CLONE_FILES would do to descriptors; this is CLONE_FS, which setns(2) wants for mounts.
+            #[expect(deprecated, reason = "its successor is unsafe for a flag that is not used here")]
+            rustix::thread::unshare(UnshareFlags::FS)?;
+            for (namespace, kind) in all {
+                move_into_link_name_space(namespace.as_fd(), Some(kind))?;
+            }
+            work()
+        };
+        // The thread dies there: none that has entered is used for anything else.
+        std::thread::scope(|scope| match scope.spawn(enter).join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    }
+
+    /// The processes in there, but not in containers, whose program is one of `names`; by their numbers out here.
+    pub(super) fn processes(&self, names: &[&str]) -> Result<Vec<u32>> {
+        let own = fs::read_link(format!("/proc/{}/ns/pid", self.pid))?;
+        let is_one = |pid: &u32| {
+            let link = |name| fs::read_link(format!("/proc/{pid}/{name}"));
+            let program = link("exe").ok();
+            let program = program.as_ref().and_then(|path| path.file_name()?.to_str());
+            program.is_some_and(|name| names.contains(&name))
+                && link("ns/pid").is_ok_and(|space| space == own)
+        };
+        let entries = fs::read_dir("/proc")?.flatten();
+        Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_one).collect())
     }
 
     /// Runs one in there.
@@ -169,20 +203,6 @@ impl Place {
         // It ends with the namespace, and is reaped by whoever reaps our children.
         std::thread::spawn(move || child.wait());
         Ok(())
-    }
-
-    fn registry(&mut self, content: &Content) -> Result<()> {
-        let config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: \
-             {{rootdirectory: {}}}\nhttp: {{addr: \"{ADDRESS}\", secret: bench}}\n",
-            content.folder.display()
-        );
-        let file = self.path("registry.yml");
-        fs::write(&file, config)?;
-        let words = ["docker-registry", "serve", &file].map(str::to_owned);
-        let name = format!("docker://{}", self.image());
-        let ready = ["skopeo", "--insecure-policy", "inspect", "--raw", "--tls-verify=false", &name];
-        self.daemon(None, &words, &ready.map(str::to_owned))
     }
 
     /// A control group for an engine.
