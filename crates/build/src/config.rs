@@ -56,7 +56,7 @@ pub(crate) struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cmd: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) healthcheck: Option<Health>,
+    pub(crate) healthcheck: Option<oci::Healthcheck>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "or_null")]
     pub(crate) volumes: BTreeMap<String, Nothing>,
     #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "or_null")]
@@ -74,24 +74,6 @@ pub(crate) struct Settings {
 /// `{}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Nothing {}
-
-/// Docker's `HealthConfig`; times in nanoseconds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Health {
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "or_null")]
-    pub(crate) test: Vec<String>,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    interval: u64,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    timeout: u64,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    start_period: u64,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    start_interval: u64,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    retries: u64,
-}
 
 /// Its layers' tar streams, the lowest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,10 +103,6 @@ pub(crate) struct History {
     pub(crate) comment: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) empty_layer: bool,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// Go writes null for what is empty.
@@ -186,25 +164,22 @@ impl Image {
     }
 }
 
-impl From<&Healthcheck> for Health {
-    fn from(check: &Healthcheck) -> Self {
-        match check {
-            Healthcheck::None => Self { test: vec!["NONE".to_owned()], ..Self::default() },
-            Healthcheck::Cmd { command, interval, timeout, start_period, start_interval, retries } => {
-                let test = match command {
-                    Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
-                    Command::Exec(words) => {
-                        ["CMD".to_owned()].into_iter().chain(words.iter().cloned()).collect()
-                    }
-                };
-                Self {
-                    test,
-                    interval: *interval,
-                    timeout: *timeout,
-                    start_period: *start_period,
-                    start_interval: *start_interval,
-                    retries: *retries,
-                }
+/// What the configuration says of an instruction.
+pub(crate) fn healthcheck(check: &Healthcheck) -> oci::Healthcheck {
+    match check {
+        Healthcheck::None => oci::Healthcheck::none(),
+        Healthcheck::Cmd { command, interval, timeout, start_period, start_interval, retries } => {
+            let test = match command {
+                Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+                Command::Exec(words) => ["CMD".to_owned()].into_iter().chain(words.iter().cloned()).collect(),
+            };
+            oci::Healthcheck {
+                test,
+                interval: *interval,
+                timeout: *timeout,
+                start_period: *start_period,
+                start_interval: *start_interval,
+                retries: *retries,
             }
         }
     }

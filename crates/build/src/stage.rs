@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use oci::Platform;
 
 use crate::builder::{Builder, Stage};
-use crate::config::{Health, Image, Nothing};
+use crate::config::{Image, Nothing, healthcheck};
 use crate::dockerfile::expand::{expand, expand_text};
 use crate::dockerfile::{self, Argument, Command, Healthcheck, Instruction, Place, Span, Step, Word};
 use crate::error::Error;
@@ -242,7 +242,7 @@ impl Work<'_> {
                 format!("STOPSIGNAL {}", self.image.config.stop_signal)
             }
             Instruction::Healthcheck(check) => {
-                self.image.config.healthcheck = Some(Health::from(check));
+                self.image.config.healthcheck = Some(healthcheck(check));
                 match check {
                     Healthcheck::None => "HEALTHCHECK NONE".to_owned(),
                     Healthcheck::Cmd { .. } => step.text.clone(),

@@ -71,6 +71,21 @@ pub(crate) enum Word {
     Nothing,
 }
 
+/// The next word about its health; none where the container ends before there is one.
+pub(crate) fn next_health(channel: &mut Channel) -> Result<Option<Vec<u8>>, Failure> {
+    loop {
+        match channel.take() {
+            Some((Kind::Health, payload)) => return Ok(Some(payload)),
+            Some((Kind::Ended | Kind::Gone, _)) => return Ok(None),
+            Some(_) => {}
+            None if channel.is_closed() => return Ok(None),
+            None => {
+                wait(channel, None).map_err(|errno| Failure::new("monitor.wait", "poll", errno))?;
+            }
+        }
+    }
+}
+
 /// The next word about its end.
 pub(crate) fn next(channel: &mut Channel, until: Option<Instant>) -> Result<Word, Failure> {
     loop {

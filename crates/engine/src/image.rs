@@ -112,6 +112,11 @@ fn completed(request: &RunRequest, config: &images::Config) -> Result<RunRequest
     if request.stop_signal.is_none() {
         request.stop_signal = start.stop_signal.as_deref().and_then(|name| crate::signals::parse(name).ok());
     }
+    request.healthcheck = match (request.healthcheck.take(), &start.healthcheck) {
+        (Some(typed), Some(image)) => Some(typed.over(image)),
+        (typed, image) => typed.or_else(|| image.clone()),
+    };
+    request.shell.clone_from(&start.shell);
     for (name, value) in &start.labels {
         request.labels.entry(name.clone()).or_insert_with(|| value.clone());
     }
@@ -177,6 +182,26 @@ mod tests {
         assert_eq!(done(Some(&[]), &["x"]), ["x"]);
         assert!(completed(&asked(Some(&[]), &[]), &both).unwrap_err().message.contains("has no command"));
         assert!(completed(&asked(None, &[]), &config("null")).is_err());
+    }
+
+    #[test]
+    fn the_images_check_is_taken_and_what_is_typed_of_it_wins() {
+        let image = config(
+            r#"{"Cmd":["x"],"Shell":["ash","-c"],"Healthcheck":{"Test":["CMD","up"],"Interval":5000000,"Retries":4}}"#,
+        );
+        let done = |typed: Option<oci::Healthcheck>| {
+            let asked = RunRequest { healthcheck: typed, ..RunRequest::default() };
+            let done = completed(&asked, &image).unwrap();
+            assert_eq!(done.shell, ["ash", "-c"]);
+            let check = done.healthcheck.unwrap();
+            (check.test.join(" "), check.interval, check.retries)
+        };
+        assert_eq!(done(None), ("CMD up".into(), 5_000_000, 4));
+        let typed = oci::Healthcheck { retries: 1, ..oci::Healthcheck::default() };
+        assert_eq!(done(Some(typed)), ("CMD up".into(), 5_000_000, 1));
+        assert_eq!(done(Some(oci::Healthcheck::none())).0, "NONE");
+        let plain = completed(&RunRequest::default(), &config(r#"{"Cmd":["x"]}"#)).unwrap();
+        assert_eq!((plain.healthcheck, plain.shell), (None, Vec::new()));
     }
 
     #[test]

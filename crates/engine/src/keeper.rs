@@ -1,15 +1,17 @@
 //! What the engine does inside of the monitor, at the turns of a container's life.
 
-use std::os::fd::OwnedFd;
-use std::time::{Duration, SystemTime};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime};
 
 use cgroup::{Check, Group, Hierarchies};
 use monitor::{Exit, Note, Stream};
 use runtime::{Plan, Running};
+use rustix::event::PollFlags;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use step::{Context, Failure, Steps, Trace};
 
+use crate::health::Watch;
 use crate::ops::{UNKNOWN, refusal};
 use crate::prepare::{draft, finish};
 use crate::request::Restart;
@@ -47,6 +49,8 @@ pub(crate) struct Keeper {
     pub remains: Remains,
     /// Its output has named pipes, and so outlives the monitor.
     pub apart: bool,
+    /// Its health, while it runs and somebody asked for that.
+    pub health: Option<Box<Watch>>,
     /// Where its output goes; made with the first of it.
     log: Option<logs::Writer>,
     /// What is left to take down when everybody was told.
@@ -70,6 +74,7 @@ impl monitor::Keeper for Keeper {
 
     fn running(&mut self, _: &Running) -> Vec<Note> {
         self.tell("start", &[]);
+        self.health = Watch::begin(&self.store(), &self.record, self.health.take());
         let differs = |failure: Failure| (format!("a limit does not hold: {failure}"), failure.hint);
         let checks = std::mem::take(&mut self.checks);
         checks.iter().filter_map(|check| check.verify().err()).map(differs).collect()
@@ -79,6 +84,9 @@ impl monitor::Keeper for Keeper {
         if let Some(log) = &mut self.log {
             let now = SystemTime::now();
             [logs::Stream::Stdout, logs::Stream::Stderr].into_iter().for_each(|stream| log.end(stream, now));
+        }
+        if let Some(health) = &mut self.health {
+            health.end(&Store::new(&self.settings), &self.record);
         }
         self.refresh();
         let memory = self.out_of_memory();
@@ -161,6 +169,33 @@ impl monitor::Keeper for Keeper {
         if let Some(log) = &mut self.log {
             log.tend();
         }
+        if let Some(health) = &mut self.health {
+            health.reap();
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.health.as_ref()?.due()
+    }
+
+    fn waits_for(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.health.as_ref()?.waits_for()
+    }
+
+    fn turn(&mut self) -> Option<Vec<u8>> {
+        let told = self.health.as_mut()?.turn(&self.settings, &self.record)?;
+        if told.is_new {
+            self.refresh();
+            self.tell(&format!("health_status: {}", told.status.name()), &[]);
+        }
+        self.health.as_ref()?.write(&self.store(), &self.record);
+        serde_json::to_vec(&told).ok()
+    }
+
+    fn asked(&mut self) {
+        if let Some(health) = &mut self.health {
+            health.ask_now();
+        }
     }
 
     fn left_alone(&mut self) {
@@ -242,6 +277,7 @@ impl Keeper {
             checks: Vec::new(),
             remains,
             apart: false,
+            health: None,
             log: None,
             later: Steps::new(),
             pause: Duration::ZERO,

@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod facts;
 mod files;
+mod health;
 mod image;
 mod keeper;
 mod names;

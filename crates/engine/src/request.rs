@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+/// How its health is looked after.
+pub use oci::Healthcheck;
 use serde::{Deserialize, Serialize};
 
 /// Who keeps what a container prints.
@@ -43,6 +45,12 @@ pub struct RunRequest {
     /// `--restart`.
     #[serde(default)]
     pub restart: Restart,
+    /// `--health-*` and `--no-healthcheck` over what the image says.
+    #[serde(default)]
+    pub healthcheck: Option<Healthcheck>,
+    /// What runs a check that is a line: the image's SHELL; empty for `/bin/sh -c`.
+    #[serde(default)]
+    pub shell: Vec<String>,
     /// `--log-driver` and `--log-opt`.
     #[serde(default)]
     pub log: logs::Settings,

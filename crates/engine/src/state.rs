@@ -16,11 +16,13 @@
 //!     monitor.sock                   by it commands come to the monitor
 //!     stdout, stderr                 the output's pipes of a container that lives on by itself
 //!     container.json                 the record (with --rm)
+//!     health.json                    what is known of its health, where it is looked after
 //!     hosts, hostname, resolv.conf   bound into the container
 //! <root>/                            survives a reboot
 //!   containers/<id>/
 //!     container.json                 the record (without --rm)
 //!     life.json                      how often it was started, and how it ended
+//!     health.json                    what was known of its health when it ended
 //!     upper/, work/, …               the storage room's
 //!   removed/<id>/                    on the way out: one rename takes it there, record and layer at once
 //! ```
@@ -28,6 +30,7 @@
 //! A directory below `<run_root>/containers` whose lock is free was left behind by a crash: `sweep` takes it down.
 
 mod files;
+mod health;
 mod hold;
 mod links;
 mod record;
@@ -36,7 +39,10 @@ use std::path::{Path, PathBuf};
 
 use files::{directories, read_link};
 pub(crate) use files::{make_dirs, make_dirs_with, write_file};
+pub use health::Health;
+pub(crate) use health::{Finding, Known};
 pub(crate) use hold::Held;
+pub(crate) use links::parent_and_session;
 pub(crate) use record::{End, Life, Record, millis, time};
 use step::Failure;
 

@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use step::{Context, Failure, Step};
 
+use crate::health::Watch;
 use crate::keeper::{Keeper, Start, wants_again};
 use crate::ops::{UNKNOWN, start};
 use crate::state::{End, Held, Life, Record, Store};
@@ -53,6 +54,7 @@ fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result
         if !ended && (record.by_run || started(store, id)) {
             life.ended = Some(End::now(None));
             store.write_life(record, &life, true)?;
+            store.keep_health(record);
             events::container(settings, record, "die", &[("exitCode", &UNKNOWN.to_string())]);
         }
         again = store.is_apart(id) && wants_again(record.request.restart, &life);
@@ -104,6 +106,7 @@ fn adopt(settings: &Settings, store: &Store, record: &Record, pid: i32, held: He
     let life = store.life(id)?.filter(|life| life.ended.is_none());
     let mut keeper = Keeper::new(settings, record.clone(), source, Remains::of(record), held.lock);
     keeper.life = life.unwrap_or_else(|| Life { starts: 1, started: record.created, ..Life::default() });
+    keeper.health = Watch::resume(store, record, keeper.life.started);
     (keeper.start, keeper.apart) = (Start::Again, true);
     monitor::adopt(monitor::Orphan { pid, pidfd, output, socket: dir }, keeper)
 }

@@ -59,6 +59,11 @@ pub struct Start {
     pub labels: BTreeMap<String, String>,
     /// `SIGTERM`, or a number.
     pub stop_signal: Option<String>,
+    /// How its health is looked after.
+    pub healthcheck: Option<oci::Healthcheck>,
+    /// What runs commands that are a line; empty for `/bin/sh -c`.
+    #[serde(deserialize_with = "or_default")]
+    pub shell: Vec<String>,
     /// `80/tcp`.
     #[serde(deserialize_with = "or_default")]
     pub exposed_ports: BTreeMap<String, Value>,

@@ -21,17 +21,17 @@ pub(crate) fn overview() -> String {
          Commands:\n",
     );
     for command in COMMANDS.iter().filter(|command| !command.name.contains(' ')) {
-        row(&mut text, &format!("  {}", command.name), command.summary, 14);
+        row(&mut text, &format!("  {}", command.name), command.summary, 15);
     }
-    row(&mut text, "  help", "Help of a command", 14);
+    row(&mut text, "  help", "Help of a command", 15);
     for (group, summary) in GROUPS {
-        row(&mut text, &format!("  {group}"), summary, 14);
+        row(&mut text, &format!("  {group}"), summary, 15);
     }
     row(
         &mut text,
         "  runtime",
         "The OCI runtime that Docker, containerd and Podman start: runtime --help",
-        14,
+        15,
     );
     text.push_str("\nOptions:\n");
     for option in global::OPTIONS {

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
+use crate::streams::null;
+
 /// What a frame carries. Capitals come from the monitor, small letters from the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -22,6 +24,8 @@ pub enum Kind {
     Ended = b'X',
     /// Everything is taken down; JSON of the trace's records.
     Gone = b'G',
+    /// Its health was looked at; JSON of the keeper's own.
+    Health = b'H',
     /// Bytes for its standard input.
     Stdin = b'i',
     /// No more of them.
@@ -41,13 +45,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Started,
         Self::Failed,
         Self::Stdout,
         Self::Stderr,
         Self::Ended,
         Self::Gone,
+        Self::Health,
         Self::Stdin,
         Self::StdinEnd,
         Self::Size,
@@ -89,6 +94,16 @@ impl Channel {
     /// An end of a connected stream socket that does not block.
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self { socket, inbox: Vec::new(), outbox: Vec::new(), sent: 0, closed: false }
+    }
+
+    /// The same for a child that has nothing else open but the standard streams.
+    pub(crate) fn alone(self) -> Result<Self, Errno> {
+        rustix::stdio::dup2_stdin(&self.socket)?;
+        drop(self);
+        sys::process::close_inherited();
+        let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+        rustix::stdio::dup2_stdin(null()?)?;
+        Ok(Self::new(socket))
     }
 
     /// Whether the other side is gone.
@@ -134,7 +149,8 @@ impl Channel {
     /// Takes in what is there.
     pub fn fill(&mut self) {
         let mut buffer = [0_u8; 16 * 1024];
-        loop {
+        // Not for ever: the other side may be faster than we are.
+        for _ in 0..4 {
             match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::empty()).map(|(n, _)| n) {
                 Ok(0) => return self.closed = true,
                 Ok(n) => {

@@ -15,6 +15,9 @@ pub struct Hello {
     pub stderr: bool,
     /// The user wants the container ended: no restart policy starts it again.
     pub halt: bool,
+    /// It wants the container's health looked at right now.
+    #[serde(default)]
+    pub probe: bool,
 }
 
 /// What the monitor answers.
@@ -36,22 +39,24 @@ pub(crate) struct Client {
     pub(crate) owner: bool,
     stdout: bool,
     stderr: bool,
+    /// It asked for the container's health.
+    pub(crate) probes: bool,
 }
 
 impl Client {
     /// The command that started the container.
     pub(crate) fn starter(channel: Channel, owner: bool, reading: bool) -> Self {
-        Self { channel, owner, stdout: reading, stderr: reading }
+        Self { channel, owner, stdout: reading, stderr: reading, probes: false }
     }
 
     /// Who came by the socket, before its first words.
     pub(crate) fn guest(socket: OwnedFd) -> Self {
-        Self { channel: Channel::new(socket), owner: false, stdout: false, stderr: false }
+        Self { channel: Channel::new(socket), owner: false, stdout: false, stderr: false, probes: false }
     }
 
     /// What it came for.
     pub(crate) fn greet(&mut self, hello: Hello) {
-        (self.stdout, self.stderr) = (hello.stdout, hello.stderr);
+        (self.stdout, self.stderr, self.probes) = (hello.stdout, hello.stderr, hello.probe);
     }
 
     /// Whether it reads this stream.

@@ -1,10 +1,11 @@
 //! What a monitor is given, what it says, and what its keeper does at the turns of a container's life.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runtime::{Plan, Running};
+use rustix::event::PollFlags;
 use rustix::termios::Termios;
 use serde::{Deserialize, Serialize};
 use step::{Failure, Record, Trace};
@@ -104,6 +105,21 @@ pub trait Keeper {
     fn printed(&mut self, stream: Stream, bytes: &[u8]) {
         let _ = (stream, bytes);
     }
+    /// When it wants its turn at the latest, while the container runs. None: whenever there is something for it.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+    /// What it waits for besides.
+    fn waits_for(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        None
+    }
+    /// Its turn: it is due, or what it waits for is ready. Gives what those who asked are told by
+    /// [`Kind::Health`](crate::Kind::Health). It must not wait for anything.
+    fn turn(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+    /// Somebody asks for a probe of the container's health right now.
+    fn asked(&mut self) {}
     /// A child of the monitor's has ended, which may be one of the keeper's.
     fn child_ended(&mut self) {}
     /// The command that started it has left: it lives on by itself.

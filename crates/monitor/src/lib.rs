@@ -28,4 +28,4 @@ pub use client::{Hello, Welcome};
 pub use keeper::{Ended, Exit, Job, Keeper, Note, Orphan, Started, Stream};
 pub use keyboard::DetachKeys;
 pub use socket::connect;
-pub use supervise::{adopt, start};
+pub use supervise::{adopt, start, start_apart};

@@ -35,6 +35,34 @@ pub fn start(job: Job, keeper: impl Keeper) -> Result<Channel, Failure> {
     }
 }
 
+/// Forks a monitor for a program that lives no longer than this process wants: dropping the channel kills it. What makes
+/// the job runs in the fork too, so that its time and its memory are not ours. With the fork's pidfd: it is our child.
+///
+/// The fork has no descriptor of ours but the standard streams: it would keep locks and sockets alive.
+pub fn start_apart<K: Keeper>(
+    make: impl FnOnce() -> Result<(Job, K), Failure>,
+) -> Result<(Channel, OwnedFd), Failure> {
+    let failed = |errno: Errno| Failure::new("monitor.start", "socketpair", errno);
+    let (ours, theirs) = Channel::pair().map_err(failed)?;
+    match sys::process::fork().map_err(|error| Failure::new("monitor.start", "clone3", error))? {
+        Fork::Parent(_, pidfd) => Ok((ours, pidfd)),
+        Fork::Child => {
+            drop(ours);
+            if let Ok(mut channel) = theirs.alone() {
+                match make() {
+                    Ok((job, keeper)) => drop(watch(job, keeper, channel)),
+                    Err(failure) => {
+                        let told = Started { failure: Some(failure), ..Started::default() };
+                        // It is short, and the socket is empty: it goes at once.
+                        channel.push(Kind::Failed, &serde_json::to_vec(&told).unwrap_or_default());
+                    }
+                }
+            }
+            sys::process::exit_now(0)
+        }
+    }
+}
+
 /// Forks a monitor for a container that runs and has lost its own.
 pub fn adopt(orphan: Orphan, keeper: impl Keeper) -> Result<(), Failure> {
     match sys::process::fork().map_err(|error| Failure::new("monitor.adopt", "clone3", error))? {
@@ -222,6 +250,14 @@ impl<K: Keeper> Monitor<K> {
                     Source::Stdout => drop(self.carry(Kind::Stdout)),
                     Source::Stderr => drop(self.carry(Kind::Stderr)),
                     Source::Exit => exit = self.reap()?,
+                    Source::Turn => {
+                        if let Some(word) = self.keeper.turn() {
+                            let asked = self.clients.iter_mut().filter(|client| client.probes);
+                            asked.for_each(|client| client.channel.push(Kind::Health, &word));
+                        }
+                        // What that took is given back when nothing more comes of it.
+                        slim = false;
+                    }
                     source => self.attend(source, signals),
                 }
             }
@@ -262,7 +298,7 @@ impl<K: Keeper> Monitor<K> {
                 }
             }
             Source::Client(index) => self.listen_to(index),
-            Source::Stdin | Source::Stdout | Source::Stderr | Source::Exit => {}
+            Source::Stdin | Source::Stdout | Source::Stderr | Source::Exit | Source::Turn => {}
         }
     }
 
@@ -291,6 +327,11 @@ impl<K: Keeper> Monitor<K> {
         if let Some(stdin) = self.streams.stdin.as_ref().filter(|_| !self.streams.pending.is_empty()) {
             watched.push((Source::Stdin, stdin.as_fd(), PollFlags::OUT));
         }
+        let due = self.keeper.due();
+        if let Some((fd, flags)) = self.keeper.waits_for() {
+            watched.push((Source::Turn, fd, flags));
+        }
+        let until = [until, due].into_iter().flatten().min();
         let mut fds: Vec<_> =
             watched.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
         loop {
@@ -305,7 +346,12 @@ impl<K: Keeper> Monitor<K> {
             }
         }
         let ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok(watched.iter().zip(ready).filter(|(_, ready)| *ready).map(|((source, ..), _)| *source).collect())
+        let ready = watched.iter().zip(ready).filter(|(_, ready)| *ready).map(|((source, ..), _)| *source);
+        let mut ready: Vec<Source> = ready.collect();
+        if due.is_some_and(|due| due <= Instant::now()) && !ready.contains(&Source::Turn) {
+            ready.push(Source::Turn);
+        }
+        Ok(ready)
     }
 
     /// Whether somebody who reads this stream has not yet taken what there was.
@@ -362,6 +408,9 @@ impl<K: Keeper> Monitor<K> {
         if hello.halt {
             self.halted = true;
             self.keeper.halted();
+        }
+        if hello.probe {
+            self.keeper.asked();
         }
         let welcome = Welcome {
             pid: self.running.as_ref().map(|running| running.pid),
@@ -484,6 +533,8 @@ enum Source {
     Stdout,
     Stderr,
     Stdin,
+    /// What the keeper waits for, or the time that it is due.
+    Turn,
 }
 
 /// A container that has run for so long runs on.

@@ -7,6 +7,7 @@ mod capability;
 mod content;
 pub mod defaults;
 mod digest;
+mod healthcheck;
 mod platform;
 mod reference;
 mod shown;
@@ -17,6 +18,7 @@ pub use content::{
     ACCEPTED, Compression, Content, InvalidContent, Layer, content, digest_of, layers, offered,
 };
 pub use digest::{Algorithm, Digest, Hasher, InvalidDigest};
+pub use healthcheck::{Healthcheck, Probe};
 pub use oci_spec::image;
 pub use oci_spec::runtime as spec;
 pub use platform::{InvalidPlatform, Platform, select};

@@ -15,12 +15,12 @@ fn state(world: &World, name: &str) -> (String, String) {
     (state.to_owned(), status.to_owned())
 }
 
-fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     kill_process(Pid::from_raw(pid).expect("a process"), Signal::KILL).expect("it is ours and lives");
 }
 
 /// The process that has the container's lock open: its monitor, be it its first process's parent or not.
-fn monitor(world: &World, id: &str) -> Option<i32> {
+pub(crate) fn monitor(world: &World, id: &str) -> Option<i32> {
     let lock = world.run_root().join("containers").join(id).join("lock");
     let processes = std::fs::read_dir("/proc").expect("procfs").flatten();
     processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).find(|pid| {

@@ -1,4 +1,4 @@
-//! From `run` to the end: exit codes, streams, signals, terminals, names, the background, many at once, looking
+//! From `run` to the end: exit codes, streams, signals, terminals, names, the background, health, many at once, looking
 //! at them, copying.
 
 mod copying;
@@ -7,6 +7,7 @@ mod detached;
 mod disk;
 mod events;
 mod exit_codes;
+mod health;
 mod init;
 mod lives_on;
 mod look;

@@ -189,7 +189,7 @@ pub fn attach(settings: &Settings, name: &str, input: bool) -> Result<Started, E
                 .hint(format!("`minidocker start -a {name}` starts it and attaches")));
         }
     }
-    let hello = Hello { stdout: true, stderr: true, halt: false };
+    let hello = Hello { stdout: true, stderr: true, ..Hello::default() };
     let gone = || invalid(format!("container {name} has just ended"));
     let (channel, welcome) = contact::connect(&store, &id, hello)?.ok_or_else(gone)?;
     events::container(settings, &record, "attach", &[]);

@@ -252,6 +252,9 @@ fn describe(config: &mut Value, record: &Record, asked: &Commit, layer: &Layer) 
     start["WorkingDir"] = json!(request.process.workdir.clone().unwrap_or_default());
     start["User"] = json!(request.process.user.clone().unwrap_or_default());
     start["Labels"] = json!(request.labels);
+    if let Some(check) = &request.healthcheck {
+        start["Healthcheck"] = json!(check);
+    }
     let entry = json!({
         "created": now,
         "created_by": record.command.join(" "),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::list::{State, state};
 use crate::request::Image as From;
-use crate::state::{End, Life, Record, Store, millis};
+use crate::state::{End, Finding, Health, Known, Life, Record, Store, millis};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
 
@@ -110,7 +110,7 @@ fn described(store: &Store, record: &Record, life: Option<&Life>, state: &State)
         State::Exited(_, code) | State::Restarting(_, code) => *code,
         _ => ended.and_then(|end| end.code).unwrap_or(0),
     };
-    json!({
+    let mut value = json!({
         "Status": status,
         "Running": running,
         "Paused": matches!(state, State::Paused(..)),
@@ -122,7 +122,37 @@ fn described(store: &Store, record: &Record, life: Option<&Life>, state: &State)
         "Error": ended.and_then(|end| end.error.clone()).unwrap_or_default(),
         "StartedAt": started.map_or_else(|| NEVER.to_owned(), time),
         "FinishedAt": ended.map_or_else(|| NEVER.to_owned(), |end| time(end.at)),
-    })
+    });
+    if let Some(known) = health(store, record, state) {
+        value["Health"] = shown_health(&known);
+    }
+    value
+}
+
+/// What is known of its health; nothing of one that nobody looks after, or that was never started.
+fn health(store: &Store, record: &Record, state: &State) -> Option<Known> {
+    record.request.healthcheck.as_ref()?.probe()?;
+    match state {
+        State::Running(..) | State::Paused(..) => Some(store.health(&record.id).unwrap_or_default()),
+        State::Restarting(..) | State::Exited(..) | State::Lost => {
+            let known = store.last_health(&record.id).unwrap_or_default();
+            Some(Known { status: Health::Unhealthy, ..known })
+        }
+        State::Created | State::Damaged(_) => None,
+    }
+}
+
+fn shown_health(known: &Known) -> Value {
+    let time = |nanos: u64| {
+        let seconds = ::images::rfc3339((nanos / 1_000_000_000) as i64);
+        format!("{}.{:09}Z", seconds.trim_end_matches('Z'), nanos % 1_000_000_000)
+    };
+    let one = |finding: &Finding| {
+        let (start, end) = (time(finding.start), time(finding.end));
+        json!({"Start": start, "End": end, "ExitCode": finding.exit_code, "Output": finding.output})
+    };
+    let log: Vec<Value> = known.log.iter().map(one).collect();
+    json!({"Status": known.status.name(), "FailingStreak": known.failing_streak, "Log": log})
 }
 
 /// Docker's word for where a root lies.

@@ -11,6 +11,7 @@ use step::Failure;
 
 use super::inspect;
 use crate::request::Mount;
+pub use crate::state::Health;
 use crate::state::{End, Life, Record, Store, time};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
@@ -42,6 +43,8 @@ pub struct Summary {
     pub volumes: usize,
     /// The networks that it is in: `bridge`, `host`, `none`.
     pub networks: Vec<String>,
+    /// What is said of its health; none of one that nobody looks after, or that was never started.
+    pub health: Option<Health>,
 }
 
 /// What a container is doing.
@@ -67,7 +70,7 @@ pub enum State {
 pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
-    look(&store, |record, state| Ok(summary(record, state)))
+    look(&store, |record, state| Ok(summary(&store, record, state)))
 }
 
 /// What `each` makes of every container and its state, newest first.
@@ -153,11 +156,13 @@ fn damaged(id: String, failure: &Failure) -> Summary {
         mounts: Vec::new(),
         volumes: 0,
         networks: Vec::new(),
+        health: None,
         id,
     }
 }
 
-pub(crate) fn summary(record: Record, state: State) -> Summary {
+pub(crate) fn summary(store: &Store, record: Record, state: State) -> Summary {
+    let health = health(store, &record, &state);
     let place = |place: &network::Attachment| format!("{}/{}", place.address, place.prefix);
     let mount = |mount: &Mount| {
         let what = match mount {
@@ -185,6 +190,17 @@ pub(crate) fn summary(record: Record, state: State) -> Summary {
         mounts: record.request.storage.mounts.iter().map(mount).collect(),
         volumes,
         networks: vec![inspect::network_name(&record.request.network.mode)],
+        health,
+    }
+}
+
+/// What is said of its health: Docker's rule is that one that has ended is unhealthy.
+fn health(store: &Store, record: &Record, state: &State) -> Option<Health> {
+    record.request.healthcheck.as_ref()?.probe()?;
+    match state {
+        State::Running(..) | State::Paused(..) => Some(store.health_now(&record.id)),
+        State::Restarting(..) | State::Exited(..) | State::Lost => Some(Health::Unhealthy),
+        State::Created | State::Damaged(_) => None,
     }
 }
 

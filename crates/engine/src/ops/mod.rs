@@ -15,6 +15,7 @@ pub mod exec;
 pub mod export;
 pub mod files;
 pub mod git;
+pub mod healthcheck;
 pub mod images;
 pub mod info;
 pub mod inspect;

@@ -116,7 +116,7 @@ impl Looker {
 
     fn see(&self, record: Record, state: State) -> Seen {
         let (group, mode) = (record.group.clone(), record.request.network.mode.clone());
-        let summary = summary(record, state);
+        let summary = summary(&self.store, record, state);
         let usage = match summary.state {
             State::Running(_, pid) | State::Paused(_, pid) => {
                 let network = if mode == NetworkMode::Host { (0, 0) } else { traffic(pid) };

@@ -116,6 +116,18 @@ impl Store {
     }
 }
 
+/// A process's parent and the leader of its session, in our pid namespace; none of one that has ended.
+pub(crate) fn parent_and_session(pid: i32) -> Option<(i32, i32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split_ascii_whitespace();
+    if matches!(fields.next(), Some("Z" | "X")) {
+        return None;
+    }
+    let mut number = || fields.next()?.parse().ok();
+    let (parent, _group, session) = (number()?, number()?, number()?);
+    Some((parent, session))
+}
+
 /// When a process started, in clock ticks after the boot: with its number it means this process and no later one.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

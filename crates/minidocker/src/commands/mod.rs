@@ -11,6 +11,7 @@ mod diff;
 mod events;
 mod exec;
 mod export;
+mod healthcheck;
 mod image;
 mod info;
 mod inspect;
@@ -83,6 +84,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &events::COMMAND,
     &attach::COMMAND,
     &wait::COMMAND,
+    &healthcheck::COMMAND,
     &pause::COMMAND,
     &pause::UNPAUSE,
     &rename::COMMAND,
@@ -129,6 +131,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("builder", "The cache of builds"),
     ("buildx", "The same by the name that Docker's plug-in has"),
     ("container", "Containers by Docker's long names: container run, ls, kill, rm"),
+    ("healthcheck", "Health of containers: healthcheck run"),
     ("image", "Images by Docker's long names: image ls, pull, push, tag, rm"),
     ("manifest", "Manifests at registries"),
     ("system", "minidocker as a whole"),

@@ -5,7 +5,7 @@ mod filters;
 use std::time::SystemTime;
 
 use engine::Settings;
-use engine::ops::list::{self, State, Summary};
+use engine::ops::list::{self, Health, State, Summary};
 
 use super::Command;
 use crate::ages;
@@ -118,7 +118,7 @@ fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> R
         format!("{command:?}"),
         ages::date(one.created),
         format!("{} ago", ages::words(ages::since(one.created, now))),
-        status(&one.state, now),
+        status(&one.state, one.health, now),
         state(&one.state).to_owned(),
         String::new(),
         one.name,
@@ -151,11 +151,18 @@ fn is_up(state: &State) -> bool {
     matches!(state, State::Running(..) | State::Paused(..) | State::Restarting(..))
 }
 
-/// Docker's words for a state and for how long it has lasted.
-fn status(state: &State, now: SystemTime) -> String {
+/// Docker's words for a state, for how long it has lasted, and for the health of what runs.
+fn status(state: &State, health: Option<Health>, now: SystemTime) -> String {
     match state {
         State::Created => "Created".to_owned(),
-        State::Running(since, _) => format!("Up {}", ages::words(ages::since(*since, now))),
+        State::Running(since, _) => {
+            let health = match health {
+                None => String::new(),
+                Some(Health::Starting) => " (health: starting)".to_owned(),
+                Some(health) => format!(" ({})", health.name()),
+            };
+            format!("Up {}{health}", ages::words(ages::since(*since, now)))
+        }
         State::Paused(since, _) => {
             format!("Up {} (Paused)", ages::words(ages::since(*since, now)))
         }
@@ -201,6 +208,7 @@ mod tests {
             mounts: vec![("/srv/of/the/website".to_owned(), "/srv".to_owned())],
             volumes: 0,
             networks: vec!["bridge".to_owned()],
+            health: None,
         }
     }
 
@@ -210,11 +218,19 @@ mod tests {
 
     #[test]
     fn tells_states_in_dockers_words() {
-        assert_eq!(status(&State::Running(at(0), 7), at(5)), "Up 5 seconds");
-        assert_eq!(status(&State::Exited(at(0), 137), at(180)), "Exited (137) 3 minutes ago");
-        assert_eq!(status(&State::Created, at(0)), "Created");
-        assert_eq!(status(&State::Lost, at(0)), "Exited (lost)");
-        assert_eq!(status(&State::Damaged("no format".into()), at(0)), "Damaged");
+        assert_eq!(status(&State::Running(at(0), 7), None, at(5)), "Up 5 seconds");
+        assert_eq!(status(&State::Exited(at(0), 137), None, at(180)), "Exited (137) 3 minutes ago");
+        assert_eq!(status(&State::Created, None, at(0)), "Created");
+        assert_eq!(status(&State::Lost, None, at(0)), "Exited (lost)");
+        assert_eq!(status(&State::Damaged("no format".into()), None, at(0)), "Damaged");
+        for (health, words) in [
+            (Health::Starting, "Up 5 seconds (health: starting)"),
+            (Health::Healthy, "Up 5 seconds (healthy)"),
+            (Health::Unhealthy, "Up 5 seconds (unhealthy)"),
+        ] {
+            assert_eq!(status(&State::Running(at(0), 7), Some(health), at(5)), words);
+            assert_eq!(status(&State::Paused(at(0), 7), Some(health), at(5)), "Up 5 seconds (Paused)");
+        }
         assert_eq!((state(&State::Lost), state(&State::Running(at(0), 1))), ("exited", "running"));
     }
 

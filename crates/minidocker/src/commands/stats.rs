@@ -210,6 +210,7 @@ mod tests {
             mounts: Vec::new(),
             volumes: 0,
             networks: Vec::new(),
+            health: None,
         };
         Seen { summary, usage }
     }

@@ -10,6 +10,7 @@ pub(crate) mod devices;
 pub(crate) mod disks;
 pub(crate) mod durations;
 pub(crate) mod env;
+pub(crate) mod health;
 pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod namespaces;

@@ -43,7 +43,10 @@ pub(super) fn of(settings: &Settings, record: &Record) -> Value {
         "OnBuild": null,
         "Labels": request.labels,
     });
-    for name in ["ExposedPorts", "Healthcheck", "Shell"] {
+    if let Some(check) = &request.healthcheck {
+        value["Healthcheck"] = json!(check);
+    }
+    for name in ["ExposedPorts", "Shell"] {
         if let Some(known) = image.get(name).filter(|known| !known.is_null()) {
             value[name] = known.clone();
         }

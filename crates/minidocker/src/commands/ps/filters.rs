@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use engine::Settings;
-use engine::ops::list::{self, State, Summary};
+use engine::ops::list::{self, Health, State, Summary};
 
 use crate::problem::Problem;
 use crate::values::numbers;
@@ -174,7 +174,7 @@ impl Filters {
             }
             Filter::Before(name) => self.created.get(name).is_some_and(|then| one.created < *then),
             Filter::Since(name) => self.created.get(name).is_some_and(|then| one.created > *then),
-            Filter::Health(wanted) => wanted == "none",
+            Filter::Health(wanted) => one.health.map_or("none", Health::name) == wanted,
             Filter::IsTask(wanted) => !wanted,
             Filter::Network(name) => one.networks.contains(name),
             Filter::Volume(name) => {
@@ -276,6 +276,9 @@ mod tests {
         ] {
             assert!(!passes(&[no], &web), "{no}");
         }
+        web.health = Some(Health::Unhealthy);
+        assert!(passes(&["health=unhealthy"], &web) && passes(&["health=none", "health=unhealthy"], &web));
+        assert!(!passes(&["health=none"], &web) && !passes(&["health=starting"], &web));
         assert!(passes(&[], &web));
         assert!(passes(&["name=db", "name=web"], &web), "one of several names is enough");
         assert!(!passes(&["label=tier", "label=x"], &web), "every label is needed");

@@ -5,11 +5,11 @@ use crate::options::{Group, flag, many, maybe, one};
 
 /// What `run` accepts.
 pub(crate) const GROUPS: &[Group] =
-    &[CONTAINER, ATTACHED, SEE, PROCESS, NETWORK, FILES, MEMORY, CPU, DEVICES, NAMESPACES, SECURITY];
+    &[CONTAINER, ATTACHED, SEE, HEALTH, PROCESS, NETWORK, FILES, MEMORY, CPU, DEVICES, NAMESPACES, SECURITY];
 
 /// What `create` accepts.
 pub(crate) const CREATE: &[Group] =
-    &[CONTAINER, STREAMS, PROCESS, NETWORK, FILES, MEMORY, CPU, DEVICES, NAMESPACES, SECURITY];
+    &[CONTAINER, STREAMS, HEALTH, PROCESS, NETWORK, FILES, MEMORY, CPU, DEVICES, NAMESPACES, SECURITY];
 
 const CONTAINER: Group = Group {
     title: "Container",
@@ -63,6 +63,25 @@ const SEE: Group = Group {
             "Tell every kernel step, its time and its reason: text, json, or\nshell, which prints a script of plain commands and runs nothing",
         ),
         flag("dry-run", "Print the plan and run nothing"),
+    ],
+};
+
+const HEALTH: Group = Group {
+    title: "Health",
+    options: &[
+        one("health-cmd", "COMMAND", "A line for the container's shell: 0 is healthy"),
+        one("health-tcp", "[ADDRESS:]PORT", "Healthy is who accepts connections there (default 127.0.0.1)"),
+        one(
+            "health-http",
+            "URL",
+            "Healthy is who answers a GET by 2xx or 3xx: :8080/up,\nhttp://127.0.0.1:8080/up; no program is needed in the container",
+        ),
+        one("health-interval", "DURATION", "From one check to the next (default 30s)"),
+        one("health-timeout", "DURATION", "How long one may take (default 30s)"),
+        one("health-retries", "NUMBER", "How many failures in a row make it unhealthy (default 3)"),
+        one("health-start-period", "DURATION", "How long failures do not count at the beginning"),
+        one("health-start-interval", "DURATION", "From one check to the next in that time (default 5s)"),
+        flag("no-healthcheck", "No check, not the image's either"),
     ],
 };
 

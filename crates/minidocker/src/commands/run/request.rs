@@ -5,8 +5,8 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use engine::request::{
-    Image, Log, Mount, Namespaces, Network, NetworkMode, Process, Resources, RunRequest, Seccomp, Security,
-    Storage,
+    Healthcheck, Image, Log, Mount, Namespaces, Network, NetworkMode, Process, Resources, RunRequest,
+    Seccomp, Security, Storage,
 };
 
 use crate::global;
@@ -14,7 +14,7 @@ use crate::options::{Typed, bad_value};
 use crate::problem::Problem;
 use crate::terminal::io_reason;
 use crate::values::{
-    addresses, capabilities, cpus, devices, disks, env, mounts, names, namespaces, numbers, restarts,
+    addresses, capabilities, cpus, devices, disks, env, health, mounts, names, namespaces, numbers, restarts,
     security, signals, sizes, sysctls, ulimits, volumes,
 };
 
@@ -66,6 +66,8 @@ pub(crate) fn read(typed: &Typed, caller: &Caller<'_>) -> Result<RunRequest, Pro
         stop_signal: typed.read("stop-signal", signals::parse)?,
         stop_timeout: typed.read("stop-timeout", |text| numbers::within(text, -1..=i64::from(i32::MAX)))?,
         restart: typed.read("restart", restarts::policy)?.unwrap_or_default(),
+        healthcheck: healthcheck(typed)?,
+        shell: Vec::new(),
         log: log(typed)?,
         process: process(typed, caller)?,
         namespaces: spaces(typed)?,
@@ -119,6 +121,35 @@ pub(crate) fn environment(
     }
     variables.extend(typed.read_many("env", |text| env::variable(text, caller.variable))?);
     Ok(variables)
+}
+
+/// `--health-*` and `--no-healthcheck`, contradictions as Docker tells them.
+fn healthcheck(typed: &Typed) -> Result<Option<Healthcheck>, Problem> {
+    let time = |long| typed.read(long, health::time).map(Option::unwrap_or_default);
+    let line = typed.one("health-cmd").filter(|line| !line.is_empty());
+    let tests = [
+        line.map(|line| vec!["CMD-SHELL".to_owned(), line.to_owned()]),
+        typed.read("health-tcp", health::tcp)?,
+        typed.read("health-http", health::http)?,
+    ];
+    if tests.iter().flatten().count() > 1 {
+        return Err(Problem::new("--health-cmd, --health-tcp and --health-http: a container has one check")
+            .hint("leave out all but one; a command can ask several questions"));
+    }
+    let check = Healthcheck {
+        test: tests.into_iter().flatten().next().unwrap_or_default(),
+        interval: time("health-interval")?,
+        timeout: time("health-timeout")?,
+        start_period: time("health-start-period")?,
+        start_interval: time("health-start-interval")?,
+        retries: typed.read("health-retries", health::retries)?.unwrap_or_default(),
+    };
+    let is_asked = check != Healthcheck::default();
+    match typed.flag("no-healthcheck")?.unwrap_or(false) {
+        true if is_asked => Err(Problem::new("--no-healthcheck conflicts with --health-* options")),
+        true => Ok(Some(Healthcheck::none())),
+        false => Ok(is_asked.then_some(check)),
+    }
 }
 
 /// `--log-driver` and `--log-opt`.

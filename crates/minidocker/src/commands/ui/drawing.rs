@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use engine::ops::list::State;
+use engine::ops::list::{Health, State, Summary};
 use engine::ops::stats::{Seen, Usage};
 use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Margin, Rect};
@@ -164,7 +164,7 @@ fn row(
     history: Option<&History>,
     chosen: bool,
 ) {
-    let (word, style) = state(&one.summary.state);
+    let (word, style) = state(&one.summary);
     let (cpu, received, sent, disk) = history.map(History::now).unwrap_or_default();
     let usage = one.usage.as_ref();
     let or_none = |text: Option<String>| text.unwrap_or_default();
@@ -201,8 +201,17 @@ fn row(
     }
 }
 
-/// The state's word and its colour.
-fn state(state: &State) -> (String, Style) {
+/// The state's word and its colour; of one that runs and is looked after, its health.
+fn state(summary: &Summary) -> (String, Style) {
+    match (&summary.state, summary.health) {
+        (State::Running(..), Some(Health::Healthy)) => ("healthy".to_owned(), hue(Color::Green)),
+        (State::Running(..), Some(Health::Unhealthy)) => ("unhealthy".to_owned(), hue(Color::Red)),
+        (State::Running(..), Some(Health::Starting)) => ("starting".to_owned(), hue(Color::Yellow)),
+        (state, _) => alone(state),
+    }
+}
+
+fn alone(state: &State) -> (String, Style) {
     match state {
         State::Running(..) => ("running".to_owned(), hue(Color::Green)),
         State::Paused(..) => ("paused".to_owned(), hue(Color::Yellow)),
@@ -254,7 +263,7 @@ fn one(frame: &mut Frame<'_>, area: Rect, view: &View) {
             format!("up {}", ages::words(ages::since(*since, now)))
         }
         State::Exited(at, _) => format!("ended {} ago", ages::words(ages::since(*at, now))),
-        _ => state(&summary.state).0,
+        _ => state(summary).0,
     };
     let mut title = vec![
         Span::styled(format!(" {} ", plain(&summary.name)), strong()),

@@ -267,6 +267,7 @@ pub(super) mod tests {
             mounts: Vec::new(),
             volumes: 0,
             networks: Vec::new(),
+            health: None,
         };
         Seen { summary, usage }
     }
