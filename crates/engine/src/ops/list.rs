@@ -70,6 +70,12 @@ pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
     look(&store, |record, state| Ok(summary(record, state)))
 }
 
+/// The same without a lock, and without taking down what a crash has left: for a look that must neither wait nor change
+/// anything.
+pub fn glance(settings: &Settings) -> Result<Vec<Summary>, Error> {
+    look(&Store::new(settings), |record, state| Ok(summary(record, state)))
+}
+
 /// What `each` makes of every container and its state, newest first.
 pub(crate) fn look<T: AsRef<Summary> + From<Summary>>(
     store: &Store,
