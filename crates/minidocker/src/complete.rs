@@ -205,7 +205,7 @@ struct Read {
     waiting: Option<&'static Opt>,
     /// Whether options may still come.
     options: bool,
-    /// Words so far; a `--force` among the options stands there too, for [`sources::Containers`].
+    /// Words so far.
     words: Vec<String>,
 }
 
