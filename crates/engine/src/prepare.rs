@@ -75,7 +75,7 @@ pub(crate) fn take_name(store: &Store, request: &RunRequest, id: &str) -> Result
         Ok(()) => Ok(name.clone()),
         Err(owner) => Err(Error::new(
             Kind::Invalid,
-            format!("the name {name} is taken by container {}", owner.get(..12).unwrap_or(&owner)),
+            format!("the name {name} is already in use by container {}", owner.get(..12).unwrap_or(&owner)),
         )
         .hint(format!("choose another with --name, or remove that one: minidocker rm -f {name}"))),
     }

@@ -42,6 +42,15 @@ const NAMES: [(&str, i32); 35] = [
 /// The first real-time signal that the C library leaves to programs, and the last one.
 const REAL_TIME: (i32, i32) = (34, 64);
 
+/// The names that people use, without `SIG`, each with its number; of several names for a number the first.
+pub fn names() -> impl Iterator<Item = (&'static str, i32)> {
+    NAMES
+        .into_iter()
+        .enumerate()
+        .filter(|(at, (_, number))| NAMES[..*at].iter().all(|(_, other)| other != number))
+        .map(|(_, named)| named)
+}
+
 /// A signal's number.
 pub fn parse(text: &str) -> Result<i32, String> {
     let wrong = || "no such signal; write it as TERM, SIGKILL or 15".to_owned();

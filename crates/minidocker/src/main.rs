@@ -6,9 +6,11 @@
 mod ages;
 mod build_view;
 mod commands;
+mod complete;
 mod explain;
 mod global;
 mod help;
+mod manual;
 mod options;
 mod path_template;
 mod problem;
@@ -47,6 +49,9 @@ fn main() -> ExitCode {
 fn run() -> (u8, Result<u8, Problem>) {
     let asked = arguments().and_then(|arguments| global::parse(arguments, |name| std::env::var(name).ok()));
     let (settings, arguments) = match asked {
+        Ok(Asked::Command(settings, arguments)) if arguments[0] == complete::NAME => {
+            return (1, complete::answer(&arguments[1..], &settings).map(|()| 0));
+        }
         Ok(Asked::Command(settings, arguments)) => (settings, arguments),
         Ok(Asked::Help) => return (1, terminal::print(&help::overview()).map(|()| 0)),
         Ok(Asked::Version) => return (1, commands::version::short().map(|()| 0)),
@@ -101,6 +106,7 @@ fn find(mut arguments: Vec<String>) -> Result<Found, Problem> {
 fn help_of(words: &[String]) -> Result<String, Problem> {
     match words {
         [] => Ok(help::overview()),
+        [first, ..] if first == "-h" || first == "--help" => Ok(help::overview()),
         [first, rest @ ..] => match (group(first), rest) {
             (None, _) => look_up(None, first).map(help::of),
             (Some(group), []) => Ok(help::group(group)),

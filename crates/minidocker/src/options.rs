@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::commands::Command;
 use crate::global;
-use crate::problem::Problem;
+use crate::problem::{Problem, RUN_FAILED};
 use crate::values::booleans;
 
 /// How often an option may be given, and with what.
@@ -144,7 +144,13 @@ pub(crate) fn parse(command: &Command, arguments: Vec<String>) -> Result<Option<
         Words::None => Vec::new(),
         _ => matches.remove_many(WORDS).map(Iterator::collect).unwrap_or_default(),
     };
-    Ok(Some(Typed { matches, words }))
+    let typed = Typed { matches, words };
+    // As pflag does: whatever else is wrong, an option that is neither on nor off is told first.
+    let options = command.groups.iter().flat_map(|group| group.options);
+    for option in options.filter(|option| option.takes == Takes::Nothing) {
+        typed.flag(option.long)?;
+    }
+    Ok(Some(typed))
 }
 
 fn parser(command: &Command) -> clap::Command {
@@ -195,7 +201,7 @@ impl Typed {
 
     /// Whether an option is on; `None` where it was not typed.
     pub(crate) fn flag(&self, long: &str) -> Result<Option<bool>, Problem> {
-        self.read(long, booleans::parse)
+        self.read(long, booleans::parse).map_err(|problem| problem.code(RUN_FAILED))
     }
 
     /// The option's value as `parser` reads it.
@@ -217,13 +223,39 @@ impl Typed {
     }
 }
 
+/// Options whose value Docker reads while it reads the line, so that a wrong one ends with 125 whatever the command; of
+/// others the command's own exit code tells.
+const TYPED: [&str; 14] = [
+    "memory",
+    "memory-swap",
+    "memory-reservation",
+    "shm-size",
+    "cpus",
+    "cpu-shares",
+    "cpu-period",
+    "cpu-quota",
+    "blkio-weight",
+    "pids-limit",
+    "time",
+    "timeout",
+    "last",
+    "env",
+];
+
 /// The one line for a value that cannot be: option, value, reason.
 pub(crate) fn bad_value(long: &str, value: &str, why: &str) -> Problem {
-    Problem::new(format!("--{long} {}: {why}", step::quote(value)))
+    let problem = Problem::new(format!("--{long} {}: {why}", step::quote(value)));
+    if TYPED.contains(&long) { problem.code(RUN_FAILED) } else { problem }
 }
 
-/// clap's refusal in our words.
+/// clap's refusal in our words; 125 for every command where an option is wrong, as in Docker.
 fn refusal(error: &clap::Error, command: &Command) -> Problem {
+    let problem = told(error, command);
+    let is_word = error.kind() == ErrorKind::UnknownArgument && problem.message.starts_with("unexpected");
+    if is_word { problem } else { problem.code(RUN_FAILED) }
+}
+
+fn told(error: &clap::Error, command: &Command) -> Problem {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.first().cloned().unwrap_or_default(),

@@ -35,14 +35,6 @@ enum Part {
     Label(String),
 }
 
-/// A `--format` that knows nothing but `json`.
-pub(crate) fn only_json(text: &str) -> Result<(), String> {
-    match text {
-        "json" | "{{json .}}" => Ok(()),
-        _ => Err("only json is there".to_owned()),
-    }
-}
-
 /// Reads a template; `json` and `table` alone stand for `{{json .}}` and for the table of `default`.
 pub(crate) fn parse(text: &str, fields: &[Field], default: &str) -> Result<Template, String> {
     let text = match text {
@@ -197,6 +189,5 @@ mod tests {
         assert_eq!(parse("{{.Bogus}}"), "no field Bogus, there are ID Names");
         assert_eq!(parse("{{.ID"), "a {{ without its }}; write it as {{.ID}}");
         assert_eq!(parse("{{if .ID}}"), "'{{if .ID}}' is more than a field; write it as {{.ID}}");
-        assert!(only_json("json").is_ok() && only_json("{{.X}}").is_err());
     }
 }

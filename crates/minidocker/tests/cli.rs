@@ -121,7 +121,7 @@ fn unknown_options_and_words() {
     );
     refused(&["run", "-Z", "host"], "unknown option -Z", Some(&see("run")), 125);
     refused(&["run", "-itZ", "host"], "unknown option -Z", Some(&see("run")), 125);
-    refused(&["ps", "--frobnicate"], "unknown option --frobnicate", Some(&see("ps")), 1);
+    refused(&["ps", "--frobnicate"], "unknown option --frobnicate", Some(&see("ps")), 125);
     refused(&["ps", "web"], "unexpected argument web", Some(&see("ps")), 1);
     refused(&["version", "x y"], "unexpected argument 'x y'", Some(&see("version")), 1);
     let moved = Some("it stands before the command: minidocker --root DIR run");
@@ -144,7 +144,7 @@ fn unknown_options_and_words() {
 fn values_that_are_missing() {
     refused(&["run", "--memory"], "--memory needs a value", None, 125);
     refused(&["run", "-m"], "--memory needs a value", None, 125);
-    refused(&["ps", "--format"], "--format needs a value", None, 1);
+    refused(&["ps", "--format"], "--format needs a value", None, 125);
     refused(&["--root"], "--root needs a value", None, 125);
     let hint = Some("for example: minidocker run -it host bash");
     refused(&["run"], "run needs an image or --rootfs", hint, 125);
@@ -406,7 +406,7 @@ fn lists_refuse_unknown_fields_and_filters() {
         None,
         1,
     );
-    refused(&["ps", "-n", "x"], "--last x: not a whole number; write it as -1", None, 1);
+    refused(&["ps", "-n", "x"], "--last x: not a whole number; write it as -1", None, 125);
     refused(&["info", "--format", "yaml"], "--format yaml: only json is there", None, 1);
     refused(&["container", "ls", "--all=x"], "--all x: neither true nor false", None, 1);
 }

@@ -1,5 +1,6 @@
 //! Bad input: one `error:` line with the cause, the right exit code, nothing left behind.
 
+mod every_command;
 mod files;
 mod programs;
 mod rootfs;

@@ -131,7 +131,7 @@ fn unknown_options_and_commands_name_the_nearest() {
     let root = world.rootfs_inside();
     run(&world, &root, &["--memroy", "10m"]).refuses(125, &["--memroy"]).hints("--memory");
     world.minidocker(["rnu"]).refuses(1, &["rnu"]).hints("run");
-    world.minidocker(["ps", "--al"]).refuses(1, &["--al"]);
+    world.minidocker(["ps", "--al"]).refuses(125, &["--al"]);
     world.minidocker(["ps", "word"]).refuses(1, &["word"]);
     world.minidocker(["kill"]).refuses(1, &["a container's name or id"]);
     world.minidocker(["rm"]).refuses(1, &["a container's name or id"]);

@@ -104,7 +104,7 @@ fn the_failure_of_one_does_not_keep_the_others() {
     for name in ["one", "two"] {
         world.detached(["--name", name, "--rootfs", &root, "/inside", "sleep", "1000"]);
     }
-    let output = world.minidocker(["rm", "-f", "one", "nobody", "two"]).exits(1);
+    let output = world.minidocker(["rm", "-f", "one", "nobody", "two"]).ok();
     assert_eq!(output.out(), "one\ntwo\n");
     assert!(output.err().contains("nobody"), "{output:?}");
     world.minidocker(["ps", "-aq"]).prints("");

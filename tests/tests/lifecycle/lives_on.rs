@@ -187,7 +187,7 @@ fn paused_it_stands_still() {
     world.minidocker(["pause", "busy"]).prints("busy\n");
     let (word, status) = state(&world, "busy");
     assert!(word == "paused" && status.ends_with("(Paused)"), "{status}");
-    world.minidocker(["pause", "busy"]).refuses(1, &["busy", "paused already"]);
+    world.minidocker(["pause", "busy"]).refuses(1, &["busy", "already paused"]);
     let (before, start) = (lines(), Instant::now());
     while start.elapsed() < Duration::from_millis(200) {
         assert_eq!(lines(), before);
@@ -213,7 +213,7 @@ fn another_name_for_it() {
     let root = world.rootfs_busybox().overlay();
     world.detached(["--name", "old", "--rootfs", &root, "sleep", "1000"]);
     world.detached(["--name", "other", "--rootfs", &root, "sleep", "1000"]);
-    world.minidocker(["rename", "old", "other"]).refuses(1, &["other", "is taken"]);
+    world.minidocker(["rename", "old", "other"]).refuses(1, &["other", "already in use"]);
     world.minidocker(["rename", "old", "new"]).prints("");
     assert_eq!(state(&world, "new").0, "running");
     world.minidocker(["kill", "old"]).refuses(1, &["no such container", "old"]);

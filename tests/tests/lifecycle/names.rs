@@ -10,7 +10,7 @@ fn a_taken_name_is_refused_with_its_owner() {
     let root = world.rootfs_inside().overlay();
     let id = world.detached(["--name", "web", "--rootfs", &root, "/inside", "sleep", "1000"]);
     let again = ["run", "--rm", "--name", "web", "--rootfs", &root, "/inside", "true"];
-    world.minidocker(again).refuses(125, &["web", "taken", &id[..12]]).hints("rm -f web");
+    world.minidocker(again).refuses(125, &["web", "already in use", &id[..12]]).hints("rm -f web");
     world.minidocker(["ps", "-aq", "--no-trunc"]).prints(&format!("{id}\n"));
     world.minidocker(["rm", "-f", "web"]).ok();
     world.minidocker(again).ok();
@@ -31,7 +31,7 @@ fn a_name_stays_taken_until_rm() {
     let root = world.rootfs_inside().overlay();
     let run = ["run", "--name", "web", "--rootfs", &root, "/inside", "true"];
     world.minidocker(run).ok();
-    world.minidocker(run).refuses(125, &["web", "taken"]);
+    world.minidocker(run).refuses(125, &["web", "already in use"]);
     world.minidocker(["rm", "web"]).ok();
     world.minidocker(run).ok();
     world.minidocker(["rm", "web"]).ok();

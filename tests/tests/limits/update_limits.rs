@@ -192,8 +192,10 @@ fn what_contradicts_itself_is_refused() {
     refuses(&["--memory-reservation", "65m"], &["--memory-reservation"]);
     refuses(&["--cpu-period", "50000"], &["--cpu-period", "--cpus"]);
     refuses(&["--cpus", "1", "--cpu-quota", "1000"], &["--cpus contradicts"]);
-    refuses(&["--cpus", "x"], &["--cpus x"]);
-    refuses(&["--privileged"], &["unknown option"]);
+    // What cannot be read as an option is 125, as in Docker.
+    for (change, words) in [(&["--cpus", "x"][..], "--cpus x"), (&["--privileged"], "unknown option")] {
+        world.minidocker([&["update"], change, &["web"]].concat()).refuses(125, &[words]);
+    }
     world.minidocker(["update", "-m", "1g", "absent"]).refuses(1, &["no such container", "absent"]);
     world.minidocker(["rm", "web"]).ok();
 }

@@ -6,11 +6,11 @@ use step::Context;
 
 use crate::image::{self, Resolved};
 use crate::prepare::{missing_sources, take_name};
-use crate::request::RunRequest;
+use crate::request::{Image, RunRequest};
 use crate::state::{Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
-use crate::{Error, Note, Settings, events, names, spec, volumes};
+use crate::{Error, Kind, Note, Settings, events, names, spec, volumes};
 
 /// A container that was made.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct Created {
 /// Makes a container: its name, its record, its volumes; everything else is made when it is started.
 pub fn create(settings: &Settings, request: &RunRequest) -> Result<Created, Error> {
     super::run::check_cidfile(request)?;
+    check_directory(&request.image)?;
     let store = Store::new(settings);
     store.prepare()?;
     let image = image::resolve(settings, request)?;
@@ -43,6 +44,17 @@ pub fn create(settings: &Settings, request: &RunRequest) -> Result<Created, Erro
         crate::state::write_file(path, id.as_bytes(), false)?;
     }
     Ok(Created { id, name, notes })
+}
+
+/// A start looks at it closely; one that is not there is told now, while the words are still in sight.
+fn check_directory(image: &Image) -> Result<(), Error> {
+    match image {
+        Image::Directory(path) | Image::DirectoryOverlay(path) if !path.is_dir() => {
+            let message = format!("--rootfs {}: no such directory", path.display());
+            Err(Error::new(Kind::Invalid, message).hint("fill one first, or name an image"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn record(settings: &Settings, store: &Store, image: Resolved, id: &str) -> Result<String, Error> {

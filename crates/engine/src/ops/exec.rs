@@ -125,7 +125,9 @@ pub(crate) fn plan(
     }
     // Its files as the container has them now; nothing outside of its root is looked at.
     let root = [PathBuf::from(format!("/proc/{pid}/root"))];
-    let user = users::resolve(&root, request.process.user.as_deref(), &request.process.groups)?;
+    let user = users::resolve(&root, request.process.user.as_deref(), &request.process.groups)
+        // Nothing can be started as nobody.
+        .map_err(|error| Error { kind: Kind::NotExecutable, ..error })?;
     let facts = Facts {
         user,
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),

@@ -73,6 +73,13 @@ pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
     look(&store, |record, state| Ok(summary(&store, record, state)))
 }
 
+/// The same without a lock, and without taking down what a crash has left: for a look that must neither wait nor change
+/// anything.
+pub fn glance(settings: &Settings) -> Result<Vec<Summary>, Error> {
+    let store = Store::new(settings);
+    look(&store, |record, state| Ok(summary(&store, record, state)))
+}
+
 /// What `each` makes of every container and its state, newest first.
 pub(crate) fn look<T: AsRef<Summary> + From<Summary>>(
     store: &Store,

@@ -22,7 +22,10 @@ pub fn pause(settings: &Settings, name: &str) -> Result<(), Error> {
             events::container(settings, &record, "pause", &[]);
             Ok(())
         }
-        State::Paused(..) => Err(Error::new(Kind::Invalid, format!("container {name} is paused already"))),
+        State::Paused(..) => {
+            let error = Error::new(Kind::Invalid, format!("container {name} is already paused"));
+            Err(error.hint(format!("`minidocker unpause {name}` lets it run on")))
+        }
         _ => Err(not_running("pause", name)),
     }
 }

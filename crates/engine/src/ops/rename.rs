@@ -17,7 +17,7 @@ pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
     if let Err(owner) = store.take_name(new, &id)? {
         return Err(Error::new(
             Kind::Invalid,
-            format!("the name {new} is taken by container {}", owner.get(..12).unwrap_or(&owner)),
+            format!("the name {new} is already in use by container {}", owner.get(..12).unwrap_or(&owner)),
         )
         .hint(format!("choose another, or remove that one: minidocker rm -f {new}")));
     }

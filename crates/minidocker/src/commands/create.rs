@@ -19,12 +19,13 @@ pub(crate) const COMMAND: Command = Command {
     examples: &[("minidocker create --name web -v ./site:/site:ro host httpd", "to be started later")],
     groups: run::options::CREATE,
     words: Words::Last,
-    failed: RUN_FAILED,
+    failed: 1,
     exec,
 };
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
-    let request = run::request(&typed, settings)?;
+    let mut request = run::request(&typed).map_err(|problem| problem.code(RUN_FAILED))?;
+    run::bring(&typed, settings, &mut request)?;
     let created = ops::create::create(settings, &request)?;
     run::report(&created.notes);
     terminal::print(&format!("{}\n", created.id)).map(|()| 0)

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use engine::ops::exec::ExecRequest;
 use engine::ops::run::AttachOptions;
-use engine::{DetachKeys, Settings, ops};
+use engine::{DetachKeys, Error, Kind, Settings, ops};
 
 use super::{Command, run};
 use crate::options::{Group, Typed, Words, flag, many, one};
@@ -68,7 +68,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             Problem::new("the input device is not a TTY").hint("start it from a terminal, or leave out -t")
         );
     }
-    let started = ops::exec::exec(settings, name, &request)?;
+    let started = ops::exec::exec(settings, name, &request).map_err(not_started)?;
     run::report(&started.notes);
     if request.detach {
         return Ok(0);
@@ -79,4 +79,11 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     };
     let Some(finished) = started.attach(&options)? else { return Ok(0) };
     Ok(finished.code)
+}
+
+/// What could not be started ends with 126 as in Docker, so that it is not taken for the command's own 1.
+fn not_started(error: Error) -> Problem {
+    let engine = error.kind == Kind::Engine;
+    let problem = Problem::from(error);
+    if engine { problem.code(126) } else { problem }
 }

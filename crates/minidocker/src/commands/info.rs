@@ -1,15 +1,18 @@
 //! `info`: this machine and minidocker's state on it, as lines of a name and a value.
 
-use engine::ops::info;
+use std::time::SystemTime;
+
 use engine::ops::list::{self, State};
+use engine::ops::{images, info};
 use engine::{Error, Settings};
 use serde_json::{Map, Value, json};
 
 use super::Command;
 use super::version::{VERSION, architecture};
+use crate::ages;
 use crate::options::{Group, Typed, Words, one};
+use crate::path_template;
 use crate::problem::Problem;
-use crate::template;
 use crate::terminal::{plain, print};
 
 pub(crate) const COMMAND: Command = Command {
@@ -19,7 +22,12 @@ pub(crate) const COMMAND: Command = Command {
     usage: &["info [OPTIONS]"],
     about: "Tell what this machine offers and what minidocker keeps on it.",
     examples: &[],
-    groups: &[Group { title: "Options", options: &[one("format", "json", "Print JSON").short('f')] }],
+    groups: &[Group {
+        title: "Options",
+        options: &[
+            one("format", "FORMAT", "json, or a template such as '{{.NCPU}} {{.MemTotal}}'").short('f')
+        ],
+    }],
     words: Words::None,
     failed: 1,
     exec,
@@ -56,17 +64,41 @@ impl Line {
 }
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
-    let json = typed.read("format", template::only_json)?.is_some();
+    let template = typed.read("format", path_template::parse)?;
     let mut lines: Vec<Line> =
         containers(settings)?.into_iter().chain(machine()).chain(places(settings)).collect();
     lines.extend(features()?);
-    let text = if json {
-        let facts: Map<String, Value> = lines.into_iter().map(|line| (line.key, line.value)).collect();
-        format!("{}\n", Value::Object(facts))
-    } else {
-        lines.iter().map(Line::text).collect()
+    let text = match template {
+        Some(template) => {
+            let more = for_programs(settings, &lines)?;
+            let facts = lines.into_iter().map(|line| (line.key, line.value)).chain(more);
+            let facts: Map<String, Value> = facts.collect();
+            template.render(&Value::Object(facts)).map_err(Problem::new)? + "\n"
+        }
+        None => lines.iter().map(Line::text).collect(),
     };
     print(&text).map(|()| 0)
+}
+
+/// What Docker's programs ask for besides: constant here, or of no interest to people.
+fn for_programs(settings: &Settings, lines: &[Line]) -> Result<Vec<(String, Value)>, Error> {
+    let uname = rustix::system::uname();
+    let v2 = |line: &Line| line.key == "memory controller" && line.text().contains("cgroup v2");
+    let paused = list::list(settings)?.iter().filter(|one| matches!(one.state, State::Paused(..))).count();
+    let facts = json!({
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": if lines.iter().any(v2) { "2" } else { "1" },
+        "ContainersPaused": paused,
+        "DefaultRuntime": "minidocker",
+        "Driver": "overlay2",
+        "Images": images::list(settings)?.len(),
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "LoggingDriver": "local",
+        "Name": uname.nodename().to_string_lossy(),
+        "SystemTime": ages::rfc3339(SystemTime::now()),
+    });
+    let Value::Object(facts) = facts else { return Ok(Vec::new()) };
+    Ok(facts.into_iter().collect())
 }
 
 /// Controllers, namespaces, security modules: each with its reason where it is not there.
@@ -88,7 +120,7 @@ fn containers(settings: &Settings) -> Result<[Line; 3], Error> {
     ])
 }
 
-fn machine() -> [Line; 6] {
+fn machine() -> [Line; 7] {
     let uname = rustix::system::uname();
     let memory = {
         let info = rustix::system::sysinfo();
@@ -99,7 +131,9 @@ fn machine() -> [Line; 6] {
         Line::new("Version", "ServerVersion", VERSION),
         Line::new("Kernel", "KernelVersion", uname.release().to_string_lossy()),
         Line::new("Operating system", "OperatingSystem", system()),
-        Line::new("OS/Arch", "Architecture", architecture()).words(format!("linux/{}", architecture())),
+        Line::new("OS type", "OSType", "linux"),
+        Line::new("OS/Arch", "Architecture", uname.machine().to_string_lossy())
+            .words(format!("linux/{}", architecture())),
         Line::new("CPUs", "NCPU", cpus),
         Line::new("Memory", "MemTotal", memory).words(gibibytes(memory)),
     ]
@@ -145,7 +179,7 @@ mod tests {
     #[test]
     fn this_machine_has_cpus_and_memory() {
         let lines = machine();
-        assert!(lines[4].value.as_u64().is_some_and(|cpus| cpus > 0));
-        assert!(lines[5].value.as_u64().is_some_and(|bytes| bytes > 1 << 20));
+        assert!(lines[5].value.as_u64().is_some_and(|cpus| cpus > 0));
+        assert!(lines[6].value.as_u64().is_some_and(|bytes| bytes > 1 << 20));
     }
 }

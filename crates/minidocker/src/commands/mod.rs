@@ -5,6 +5,7 @@ mod attach;
 mod build;
 mod builder_prune;
 mod commit;
+mod completion;
 mod cp;
 mod create;
 mod diff;
@@ -18,10 +19,11 @@ mod inspect;
 mod kill;
 mod login;
 mod logs;
+mod man;
 mod manifest;
 mod pause;
 mod prune;
-mod ps;
+pub(crate) mod ps;
 mod rename;
 mod rm;
 mod run;
@@ -124,6 +126,8 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &system_start::COMMAND,
     &info::COMMAND,
     &version::COMMAND,
+    &completion::COMMAND,
+    &man::COMMAND,
 ];
 
 /// Groups of commands, Docker's long names: `container ls`, `image prune`.

@@ -108,7 +108,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
 fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> Row {
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
     let id = if full { one.id.clone() } else { cut(&one.id, 12) };
-    let words = one.command.join(" ");
+    let words = quoted(&one.command);
     let command = if full || words.chars().count() <= 20 { words } else { format!("{}…", cut(&words, 19)) };
     let mounted = mounts(&one, full);
     let labels: Vec<String> = one.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -136,6 +136,14 @@ fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> R
     Row { values, labels: one.labels }
 }
 
+/// The command's words, those after the first with quotes where they have blanks: Docker's way.
+fn quoted(words: &[String]) -> String {
+    let one = |(at, word): (usize, &String)| {
+        if at > 0 && word.contains(' ') { format!("'{word}'") } else { word.clone() }
+    };
+    words.iter().enumerate().map(one).collect::<Vec<_>>().join(" ")
+}
+
 /// What is mounted of the host, each cut to fifteen letters as Docker cuts them.
 fn mounts(one: &Summary, full: bool) -> String {
     let cut = |text: &str| match text.chars().count() {
@@ -152,7 +160,7 @@ fn is_up(state: &State) -> bool {
 }
 
 /// Docker's words for a state, for how long it has lasted, and for the health of what runs.
-fn status(state: &State, health: Option<Health>, now: SystemTime) -> String {
+pub(crate) fn status(state: &State, health: Option<Health>, now: SystemTime) -> String {
     match state {
         State::Created => "Created".to_owned(),
         State::Running(since, _) => {
@@ -239,7 +247,7 @@ mod tests {
         let template = template::parse("table", FIELDS, TABLE).unwrap();
         let rows = [row(summary("web", State::Running(at(0), 7)), None, at(5), false)];
         let wanted = "CONTAINER ID   IMAGE     COMMAND                  CREATED         STATUS         PORTS     NAMES\n\
-                      0123456789ab   host      \"sh -c sleep 1000; e…\"   5 seconds ago   Up 5 seconds             web\n";
+                      0123456789ab   host      \"sh -c 'sleep 1000; …\"   5 seconds ago   Up 5 seconds             web\n";
         assert_eq!(template.render(FIELDS, &rows), wanted);
     }
 
@@ -248,7 +256,7 @@ mod tests {
         let row = row(summary("web", State::Lost), Some((2000, 5_600_000)), at(5), true);
         assert_eq!(row.values.len(), FIELDS.len());
         assert_eq!(row.values[0].len(), 64);
-        assert_eq!(row.values[2], r#""sh -c sleep 1000; echo \"done\"""#);
+        assert_eq!(row.values[2], r#""sh -c 'sleep 1000; echo \"done\"'""#);
         assert_eq!(row.values[9], "tier=web");
         let named = |row: &Row, name: &str| {
             row.values[FIELDS.iter().position(|(known, _)| *known == name).unwrap()].clone()

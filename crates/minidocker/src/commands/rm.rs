@@ -1,6 +1,6 @@
 //! `rm`: removes containers.
 
-use engine::{Settings, ops};
+use engine::{Error, Kind, Settings, ops};
 
 use super::{Command, for_each};
 use crate::options::{Group, Typed, Words, flag};
@@ -16,7 +16,8 @@ pub(crate) const COMMAND: Command = Command {
     groups: &[Group {
         title: "Options",
         options: &[
-            flag("force", "Kill a running container and remove it").short('f'),
+            flag("force", "Kill a running container and remove it; one that is not there is no failure")
+                .short('f'),
             flag("volumes", "Remove its anonymous volumes too").short('v'),
             flag("link", "Remove a link between containers; there are none").short('l'),
         ],
@@ -33,5 +34,15 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             .hint("containers of one network reach each other; leave out --link"));
     }
     let volumes = typed.flag("volumes")?.unwrap_or(false);
-    for_each(&typed, &COMMAND, |name| ops::remove::remove(settings, name, force, volumes))
+    // What was to go anyway and is not there is told, and is no failure: Docker's way.
+    let failed = std::cell::Cell::new(false);
+    for_each(&typed, &COMMAND, |name| {
+        let removed = ops::remove::remove(settings, name, force, volumes);
+        let missing = |error: &Error| force && error.kind == Kind::NoSuchContainer;
+        if removed.as_ref().is_err_and(|error| !missing(error)) {
+            failed.set(true);
+        }
+        removed
+    })?;
+    Ok(if failed.get() { COMMAND.failed } else { 0 })
 }

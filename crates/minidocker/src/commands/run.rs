@@ -141,10 +141,9 @@ pub(super) fn report(notes: &[engine::Note]) {
 }
 
 /// What `create` makes of the same options.
-pub(super) fn request(typed: &Typed, settings: &Settings) -> Result<RunRequest, Problem> {
-    let mut request = request::read(typed, &request::Caller::own())?;
+pub(super) fn request(typed: &Typed) -> Result<RunRequest, Problem> {
+    let request = request::read(typed, &request::Caller::own())?;
     conflicts::check(typed, &request)?;
-    bring(typed, settings, &mut request)?;
     conflicts::warn(&request);
     Ok(request)
 }

@@ -1,11 +1,12 @@
 //! `version`: what runs here. Asks nothing but uname(2).
 
 use engine::Settings;
+use serde_json::json;
 
 use super::Command;
 use crate::options::{Group, Typed, Words, one};
+use crate::path_template;
 use crate::problem::Problem;
-use crate::template;
 use crate::terminal::{plain, print};
 
 pub(crate) const COMMAND: Command = Command {
@@ -15,7 +16,10 @@ pub(crate) const COMMAND: Command = Command {
     usage: &["version [OPTIONS]"],
     about: "Print the versions of minidocker and of the kernel.",
     examples: &[],
-    groups: &[Group { title: "Options", options: &[one("format", "json", "Print JSON").short('f')] }],
+    groups: &[Group {
+        title: "Options",
+        options: &[one("format", "FORMAT", "json, or a template such as '{{.Server.Version}}'").short('f')],
+    }],
     words: Words::None,
     failed: 1,
     exec,
@@ -39,20 +43,23 @@ pub(crate) fn architecture() -> &'static str {
 }
 
 fn exec(typed: Typed, _settings: &Settings) -> Result<u8, Problem> {
-    let json = typed.read("format", template::only_json)?.is_some();
+    let template = typed.read("format", path_template::parse)?;
     let uname = rustix::system::uname();
     let kernel = uname.release().to_string_lossy();
-    let text = if json {
-        let facts = serde_json::json!({
-            "Version": VERSION, "Os": "linux", "Arch": architecture(), "KernelVersion": kernel,
-        });
-        format!("{facts}\n")
-    } else {
-        format!(
+    let text = match template {
+        Some(template) => {
+            // Docker's client asks a daemon; here the command is both.
+            let own = json!({"Version": VERSION, "Os": "linux", "Arch": architecture()});
+            let mut all = own.clone();
+            all["KernelVersion"] = json!(kernel);
+            (all["Server"], all["Client"]) = (all.clone(), own);
+            template.render(&all).map_err(Problem::new)? + "\n"
+        }
+        None => format!(
             "minidocker\n Version:  {VERSION}\n OS/Arch:  linux/{}\n Kernel:   {}\n",
             architecture(),
             plain(&kernel)
-        )
+        ),
     };
     print(&text).map(|()| 0)
 }

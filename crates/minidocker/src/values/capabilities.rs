@@ -45,6 +45,11 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// All of them, without `CAP_`.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter()
+}
+
 /// The name in capitals without `CAP_`, or `ALL`.
 pub(crate) fn parse(text: &str) -> Result<String, String> {
     let name = text.to_ascii_uppercase();

@@ -56,6 +56,9 @@ const FIELDS: &[Field] = &[
     ("Size", "SIZE"),
     ("Containers", "CONTAINERS"),
     ("Platform", "PLATFORM"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "SIZE"),
 ];
 
 const TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
@@ -116,7 +119,7 @@ fn lines(one: &Listed, filters: &[Filter], digests: bool) -> Vec<(Option<String>
         .names
         .iter()
         .filter(|name| wanted(name))
-        .map(|name| (Some(name.clone()), if digests { digest_of(name) } else { String::new() }))
+        .map(|name| (Some(name.clone()), if digests { digest_of(name) } else { "<none>".to_owned() }))
         .collect();
     if all.is_empty() {
         // Pulled by digest alone, or replaced by a newer one of its name.
@@ -148,6 +151,10 @@ fn row(one: &Listed, name: Option<&str>, digest: &str, now: SystemTime, full: bo
         sizes::decimal(image.size),
         one.containers.to_string(),
         image.platform.clone(),
+        // What images share is counted by `system df -v` alone, as in Docker.
+        "N/A".to_owned(),
+        "N/A".to_owned(),
+        sizes::decimal(image.size),
     ];
     Row { values, labels: BTreeMap::new() }
 }
