@@ -23,9 +23,10 @@ pub fn start_all(settings: &Settings) -> Result<Vec<Tried>, Error> {
             Ok(None) if record.by_run => Life::default(),
             _ => continue,
         };
-        if wanted(record.request.restart, &life) && !store.run_dir(&id).exists() {
-            let started = start::start(settings, &id, false).map(drop);
-            tried.push((record.name, started));
+        if wanted(record.request.restart, &life) && store.living_init(&id).is_none() {
+            // One that is on its way down is waited for; none: it runs by now.
+            let started = start::start(settings, &id, false).map(|started| started.map(drop)).transpose();
+            tried.extend(started.map(|started| (record.name, started)));
         }
     }
     Ok(tried)

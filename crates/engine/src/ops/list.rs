@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use ::images::Images;
 use cgroup::{Group, Hierarchies};
@@ -236,14 +236,22 @@ impl Look<'_> {
     }
 }
 
+/// So long a monitor may take to write down how a container ended.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What became of a container that has no process; `is_present`: it may have a directory in the run root.
 fn at_rest(store: &Store, record: &Record, is_present: bool) -> Result<State, Error> {
     let cared_for = || is_present && store.run_dir(&record.id).exists();
-    let life = store.life(&record.id)?;
+    let mut life = store.life(&record.id)?;
     let began = || is_present && store.started(&record.id).is_some();
-    // Its monitor is about to write down how it ended.
-    if life.as_ref().is_none_or(|life| life.ended.is_none()) && began() {
-        return Ok(State::Lost);
+    let patience = Instant::now() + SOON;
+    while life.as_ref().is_none_or(|life| life.ended.is_none()) && began() {
+        // Its monitor is about to write down how it ended; one without a monitor is for the next sweep.
+        if store.abandoned(&record.id)?.is_some() || Instant::now() > patience {
+            return Ok(State::Lost);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        life = store.life(&record.id)?;
     }
     Ok(match life {
         None if record.by_run && !cared_for() => State::Lost,
