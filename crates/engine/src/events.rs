@@ -126,6 +126,23 @@ fn read_line(line: &[u8]) -> Option<Event> {
     whole.or_else(|| serde_json::from_slice(&line[start?..]).ok())
 }
 
+/// Whether the last line was cut short, by a full disk or a power loss.
+pub(crate) fn is_torn(run_root: &Path) -> bool {
+    use std::os::unix::fs::FileExt as _;
+    let Ok(file) = std::fs::File::open(Log::new(run_root).path(0)) else { return false };
+    let mut last = [0];
+    let Some(place) = file.metadata().ok().and_then(|meta| meta.len().checked_sub(1)) else { return false };
+    file.read_exact_at(&mut last, place).is_ok() && last != *b"\n"
+}
+
+/// Ends a line that was cut short, so that the next one stands alone.
+pub(crate) fn mend(run_root: &Path) -> Result<(), Errno> {
+    match is_torn(run_root) {
+        true => Log::new(run_root).append(b"\n"),
+        false => Ok(()),
+    }
+}
+
 /// The files of events.
 #[derive(Debug, Clone)]
 struct Log {

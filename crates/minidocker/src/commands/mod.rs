@@ -28,6 +28,7 @@ mod run;
 mod start;
 mod stats;
 mod stop;
+mod system_check;
 mod system_df;
 mod system_start;
 mod top;
@@ -120,6 +121,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &login::COMMAND,
     &login::LOGOUT,
     &manifest::COMMAND,
+    &system_check::COMMAND,
     &system_df::COMMAND,
     &system_start::COMMAND,
     &info::COMMAND,

@@ -1,0 +1,3 @@
+//! `system check` finds each thing that was left behind, by its name, and mends it.
+
+mod left;
