@@ -30,6 +30,7 @@ mod stats;
 mod stop;
 mod system_check;
 mod system_df;
+mod system_prune;
 mod system_start;
 mod top;
 mod ui;
@@ -123,6 +124,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &manifest::COMMAND,
     &system_check::COMMAND,
     &system_df::COMMAND,
+    &system_prune::COMMAND,
     &system_start::COMMAND,
     &info::COMMAND,
     &version::COMMAND,

@@ -1,6 +1,7 @@
 //! `rm`: removes containers.
 
-use engine::{Settings, ops};
+use engine::Settings;
+use engine::ops::remove::Remover;
 
 use super::{Command, for_each};
 use crate::options::{Group, Typed, Words, flag};
@@ -33,5 +34,8 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             .hint("containers of one network reach each other; leave out --link"));
     }
     let volumes = typed.flag("volumes")?.unwrap_or(false);
-    for_each(&typed, &COMMAND, |name| ops::remove::remove(settings, name, force, volumes))
+    let remover = Remover::new(settings)?;
+    let code = for_each(&typed, &COMMAND, |name| remover.remove(name, force, volumes))?;
+    remover.finish()?;
+    Ok(code)
 }
