@@ -73,8 +73,13 @@ pub(super) fn write_json(
     let (path, new) = (dir.join(name), dir.join(format!("{name}.new")));
     let bytes = serde_json::to_vec(value)
         .map_err(|error| Failure::new("state", path.display().to_string(), error))?;
-    write_file(&new, &bytes, durable)?;
-    rustix::fs::rename(&new, &path).map_err(failed(&path))
+    let written = write_file(&new, &bytes, durable)
+        .and_then(|()| rustix::fs::rename(&new, &path).map_err(failed(&path)));
+    if written.is_err() {
+        // Half of it takes room on a full disk, and is of use to nobody.
+        let _ = rustix::fs::unlink(&new);
+    }
+    written
 }
 
 /// Writes a file of the state's.
