@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Settings;
 use crate::state::{Record, make_dirs_with};
-use crate::volumes::DRIVER;
+use crate::volumes::{DRIVER, mounts_of};
 
 pub(crate) use follow::Follower;
 
@@ -93,6 +93,23 @@ pub(crate) fn image(settings: &Settings, action: &str, id: &str, name: &str) {
 /// Tells what happened to a volume.
 pub(crate) fn volume(run_root: &Path, action: &str, name: &str) {
     tell(run_root, Of::Volume, action, name, vec![("driver".to_owned(), DRIVER.to_owned())]);
+}
+
+/// Tells of each volume of a container that it has it now, `mount`, or has it no more, `unmount`.
+pub(crate) fn volumes(settings: &Settings, record: &Record, action: &str) {
+    for mount in mounts_of(record) {
+        let mut pairs = vec![("container", record.id.clone())];
+        if action == "mount" {
+            pairs.push(("destination", mount.target.display().to_string()));
+        }
+        pairs.push(("driver", DRIVER.to_owned()));
+        if action == "mount" {
+            pairs.push(("propagation", mount.propagation.clone().unwrap_or_default()));
+            pairs.push(("read/write", (!mount.read_only).to_string()));
+        }
+        let pairs = pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        tell(&settings.run_root, Of::Volume, action, &mount.name, pairs);
+    }
 }
 
 fn tell(run_root: &Path, of: Of, action: &str, id: &str, attributes: Vec<(String, String)>) {
