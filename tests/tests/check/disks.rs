@@ -140,6 +140,7 @@ fn in_need<'r>(root: &'r str, big: &'r str) -> Vec<Vec<&'r str>> {
         vec!["rename", "ended", "other"],
         vec!["update", "--restart", "always", "ended"],
         vec!["volume", "create", "data"],
+        vec!["clone", "ended", "new"],
         vec!["commit", "made", "image"],
         vec!["cp", big, "live:/big"],
     ]

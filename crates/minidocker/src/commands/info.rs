@@ -1,7 +1,9 @@
 //! `info`: this machine and minidocker's state on it, as lines of a name and a value.
 
-use engine::ops::info;
+mod container;
+
 use engine::ops::list::{self, State};
+use engine::ops::{images, info};
 use engine::{Error, Settings};
 use serde_json::{Map, Value, json};
 
@@ -14,13 +16,17 @@ use crate::terminal::{plain, print};
 
 pub(crate) const COMMAND: Command = Command {
     name: "info",
-    long_names: &[],
+    long_names: &["system info"],
     summary: "Tell what this machine offers and what minidocker keeps on it",
-    usage: &["info [OPTIONS]"],
-    about: "Tell what this machine offers and what minidocker keeps on it.",
-    examples: &[],
-    groups: &[Group { title: "Options", options: &[one("format", "json", "Print JSON").short('f')] }],
-    words: Words::None,
+    usage: &["info [OPTIONS]", "info [-p] [-i] [-s] [-S] [-H] CONTAINER"],
+    about: "Tell what this machine offers and what minidocker keeps on it. With a container, what it does and uses, as\n\
+            lxc-info does.",
+    examples: &[("minidocker info -pH web", "the pid of its first process, and nothing else")],
+    groups: &[
+        Group { title: "Options", options: &[one("format", "json", "Print JSON").short('f')] },
+        Group { title: "Of a container, these lines alone", options: container::OPTIONS },
+    ],
+    words: Words::Between,
     failed: 1,
     exec,
 };
@@ -57,6 +63,15 @@ impl Line {
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let json = typed.read("format", template::only_json)?.is_some();
+    match typed.words.as_slice() {
+        [] => {}
+        [name] if !json => return container::tell(&typed, settings, name),
+        [name] => {
+            return Err(Problem::new("info prints JSON of this machine alone")
+                .hint(format!("minidocker inspect {} prints that of the container", plain(name))));
+        }
+        _ => return Err(Problem::new("info tells of one container at a time")),
+    }
     let mut lines: Vec<Line> =
         containers(settings)?.into_iter().chain(machine()).chain(places(settings)).collect();
     lines.extend(features()?);
@@ -78,13 +93,22 @@ fn features() -> Result<Vec<Line>, Error> {
     Ok(info::features()?.into_iter().map(line).collect())
 }
 
-fn containers(settings: &Settings) -> Result<[Line; 3], Error> {
+fn containers(settings: &Settings) -> Result<[Line; 5], Error> {
     let containers = list::list(settings)?;
-    let running = containers.iter().filter(|one| matches!(one.state, State::Running(..))).count();
+    let number = |is: fn(&State) -> bool| containers.iter().filter(|one| is(&one.state)).count();
+    let running = number(|state| matches!(state, State::Running(..)));
+    let paused = number(|state| matches!(state, State::Paused(..)));
+    // To look is to make nothing: a store that is not there yet has no images.
+    let images = match settings.root.exists() {
+        true => images::list(settings).ok().map(|images| images.len()),
+        false => Some(0),
+    };
     Ok([
         Line::new("Containers", "Containers", containers.len()),
         Line::new(" Running", "ContainersRunning", running),
-        Line::new(" Stopped", "ContainersStopped", containers.len() - running),
+        Line::new(" Paused", "ContainersPaused", paused),
+        Line::new(" Stopped", "ContainersStopped", containers.len() - running - paused),
+        Line::new("Images", "Images", images),
     ])
 }
 

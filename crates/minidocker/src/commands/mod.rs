@@ -4,6 +4,7 @@
 mod attach;
 mod build;
 mod builder_prune;
+mod clone;
 mod commit;
 mod cp;
 mod create;
@@ -90,6 +91,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &pause::COMMAND,
     &pause::UNPAUSE,
     &rename::COMMAND,
+    &clone::COMMAND,
     &inspect::COMMAND,
     &inspect::CONTAINER,
     &top::COMMAND,
