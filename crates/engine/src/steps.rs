@@ -151,7 +151,7 @@ impl Step for EngineStep {
             Self::ReleaseName { store, name, id } => {
                 match name {
                     // Its removal failed: it is there still, with its name.
-                    Some(_) if store.keep_dir(id).join("container.json").exists() => Ok(()),
+                    _ if store.keep_dir(id).join("container.json").exists() => Ok(()),
                     Some(name) => store.give_name(name, id),
                     None => store.give_all_names(id),
                 }?;

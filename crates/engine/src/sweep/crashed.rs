@@ -91,6 +91,7 @@ fn unknown(settings: &Settings, id: &str) -> Remains {
         name: None,
         remove: true,
         keep_volumes: true,
-        kept: false,
+        // A damaged record, perhaps: it goes before the name does.
+        kept: true,
     }
 }
