@@ -128,7 +128,7 @@ pub fn prune(
 ) -> Result<(Vec<String>, u64, Vec<Error>), Error> {
     let (mut ids, mut freed, mut failed) = (Vec::new(), 0, Vec::new());
     let remover = Remover::new(settings)?;
-    for one in list::look(&remover.store, |record, state| Ok(list::summary(record, state)))? {
+    for one in list::look(&remover.store, |record, state| Ok(list::summary(&remover.store, record, state)))? {
         let is_stopped = matches!(one.state, State::Created | State::Exited(..) | State::Lost);
         if !is_stopped || keep(&one) {
             continue;
