@@ -39,6 +39,7 @@ mod shelf;
 mod squash;
 mod stage;
 mod tree;
+mod workplace;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,7 @@ pub use kept::{CacheMount, Cached, cache_mounts, cached};
 pub use progress::{Event, Plain, Progress, Quiet, Vertex, line};
 pub use storage::layer::Compression;
 pub use tree::stubs::mount_points;
+pub use workplace::Workplace;
 
 /// What is to be built.
 #[derive(Debug, Clone)]

@@ -13,16 +13,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use oci::Digest;
-use rustix::fs::{CWD, FlockOperation, Gid, Mode, OFlags, Uid};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use step::Failure;
 use storage::blobs::Blobs;
 use storage::layer::{Archived, Compression, Kind, Settings, archive};
 use storage::layers::{Extracted, Extraction, Layers, publish};
 
-use crate::cache::{Record, make};
+use crate::cache::Record;
 use crate::host::Layer;
 use crate::tree::stack::Stack;
+use crate::workplace::Workplace;
 
 const STEP: &str = "build.layer";
 
@@ -33,10 +34,8 @@ pub(crate) struct Shelf {
     layers: Layers,
     pub(crate) userxattr: bool,
     settings: Settings,
-    /// `<root>/build/work`.
-    all: PathBuf,
-    name: String,
-    _lock: OwnedFd,
+    // Dropped last: `publish` needs what lies in it.
+    place: Workplace,
     number: AtomicU64,
     waiting: Mutex<Vec<Extracted>>,
 }
@@ -81,24 +80,7 @@ impl Shelf {
         compression: Compression,
         latest: Option<i64>,
     ) -> Result<Self, Failure> {
-        let all = root.join("build/work");
-        make(&all)?;
-        sweep(&all);
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let failed = |errno| Failure::new(STEP, all.display().to_string(), errno);
-        let (name, lock) = loop {
-            static NUMBER: AtomicU64 = AtomicU64::new(0);
-            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{}-{}-{}-{number}", std::process::id(), now.tv_sec, now.tv_nsec);
-            rustix::fs::mkdir(all.join(&name), Mode::RWXU).map_err(failed)?;
-            let Ok(directory) = open_directory(&all.join(&name)) else { continue };
-            // Swept between the two calls.
-            if rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
-                && rustix::fs::fstat(&directory).is_ok_and(|stat| stat.st_nlink > 0)
-            {
-                break (name, directory);
-            }
-        };
+        let place = Workplace::new(root)?;
         let kind = Kind::Layer { userxattr };
         let layers = Layers::open(root, userxattr)?;
         layers.sweep()?;
@@ -107,9 +89,7 @@ impl Shelf {
             layers,
             userxattr,
             settings: Settings { kind, compression, latest, whole_seconds: true, ..Settings::default() },
-            all,
-            name,
-            _lock: lock,
+            place,
             number: AtomicU64::new(0),
             waiting: Mutex::new(Vec::new()),
         })
@@ -132,7 +112,7 @@ impl Shelf {
     /// A new directory to work in; its `fs` has the owner and the permissions of the root below.
     pub(crate) fn scratch(&self, lower: Option<&Stack>) -> Result<Scratch, Failure> {
         let number = self.number.fetch_add(1, Ordering::Relaxed).to_string();
-        let scratch = Scratch { above: self.all.join(&self.name), name: number, keep: false };
+        let scratch = Scratch { above: self.place.path(), name: number, keep: false };
         let path = scratch.path();
         let failed = |errno: Errno| Failure::new(STEP, path.display().to_string(), errno);
         rustix::fs::mkdir(&path, Mode::RWXU).map_err(failed)?;
@@ -231,18 +211,6 @@ impl Drop for Shelf {
     fn drop(&mut self) {
         // Of a build that failed too: what was made is found again.
         let _ = self.publish();
-        let _ = storage::remove_directory(&self.all, &self.name);
-    }
-}
-
-/// Removes what killed builds left.
-fn sweep(all: &Path) {
-    let Ok(entries) = std::fs::read_dir(all) else { return };
-    for entry in entries.flatten() {
-        let Ok(directory) = open_directory(&entry.path()) else { continue };
-        if rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = storage::remove_directory(all, &entry.file_name().to_string_lossy());
-        }
     }
 }
 

@@ -176,6 +176,18 @@ impl Group {
     }
 }
 
+/// The names of the groups right below `parent`, in any hierarchy: one that is only in some counts. Sorted.
+///
+/// # Errors
+/// A `parent` that is no path.
+pub fn below(h: &Hierarchies, parent: &str) -> Result<Vec<String>, Failure> {
+    let parent = Group::open(h, parent)?;
+    let children = parent.dirs.iter().flat_map(|dir| kernfs::children(&dir.path));
+    let names = children.filter_map(|path| path.file_name()?.to_str().map(str::to_owned));
+    let names: std::collections::BTreeSet<String> = names.collect();
+    Ok(names.into_iter().collect())
+}
+
 /// Processes for a message.
 fn told(pids: &[i32]) -> String {
     let shown: Vec<String> = pids.iter().take(5).map(ToString::to_string).collect();

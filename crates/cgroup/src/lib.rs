@@ -36,7 +36,7 @@ mod kernel_tests;
 
 pub use check::{Check, Expect};
 pub use entry::entry;
-pub use group::Group;
+pub use group::{Group, below};
 pub use hierarchies::{Controller, Hierarchies, Mount, Version};
 pub use limits::Limits;
 pub use plan::{Plan, View, plan, plan_over};

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Settings;
 use crate::state::{Record, make_dirs_with};
-use crate::volumes::DRIVER;
+use crate::volumes::{DRIVER, mounts_of};
 
 pub(crate) use follow::Follower;
 
@@ -95,6 +95,23 @@ pub(crate) fn volume(run_root: &Path, action: &str, name: &str) {
     tell(run_root, Of::Volume, action, name, vec![("driver".to_owned(), DRIVER.to_owned())]);
 }
 
+/// Tells of each volume of a container that it has it now, `mount`, or has it no more, `unmount`.
+pub(crate) fn volumes(settings: &Settings, record: &Record, action: &str) {
+    for mount in mounts_of(record) {
+        let mut pairs = vec![("container", record.id.clone())];
+        if action == "mount" {
+            pairs.push(("destination", mount.target.display().to_string()));
+        }
+        pairs.push(("driver", DRIVER.to_owned()));
+        if action == "mount" {
+            pairs.push(("propagation", mount.propagation.clone().unwrap_or_default()));
+            pairs.push(("read/write", (!mount.read_only).to_string()));
+        }
+        let pairs = pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        tell(&settings.run_root, Of::Volume, action, &mount.name, pairs);
+    }
+}
+
 fn tell(run_root: &Path, of: Of, action: &str, id: &str, attributes: Vec<(String, String)>) {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |past| past.as_nanos() as u64);
     let event = Event { at, of, action: action.to_owned(), id: id.to_owned(), attributes };
@@ -124,6 +141,23 @@ fn read_line(line: &[u8]) -> Option<Event> {
     let start = line.windows(START.len()).rposition(|part| part == START);
     let whole = serde_json::from_slice(line).ok();
     whole.or_else(|| serde_json::from_slice(&line[start?..]).ok())
+}
+
+/// Whether the last line was cut short, by a full disk or a power loss.
+pub(crate) fn is_torn(run_root: &Path) -> bool {
+    use std::os::unix::fs::FileExt as _;
+    let Ok(file) = std::fs::File::open(Log::new(run_root).path(0)) else { return false };
+    let mut last = [0];
+    let Some(place) = file.metadata().ok().and_then(|meta| meta.len().checked_sub(1)) else { return false };
+    file.read_exact_at(&mut last, place).is_ok() && last != *b"\n"
+}
+
+/// Ends a line that was cut short, so that the next one stands alone.
+pub(crate) fn mend(run_root: &Path) -> Result<(), Errno> {
+    match is_torn(run_root) {
+        true => Log::new(run_root).append(b"\n"),
+        false => Ok(()),
+    }
 }
 
 /// The files of events.

@@ -73,6 +73,7 @@ impl monitor::Keeper for Keeper {
     }
 
     fn running(&mut self, _: &Running) -> Vec<Note> {
+        events::volumes(&self.settings, &self.record, "mount");
         self.tell("start", &[]);
         self.health = Watch::begin(&self.store(), &self.record, self.health.take());
         let differs = |failure: Failure| (format!("a limit does not hold: {failure}"), failure.hint);
@@ -92,6 +93,7 @@ impl monitor::Keeper for Keeper {
         let memory = self.out_of_memory();
         let end = End { out_of_memory: memory.is_some(), ..End::now(exit.map(Exit::code)) };
         self.tell_end(&end);
+        events::volumes(&self.settings, &self.record, "unmount");
         self.life.ended = Some(end);
         let mut notes: Vec<Note> = memory.into_iter().collect();
         let told = |failure: Failure| (failure.to_string(), failure.hint);
@@ -201,6 +203,10 @@ impl monitor::Keeper for Keeper {
     fn left_alone(&mut self) {
         // Without the note it ends with its monitor, as it did before.
         let _ = self.store().set_apart(&self.record.id);
+    }
+
+    fn resized(&mut self, rows: u16, columns: u16) {
+        self.tell("resize", &[("height", &rows.to_string()), ("width", &columns.to_string())]);
     }
 
     fn halted(&mut self) {

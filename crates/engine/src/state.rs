@@ -37,8 +37,8 @@ mod record;
 
 use std::path::{Path, PathBuf};
 
-use files::{directories, read_link};
-pub(crate) use files::{make_dirs, make_dirs_with, write_file};
+use files::directories;
+pub(crate) use files::{is_id, make_dirs, make_dirs_with, read_link, write_file};
 pub use health::Health;
 pub(crate) use health::{Finding, Known};
 pub(crate) use hold::Held;
@@ -108,7 +108,7 @@ impl Store {
 
     /// After a reboot: the names of the containers that are kept.
     fn restore_names(&self) -> Result<(), Failure> {
-        for id in directories(&self.keep.join("containers"))? {
+        for id in self.kept()? {
             // Those that go with their run are here only while others run already, and give their names back themselves.
             let Ok(Some(record)) = self.kept_record(&id) else { continue };
             let _ = self.take_name(&record.name, &id)?;
@@ -125,10 +125,21 @@ impl Store {
         directories(&self.run.join("containers"))
     }
 
+    /// Whether somebody cares for a container, or left it behind in a crash: its directory in the run root is made before
+    /// everything else of it and goes last.
+    pub(crate) fn is_cared_for(&self, id: &str) -> bool {
+        is_id(id) && self.run_dir(id).exists()
+    }
+
+    /// The ids of the containers that are kept, running or not; and of directories that should be one's.
+    pub(crate) fn kept(&self) -> Result<Vec<String>, Failure> {
+        directories(&self.keep.join("containers"))
+    }
+
     /// The ids of all containers.
     pub(crate) fn all(&self) -> Result<Vec<String>, Failure> {
         let mut ids = self.present()?;
-        ids.extend(directories(&self.keep.join("containers"))?);
+        ids.extend(self.kept()?);
         ids.sort();
         ids.dedup();
         Ok(ids)

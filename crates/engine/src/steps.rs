@@ -150,6 +150,8 @@ impl Step for EngineStep {
             Self::RemoveLayer { places, id } => storage::remove(places, id),
             Self::ReleaseName { store, name, id } => {
                 match name {
+                    // Its removal failed: it is there still, with its name.
+                    _ if store.keep_dir(id).join("container.json").exists() => Ok(()),
                     Some(name) => store.give_name(name, id),
                     None => store.give_all_names(id),
                 }?;

@@ -1,26 +1,33 @@
-//! What a crash left behind is taken down by the next command, whichever it is. A container whose lock is free has no
-//! monitor any more; one that lives on by itself gets a new one.
+//! What was left behind, and what is not true: found by what the kernel and the files say, never by a list of what
+//! somebody once made. A thing bears its container's id; it is left over where nobody cares for that container.
+//!
+//! Every command looks for containers that crashed, which is one look at each lock ([`sweep`]). `system check` looks at
+//! everything ([`check`]). Both get the same [`Finding`]s, with the steps that mend them.
+//!
+//! A container's directory in the run root is made before anything else of it and goes after everything else. So what
+//! is there, and is still there when that directory has been seen to be missing, is nobody's.
 
-use std::os::fd::OwnedFd;
+mod crashed;
+mod files;
+mod finding;
+mod kernel;
+mod records;
+mod steps;
 
 use monitor::Note;
-use rustix::fs::{Mode, OFlags};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use step::{Context, Failure, Step};
+use step::Failure;
 
-use crate::health::Watch;
-use crate::keeper::{Keeper, Start, wants_again};
-use crate::ops::{UNKNOWN, start};
-use crate::state::{End, Held, Life, Record, Store};
-use crate::steps::{Remains, take_all, takedown};
-use crate::{Settings, events, image};
+pub(crate) use finding::Finding;
+
+use crate::Settings;
+use crate::state::Store;
 
 /// Sweeps. What cannot be taken down stays for the next time and keeps nobody from working: it is told.
 pub(crate) fn sweep(settings: &Settings, store: &Store) -> Result<Vec<Note>, Failure> {
     let mut left = Vec::new();
     for id in store.present()? {
-        if let Some(held) = store.abandoned(&id)?
-            && let Err(failure) = sweep_one(settings, store, &id, held)
+        if let Some(found) = crashed::look(settings, store, &id)?
+            && let Err(failure) = found.repair()
         {
             let words = format!("container {} crashed and cannot be taken down yet: {failure}", &id[..12]);
             left.push((words, failure.hint));
@@ -29,99 +36,43 @@ pub(crate) fn sweep(settings: &Settings, store: &Store) -> Result<Vec<Note>, Fai
     Ok(left)
 }
 
-fn sweep_one(settings: &Settings, store: &Store, id: &str, held: Held) -> Result<(), Failure> {
-    // A damaged record must not keep its remains for ever.
-    let record = store.record(id).ok().flatten();
-    let alive = store.living_init(id);
-    if let (Some(pid), Some(record)) = (alive, &record) {
-        if store.is_apart(id) {
-            return adopt(settings, store, record, pid, held);
+/// A look at one kind of thing.
+type Look = fn(&Settings, &Store) -> Result<Vec<Finding>, Failure>;
+
+/// Where is looked, in this order: what crashed first, for it takes with it what it had.
+const AREAS: [Look; 9] = [
+    records::names,
+    records::directories,
+    records::user_ids,
+    kernel::addresses_and_links,
+    kernel::groups,
+    files::half_written,
+    files::locked,
+    files::volumes,
+    files::logs,
+];
+
+/// Hands on everything that is found, one after the other; `act` may repair it. What cannot be looked at is told.
+pub(crate) fn check(
+    settings: &Settings,
+    store: &Store,
+    act: &mut dyn FnMut(Finding),
+) -> Result<Vec<Failure>, Failure> {
+    let mut unseen = Vec::new();
+    // What is mounted in a directory keeps it from going.
+    match kernel::mounts(settings, store) {
+        Ok(found) => found.into_iter().for_each(&mut *act),
+        Err(failure) => unseen.push(failure),
+    }
+    for id in store.present()? {
+        // One at a time: a new monitor is a fork, and would keep the locks of all that were found before.
+        crashed::look(settings, store, &id)?.into_iter().for_each(&mut *act);
+    }
+    for look in AREAS {
+        match look(settings, store) {
+            Ok(found) => found.into_iter().for_each(&mut *act),
+            Err(failure) => unseen.push(failure),
         }
-        kill(pid);
     }
-    let life = store.life(id).ok().flatten();
-    let ended = life.as_ref().is_some_and(|life| life.ended.is_some());
-    let remains = Remains {
-        // Without a record, or before its first process was there, there is no container to keep.
-        remove: record.as_ref().is_none_or(|record| {
-            record.request.remove || record.by_run && life.is_none() && alive.is_none() && !started(store, id)
-        }),
-        ..record.as_ref().map_or_else(|| unknown(settings, id), Remains::of)
-    };
-    let mut again = false;
-    if let Some(record) = record.as_ref().filter(|_| !remains.remove) {
-        let mut life = life.unwrap_or_else(|| Life { starts: 1, started: record.created, ..Life::default() });
-        if !ended && (record.by_run || started(store, id)) {
-            life.ended = Some(End::now(None));
-            store.write_life(record, &life, true)?;
-            store.keep_health(record);
-            events::container(settings, record, "die", &[("exitCode", &UNKNOWN.to_string())]);
-        }
-        again = store.is_apart(id) && wants_again(record.request.restart, &life);
-    }
-    let mut context = Context::default();
-    let taken = take_all(&takedown(settings, &remains).all(), |step: &dyn Step| step.perform(&mut context));
-    drop(held);
-    taken?;
-    if let Some(record) = record.filter(|_| remains.remove) {
-        events::container(settings, &record, "destroy", &[]);
-    }
-    if again {
-        start::start_swept(settings, store, id)
-            .map_err(|error| Failure::because("monitor.again", id[..12].to_owned(), error.message))?;
-    }
-    Ok(())
-}
-
-/// A container without a record.
-fn unknown(settings: &Settings, id: &str) -> Remains {
-    Remains {
-        id: id.to_owned(),
-        group: settings.group(None, id),
-        kill: true,
-        network: None,
-        no_network: false,
-        name: None,
-        remove: true,
-        keep_volumes: true,
-        kept: false,
-    }
-}
-
-/// Gives a container that runs and has lost its monitor a new one.
-fn adopt(settings: &Settings, store: &Store, record: &Record, pid: i32, held: Held) -> Result<(), Failure> {
-    let id = record.id.as_str();
-    let Some(pidfd) = open_pid(pid) else { return Ok(()) };
-    // It may have ended, and its number may mean another by now: the next command takes it down.
-    if store.living_init(id) != Some(pid) {
-        return Ok(());
-    }
-    let dir = store.run_dir(id);
-    let pipe = |name| {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        rustix::fs::open(dir.join(name), flags, Mode::empty()).ok()
-    };
-    let output = [pipe("stdout"), pipe("stderr")];
-    let source = image::source(settings, record)?;
-    let life = store.life(id)?.filter(|life| life.ended.is_none());
-    let mut keeper = Keeper::new(settings, record.clone(), source, Remains::of(record), held.lock);
-    keeper.life = life.unwrap_or_else(|| Life { starts: 1, started: record.created, ..Life::default() });
-    keeper.health = Watch::resume(store, record, keeper.life.started);
-    (keeper.start, keeper.apart) = (Start::Again, true);
-    monitor::adopt(monitor::Orphan { pid, pidfd, output, socket: dir }, keeper)
-}
-
-/// Whether its first process was ever there: before that, there is no container to keep a record of.
-fn started(store: &Store, id: &str) -> bool {
-    store.started(id).is_some()
-}
-
-fn kill(pid: i32) {
-    if let Some(pidfd) = open_pid(pid) {
-        let _ = sys::signal::send(&pidfd, 9);
-    }
-}
-
-fn open_pid(pid: i32) -> Option<OwnedFd> {
-    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+    Ok(unseen)
 }

@@ -48,7 +48,7 @@ impl Images {
             .truncate(false)
             .mode(0o600)
             .open(&path)
-            .map_err(|cause| Failure::new("images", target(), cause))?;
+            .map_err(|cause| storage::blobs::with_hint(Failure::new("images", target(), cause)))?;
         loop {
             match rustix::fs::flock(&file, how) {
                 Err(Errno::INTR) => {}

@@ -29,7 +29,28 @@ pub use reader::{Options, Piece, Reader};
 pub use settings::{Bound, Driver, Mode, Settings};
 pub use writer::Writer;
 
+use std::io;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
+use step::Failure;
+
+/// The file of the log in `dir` that ends in something torn, and where its whole part ends, in bytes: what a writer that
+/// was killed left. The next writer cuts it off. Nobody may write to the log meanwhile; none where all is whole.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn torn(dir: &Path, id: &str, settings: &Settings) -> Result<Option<(PathBuf, u64)>, Failure> {
+    let torn = match settings.driver {
+        Driver::Local => local::torn(dir),
+        Driver::JsonFile => json::torn(dir, id),
+        Driver::Journald | Driver::None => return Ok(None),
+    };
+    match torn {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        torn => torn.map_err(|error| Failure::new("log.check", dir.display().to_string(), error)),
+    }
+}
 
 /// Where a container printed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -407,8 +407,9 @@ fn lists_refuse_unknown_fields_and_filters() {
         1,
     );
     refused(&["ps", "-n", "x"], "--last x: not a whole number; write it as -1", None, 125);
-    refused(&["info", "--format", "yaml"], "--format yaml: only json is there", None, 1);
-    refused(&["container", "ls", "--all=x"], "--all x: neither true nor false", None, 1);
+    let fields = "no field Bogus, there are Arch Client KernelVersion Os Server Version";
+    refused(&["version", "--format", "{{.Bogus}}"], fields, None, 1);
+    refused(&["container", "ls", "--all=x"], "--all x: neither true nor false", None, 125);
 }
 
 #[test]

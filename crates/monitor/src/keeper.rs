@@ -124,6 +124,10 @@ pub trait Keeper {
     fn child_ended(&mut self) {}
     /// The command that started it has left: it lives on by itself.
     fn left_alone(&mut self) {}
+    /// Its terminal has another size.
+    fn resized(&mut self, rows: u16, columns: u16) {
+        let _ = (rows, columns);
+    }
     /// The user wants it ended, and not started again.
     fn halted(&mut self) {}
     /// After what time it is to be started again; asked after `ended`. None: it stays as it is.

@@ -78,14 +78,15 @@ impl Streams {
         Ok(())
     }
 
-    /// Gives the terminal a size: rows and columns, 16 bits each.
-    pub(crate) fn resize(&self, payload: &[u8]) {
-        let (Some(master), [a, b, c, d]) = (&self.stdout, payload) else { return };
+    /// Gives the terminal a size, rows and columns, 16 bits each: which, where it has one and took it.
+    pub(crate) fn resize(&self, payload: &[u8]) -> Option<(u16, u16)> {
+        let (Some(master), [a, b, c, d]) = (self.stdout.as_ref().filter(|_| self.terminal), payload) else {
+            return None;
+        };
         let (rows, columns) = (u16::from_ne_bytes([*a, *b]), u16::from_ne_bytes([*c, *d]));
-        if self.terminal {
-            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-            let _ = rustix::termios::tcsetwinsize(master, size);
-        }
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(master, size).ok()?;
+        Some((rows, columns))
     }
 
     /// Gives the container what was typed, as far as it takes it.

@@ -395,7 +395,11 @@ impl<K: Keeper> Monitor<K> {
                         self.signal(i32::from_ne_bytes(bytes));
                     }
                 }
-                Kind::Size => self.streams.resize(&payload),
+                Kind::Size => {
+                    if let Some((rows, columns)) = self.streams.resize(&payload) {
+                        self.keeper.resized(rows, columns);
+                    }
+                }
                 Kind::Unread => self.unread(index, if payload == [2] { Kind::Stderr } else { Kind::Stdout }),
                 Kind::Detach => self.leave_alone(index),
                 _ => {}

@@ -28,16 +28,41 @@ pub(crate) struct Copied {
 /// Copies what is in the directory `from`, and its own attributes, to the directory `to`. `shown` is what `from` is
 /// called in messages.
 pub(crate) fn tree(from: &OwnedFd, to: &OwnedFd, shown: &Path) -> Result<Copied, Failure> {
-    let mut copy = Copy { top: to, linked: HashMap::new(), reflinks: true, copied: Copied::default() };
+    let mut copy = Copy::new(to, false);
     copy.directory(from, to, shown, Path::new(""))?;
     Ok(copy.copied)
 }
 
+/// Copies those of the entries of `from` that `wanted` says to the empty directory `to`. They may be parts of an overlay:
+/// its whiteouts and what it has noted for itself are copied too.
+pub(crate) fn parts(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    shown: &Path,
+    wanted: &dyn Fn(&[u8]) -> bool,
+) -> Result<(), Failure> {
+    let mut copy = Copy::new(to, true);
+    for name in names(from).map_err(|errno| failure(shown, errno))? {
+        if !wanted(name.to_bytes()) {
+            continue;
+        }
+        let part = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        let stat = rustix::fs::statat(from, &name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|errno| failure(&shown.join(part), errno))?;
+        copy.entry((from, to), &name, &stat, &shown.join(part), part)?;
+    }
+    Ok(())
+}
+
 /// A directory's own owner, permissions, extended attributes and times.
 pub(crate) fn own_attributes(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
+    attributes_of(from, to, false)
+}
+
+fn attributes_of(from: &OwnedFd, to: &OwnedFd, layer: bool) -> Result<(), Errno> {
     let stat = rustix::fs::fstat(from)?;
     let to = open(to, c".")?;
-    Copy::attributes(&within(from, c"."), &within(&to, c"."))?;
+    Copy::attributes(&within(from, c"."), &within(&to, c"."), layer)?;
     rustix::fs::fchown(&to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
     rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
     rustix::fs::futimens(&to, &times(&stat))
@@ -49,10 +74,16 @@ struct Copy<'t> {
     linked: HashMap<(u64, u64), PathBuf>,
     /// Until the file system refuses.
     reflinks: bool,
+    /// It is what an overlay wrote: whiteouts are entries, and its notes go along.
+    layer: bool,
     copied: Copied,
 }
 
-impl Copy<'_> {
+impl<'t> Copy<'t> {
+    fn new(top: &'t OwnedFd, layer: bool) -> Self {
+        Self { top, linked: HashMap::new(), reflinks: true, layer, copied: Copied::default() }
+    }
+
     /// `below`: the directory's path below the top.
     fn directory(&mut self, from: &OwnedFd, to: &OwnedFd, shown: &Path, below: &Path) -> Result<(), Failure> {
         let failed = |errno: Errno| failure(shown, errno);
@@ -67,7 +98,7 @@ impl Copy<'_> {
             };
             self.entry((from, to), &name, &stat, &shown.join(part), &below.join(part))?;
         }
-        own_attributes(from, to).map_err(failed)
+        attributes_of(from, to, self.layer).map_err(failed)
     }
 
     fn entry(
@@ -104,13 +135,13 @@ impl Copy<'_> {
                 rustix::fs::symlinkat(target, to, name).map_err(failed)?;
             }
             // A whiteout of an overlay: nothing is here.
-            FileType::CharacterDevice if stat.st_rdev == 0 => return Ok(()),
+            FileType::CharacterDevice if stat.st_rdev == 0 && !self.layer => return Ok(()),
             kind => rustix::fs::mknodat(to, name, kind, Mode::RUSR, stat.st_rdev).map_err(failed)?,
         }
         let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
         rustix::fs::chownat(to, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         // chown(2) takes capabilities and set-user-ID bits away: they come after it.
-        Self::attributes(&within(from, name), &within(to, name)).map_err(failed)?;
+        Self::attributes(&within(from, name), &within(to, name), self.layer).map_err(failed)?;
         if kind != FileType::Symlink {
             let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
             rustix::fs::chmodat(to, name, mode, AtFlags::empty()).map_err(failed)?;
@@ -155,7 +186,7 @@ impl Copy<'_> {
         Ok(true)
     }
 
-    fn attributes(from: &[u8], to: &[u8]) -> Result<(), Errno> {
+    fn attributes(from: &[u8], to: &[u8], layer: bool) -> Result<(), Errno> {
         let mut names = [0; 1024];
         let list = match rustix::fs::llistxattr(from, &mut names[..]) {
             Ok(0) | Err(Errno::OPNOTSUPP | Errno::NOENT) => return Ok(()),
@@ -171,7 +202,8 @@ impl Copy<'_> {
         };
         for name in list.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
             // What an overlay has noted for itself means nothing elsewhere.
-            if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
+            let of_overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+            if of_overlay && !layer {
                 continue;
             }
             // XATTR_SIZE_MAX.

@@ -17,6 +17,7 @@ mod disk;
 mod disk_steps;
 #[cfg(test)]
 mod disk_tests;
+mod duplicate;
 mod ext4;
 mod fill;
 mod hidden;
@@ -45,6 +46,7 @@ use std::path::PathBuf;
 use step::Steps;
 
 pub use disk::{Bound, Disk, Kind, grow, usage};
+pub use duplicate::duplicate;
 pub use fill::{Fill, Filled, fill};
 pub use image::Usage;
 pub use plan::plan;

@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, FileType, IFlags, Mode, OFlags, RawDir, ResolveFl
 use rustix::io::Errno;
 use step::Failure;
 
+use crate::blobs::with_hint;
 use crate::{Places, project, source};
 
 const STEP: &str = "storage.remove";
@@ -27,7 +28,7 @@ const DEEPEST: usize = 32;
 pub fn remove(places: &Places, id: &str) -> Result<(), Failure> {
     source::check_id(id)?;
     let (path, gone) = (places.container(id), places.removed());
-    let failed = |errno: Errno| Failure::new(STEP, path.display().to_string(), errno);
+    let failed = |errno: Errno| with_hint(Failure::new(STEP, path.display().to_string(), errno));
     let moved = || rustix::fs::rename(&path, gone.join(id));
     match moved() {
         Err(Errno::NOENT) if rustix::fs::lstat(&path).is_ok() => {

@@ -3,11 +3,12 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
+use rustix::fs::{Access, CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use step::Failure;
 
+use crate::blobs::with_hint;
 use crate::{Places, source};
 
 const STEP: &str = "storage.read";
@@ -37,7 +38,11 @@ pub fn writable(places: &Places, id: &str, layers: &[PathBuf]) -> Result<OwnedFd
     let layers = source::check_layers(layers)?;
     let dir = places.container(id);
     let (upper, work) = (places.upper(id), dir.join("work"));
-    let failed = |errno: Errno| Failure::new(STEP, dir.display().to_string(), errno);
+    let failed = |errno: Errno| with_hint(Failure::new(STEP, dir.display().to_string(), errno));
+    // The mount would say that an argument is invalid.
+    if let Err(Errno::ROFS) = rustix::fs::access(&dir, Access::WRITE_OK) {
+        return Err(failed(Errno::ROFS));
+    }
     // Of one that was never started: the upper layer covers the owner and the permissions of the lower ones.
     if let Some(first) = layers.first() {
         let stat = rustix::fs::stat(first).map_err(failed)?;

@@ -90,9 +90,9 @@ fn read(out: &Rootfs, name: &str) -> String {
     std::fs::read_to_string(out.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-fn left() -> Vec<String> {
-    let own = format!("minidocker-build-{}", std::process::id());
-    crate::ground::names(&std::env::temp_dir()).into_iter().filter(|name| name.starts_with(&own)).collect()
+/// Contexts that builds have left.
+fn left(ground: &Ground) -> Vec<String> {
+    crate::ground::names(&ground.world.root().join("build/work"))
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_repository_is_a_context() {
     let kept = files(&ground, &url, &["--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1"]);
     assert!(kept.path().join("all/.git/HEAD").exists());
     served.end();
-    assert_eq!(left(), Vec::<String>::new());
+    assert_eq!(left(&ground), Vec::<String>::new());
     ground.expect_nothing_left();
 }
 
@@ -166,7 +166,7 @@ fn a_repository_that_is_none_is_told() {
         daemon.signal(15);
         daemon.wait();
     });
-    assert_eq!(left(), Vec::<String>::new());
+    assert_eq!(left(&ground), Vec::<String>::new());
 }
 
 #[test]
@@ -231,6 +231,6 @@ fn an_archive_is_a_context_from_anywhere() {
     said.refuses(1, &["cannot both come from standard input"]);
     server.signal(15);
     server.wait();
-    assert_eq!(left(), Vec::<String>::new());
+    assert_eq!(left(&ground), Vec::<String>::new());
     ground.expect_nothing_left();
 }

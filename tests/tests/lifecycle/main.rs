@@ -1,6 +1,7 @@
 //! From `run` to the end: exit codes, streams, signals, terminals, names, the background, health, many at once, looking
 //! at them, copying.
 
+mod clones;
 mod copying;
 mod crowd;
 mod detached;

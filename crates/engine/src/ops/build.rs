@@ -17,7 +17,7 @@ use crate::{Error, Kind, Settings};
 
 pub use ::build::{
     Error as Failed, Event, Ignore, Plain, Progress as Watch, Quiet, Repository as Source, Request as Asked,
-    Secret, Stream as Output, Vertex, dockerfile, ignore_file, is_archive,
+    Secret, Stream as Output, Vertex, Workplace, dockerfile, ignore_file, is_archive,
 };
 
 /// Where bases come from and what commands may have.

@@ -109,20 +109,25 @@ fn gone(name: &str) -> Error {
     Error::new(Kind::NoSuchContainer, format!("no such container: {name}"))
 }
 
-/// Processes that stand still as long as this lives.
-struct Frozen(Group);
+/// Processes that stand still as long as this lives; those that its user paused stay so.
+pub(super) struct Frozen(Option<Group>);
 
 impl Frozen {
-    fn new(record: &Record) -> Result<Self, Error> {
+    pub(super) fn new(record: &Record) -> Result<Self, Error> {
         let group = Group::open(&Hierarchies::probe()?, &record.group)?;
+        if group.is_frozen()? {
+            return Ok(Self(None));
+        }
         group.freeze()?;
-        Ok(Self(group))
+        Ok(Self(Some(group)))
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        let _ = self.0.thaw();
+        if let Some(group) = &self.0 {
+            let _ = group.thaw();
+        }
     }
 }
 

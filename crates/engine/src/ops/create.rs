@@ -1,5 +1,6 @@
 //! `create`: a container that is not started yet.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use step::Context;
@@ -10,6 +11,7 @@ use crate::request::{Image, RunRequest};
 use crate::state::{Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
+use crate::volumes::Place;
 use crate::{Error, Kind, Note, Settings, events, names, spec, volumes};
 
 /// A container that was made.
@@ -77,16 +79,27 @@ fn record(settings: &Settings, store: &Store, image: Resolved, id: &str) -> Resu
         by_run: false,
         passing: false,
     };
-    store.write_record(&record)?;
+    let made = finish(settings, store, &record, &places, &source);
     drop(bringing);
-    // As in Docker: they are there before the container is started, which may never be.
-    let steps = volumes::prepare(store, &record.request, &places, &source, id);
-    let made = steps.iter().try_for_each(|step| step.perform(&mut Context::default()));
     if made.is_err() {
         let remains = Remains { remove: true, ..Remains::of(&record) };
         take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut Context::default()))?;
     }
-    made?;
-    events::container(settings, &record, "create", &[]);
-    Ok(name)
+    made.map(|()| name)
+}
+
+/// Writes the record, and makes the volumes that it names: as in Docker they are there before the container is started,
+/// which may never be.
+pub(super) fn finish(
+    settings: &Settings,
+    store: &Store,
+    record: &Record,
+    places: &BTreeMap<String, Place>,
+    source: &storage::Source,
+) -> Result<(), Error> {
+    store.write_record(record)?;
+    let steps = volumes::prepare(store, &record.request, places, source, &record.id);
+    steps.iter().try_for_each(|step| step.perform(&mut Context::default()))?;
+    events::container(settings, record, "create", &[]);
+    Ok(())
 }

@@ -6,6 +6,8 @@ pub mod boot;
 pub mod bootstrap;
 pub mod build;
 pub mod builder;
+pub mod check;
+pub mod clone;
 pub mod commit;
 pub mod copy;
 pub mod create;

@@ -1,5 +1,6 @@
 //! `rm`: a container goes, with its layer and its record.
 
+use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,42 @@ use crate::{Error, Kind, Settings, contact, events};
 /// How long a killed container may take to end. Longer, and a process is stuck in the kernel.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Removes a container; a running one only with `force`, which kills it first. With `volumes` its anonymous volumes go
-/// too, unless another container uses them.
-pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Result<(), Error> {
-    let store = Store::new(settings);
-    sweep(settings, &store)?;
+/// Removes containers, one after the other. What crashes left is swept once, before the first.
+#[derive(Debug)]
+pub struct Remover<'s> {
+    settings: &'s Settings,
+    store: Store,
+    /// One of them may have been the last that used the layers of an image that is gone.
+    had_image: Cell<bool>,
+}
+
+impl<'s> Remover<'s> {
+    /// Nothing is removed yet.
+    pub fn new(settings: &'s Settings) -> Result<Self, Error> {
+        let store = Store::new(settings);
+        sweep(settings, &store)?;
+        Ok(Self { settings, store, had_image: Cell::new(false) })
+    }
+
+    /// Removes a container; a running one only with `force`, which kills it first. With `volumes` its anonymous volumes
+    /// go too, unless another container uses them.
+    pub fn remove(&self, name: &str, force: bool, volumes: bool) -> Result<(), Error> {
+        let had_image = remove(self.settings, &self.store, name, force, volumes)?;
+        self.had_image.set(self.had_image.get() || had_image);
+        Ok(())
+    }
+
+    /// Gives back what nobody needs without them.
+    pub fn finish(self) -> Result<(), Error> {
+        match self.had_image.get() {
+            true => images::sweep(self.settings, &Images::open(&self.settings.root)?),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Whether it was made of an image.
+fn remove(settings: &Settings, store: &Store, name: &str, force: bool, volumes: bool) -> Result<bool, Error> {
     let id = store.find(name)?;
     let record = match store.record(&id) {
         Err(_) if force => None,
@@ -43,7 +75,7 @@ pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Re
                 )));
         }
         // Its restart policy is not to start it again.
-        let _halted = contact::connect(&store, &id, Hello { halt: true, ..Hello::default() })?;
+        let _halted = contact::connect(store, &id, Hello { halt: true, ..Hello::default() })?;
         if let Some(record) = &record {
             events::container(settings, record, "kill", &[("signal", "9")]);
         }
@@ -51,7 +83,7 @@ pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Re
     } else if record.is_some() && store.run_dir(&id).exists() {
         // Between two starts, perhaps.
         let hello = Hello { halt: force, ..Hello::default() };
-        let waits = contact::connect(&store, &id, hello)?;
+        let waits = contact::connect(store, &id, hello)?;
         if !force && waits.is_some_and(|(_, welcome)| welcome.pid.is_none()) {
             return Err(Error::new(
                 Kind::Invalid,
@@ -60,7 +92,7 @@ pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Re
             .hint(format!("stop it first with `minidocker stop {name}`, or use `minidocker rm -f {name}`")));
         }
     }
-    let was_running = wait_for_monitor(&store, name, &id)?;
+    let was_running = wait_for_monitor(store, name, &id)?;
     // Held while it goes, so that a crash on the way is found and finished by the next command.
     let (no_network, _held) = match was_running {
         Some(held) => (false, held),
@@ -85,11 +117,7 @@ pub fn remove(settings: &Settings, name: &str, force: bool, volumes: bool) -> Re
     if let Some(record) = record.as_ref().filter(|record| !record.passing) {
         events::container(settings, record, "destroy", &[]);
     }
-    match of_image {
-        // It may have been the last that used the layers of an image that is gone.
-        true => images::sweep(settings, &Images::open(&settings.root)?),
-        false => Ok(()),
-    }
+    Ok(of_image)
 }
 
 /// Removes all containers that do not run and that `keep` does not want to keep; their ids, and the bytes that are free
@@ -99,14 +127,15 @@ pub fn prune(
     keep: &dyn Fn(&Summary) -> bool,
 ) -> Result<(Vec<String>, u64, Vec<Error>), Error> {
     let (mut ids, mut freed, mut failed) = (Vec::new(), 0, Vec::new());
-    for one in list::list(settings)? {
+    let remover = Remover::new(settings)?;
+    for one in list::look(&remover.store, |record, state| Ok(list::summary(&remover.store, record, state)))? {
         let is_stopped = matches!(one.state, State::Created | State::Exited(..) | State::Lost);
         if !is_stopped || keep(&one) {
             continue;
         }
         let bytes = list::sizes(settings, &one.id).map_or(0, |(written, _)| written);
         // One that was started meanwhile is kept: nothing is forced.
-        match remove(settings, &one.id, false, false) {
+        match remover.remove(&one.id, false, false) {
             Ok(()) => {
                 freed += bytes;
                 ids.push(one.id);
@@ -115,6 +144,7 @@ pub fn prune(
             Err(error) => failed.push(error),
         }
     }
+    remover.finish()?;
     Ok((ids, freed, failed))
 }
 

@@ -23,7 +23,11 @@ pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
     }
     let old = std::mem::replace(&mut record.name, new.to_owned());
     record.request.name = Some(new.to_owned());
-    writing.write(&record)?;
+    if let Err(failure) = writing.write(&record) {
+        // It is called as before.
+        store.give_name(new, &id)?;
+        return Err(failure.into());
+    }
     store.give_name(&old, &id)?;
     events::container(settings, &record, "rename", &[("oldName", &old)]);
     Ok(())

@@ -21,6 +21,13 @@ pub struct Seen {
     pub usage: Option<Usage>,
 }
 
+impl Seen {
+    /// The host's end of its link, where it has one.
+    pub fn link(&self) -> Option<String> {
+        (!self.summary.addresses.is_empty()).then(|| network::host_link(&self.summary.id))
+    }
+}
+
 impl AsRef<Summary> for Seen {
     fn as_ref(&self) -> &Summary {
         &self.summary

@@ -1,6 +1,5 @@
 //! Files and directories of the state, written whole or not at all.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -42,7 +41,8 @@ pub(crate) fn make_dirs_with(dir: &Path, mode: Mode) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn read_link(path: &Path) -> Option<String> {
+/// What a symbolic link says; none where there is no such link.
+pub(crate) fn read_link(path: &Path) -> Option<String> {
     rustix::fs::readlink(path, Vec::new()).ok()?.into_string().ok()
 }
 
@@ -54,11 +54,13 @@ pub(super) fn directories(dir: &Path) -> Result<Vec<String>, Failure> {
             failed(dir)(errno)
         })?,
     };
-    let is_id = |name: &OsString| {
-        name.to_str().is_some_and(|name| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()))
-    };
-    let names = entries.filter_map(|entry| entry.ok().map(|entry| entry.file_name()));
-    Ok(names.filter(is_id).filter_map(|name| name.into_string().ok()).collect())
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter(|name| is_id(name)).collect())
+}
+
+/// Whether a name is an id: 64 hexadecimal digits.
+pub(crate) fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// Writes a file whole: beside it, then over it. `durable` survives a power cut.
@@ -71,8 +73,13 @@ pub(super) fn write_json(
     let (path, new) = (dir.join(name), dir.join(format!("{name}.new")));
     let bytes = serde_json::to_vec(value)
         .map_err(|error| Failure::new("state", path.display().to_string(), error))?;
-    write_file(&new, &bytes, durable)?;
-    rustix::fs::rename(&new, &path).map_err(failed(&path))
+    let written = write_file(&new, &bytes, durable)
+        .and_then(|()| rustix::fs::rename(&new, &path).map_err(failed(&path)));
+    if written.is_err() {
+        // Half of it takes room on a full disk, and is of use to nobody.
+        let _ = rustix::fs::unlink(&new);
+    }
+    written
 }
 
 /// Writes a file of the state's.

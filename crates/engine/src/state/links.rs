@@ -20,9 +20,14 @@ impl Store {
         }
     }
 
+    /// The id that a name points at.
+    pub(crate) fn named(&self, name: &str) -> Option<String> {
+        read_link(&self.run.join("names").join(name))
+    }
+
     /// Whether `id` has this name.
     pub(crate) fn has_name(&self, name: &str, id: &str) -> bool {
-        read_link(&self.run.join("names").join(name)).as_deref() == Some(id)
+        self.named(name).as_deref() == Some(id)
     }
 
     /// Gives `name` back if `id` has it.

@@ -1,7 +1,7 @@
 //! Records: what is kept of a container, and how it ended.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -103,13 +103,20 @@ pub(crate) fn time(millis: u64) -> SystemTime {
 /// The right to change a container's record, and the directory that has it: a container that is removed meanwhile does
 /// not come back by a change.
 #[derive(Debug)]
-pub(crate) struct Writing(OwnedFd);
+pub(crate) struct Writing {
+    lock: OwnedFd,
+    /// What the directory is called, for messages.
+    dir: PathBuf,
+}
 
 impl Writing {
     /// Writes the record in the place of the one that is there.
     pub(crate) fn write(&self, record: &Record) -> Result<(), Failure> {
-        let dir = format!("/proc/self/fd/{}", self.0.as_raw_fd());
-        write_json(Path::new(&dir), "container.json", record, !record.passing)
+        let dir = format!("/proc/self/fd/{}", self.lock.as_raw_fd());
+        write_json(Path::new(&dir), "container.json", record, !record.passing).map_err(|failure| {
+            let target = self.dir.join("container.json").display().to_string();
+            Failure { target, ..failure }
+        })
     }
 }
 
@@ -141,15 +148,28 @@ impl Store {
 
     /// Takes the right to change a container's record. The record has to be read after that.
     pub(crate) fn lock_record(&self, record: &Record) -> Result<Writing, Failure> {
-        let dir = if record.passing { self.run_dir(&record.id) } else { self.keep_dir(&record.id) };
+        let dir = self.record_dir(record);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let lock = rustix::fs::open(&dir, flags, Mode::empty()).map_err(failed(&dir))?;
         loop {
             match rustix::fs::flock(&lock, FlockOperation::LockExclusive) {
                 Err(Errno::INTR) => {}
-                result => return result.map(|()| Writing(lock)).map_err(failed(&dir)),
+                result => return result.map_err(failed(&dir)).map(|()| Writing { lock, dir }),
             }
         }
+    }
+
+    /// The same, if nobody has it.
+    pub(crate) fn try_lock_record(&self, record: &Record) -> Option<Writing> {
+        let dir = self.record_dir(record);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(&dir, flags, Mode::empty()).ok()?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(Writing { lock, dir })
+    }
+
+    fn record_dir(&self, record: &Record) -> PathBuf {
+        if record.passing { self.run_dir(&record.id) } else { self.keep_dir(&record.id) }
     }
 
     /// Writes what became of a container, where its record is kept. `durable` survives a power cut.

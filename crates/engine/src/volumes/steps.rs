@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use step::{Context, Failure, Shell, Step, Steps, quote};
 
 use super::{ANONYMOUS, Gone, Place, Volumes, mounts_in, mounts_of, users};
+use crate::events;
 use crate::request::{RunRequest, VolumeMount};
 use crate::state::{Life, Store};
 
@@ -14,7 +15,7 @@ use crate::state::{Life, Store};
 #[derive(Debug)]
 pub(crate) enum VolumeStep {
     /// It is there; made where it is not. After the container's record names it: so nobody removes it any more.
-    Make { volumes: Volumes, mount: VolumeMount },
+    Make { store: Store, mount: VolumeMount },
     /// It has what the image has in its place, if it is empty; what a crash left is finished in any case.
     Fill { fill: storage::Fill, source: Option<storage::Source> },
     /// The container's anonymous volumes, unless others use them: they lose their names.
@@ -35,7 +36,7 @@ pub(crate) fn prepare(
     let volumes = store.volumes();
     let has_run = has_run(store, id);
     for mount in mounts_in(request) {
-        steps.push(Box::new(VolumeStep::Make { volumes: volumes.clone(), mount: mount.clone() }));
+        steps.push(Box::new(VolumeStep::Make { store: store.clone(), mount: mount.clone() }));
     }
     for mount in mounts_in(request) {
         let Some(place) = places.get(&mount.name).filter(|place| place.is_directory()) else { continue };
@@ -71,8 +72,8 @@ impl Step for VolumeStep {
 
     fn call(&self) -> String {
         match self {
-            Self::Make { volumes, mount } => {
-                let all = volumes.all();
+            Self::Make { store, mount } => {
+                let all = store.volumes().all();
                 let all = all.display();
                 format!(
                     "unless it is there: mkdir(\"{all}/.new\"), renameat(\"{all}/.new\", \"{}\")",
@@ -111,8 +112,9 @@ impl Step for VolumeStep {
 
     fn shell(&self) -> Shell {
         match self {
-            Self::Make { volumes, mount } => {
-                Shell::line(format!("mkdir -p {}", quote(&volumes.data(&mount.name).to_string_lossy())))
+            Self::Make { store, mount } => {
+                let data = store.volumes().data(&mount.name);
+                Shell::line(format!("mkdir -p {}", quote(&data.to_string_lossy())))
             }
             Self::Fill { source: None, .. } => Shell::Nothing("nothing was begun"),
             Self::Fill { fill, .. } => {
@@ -134,7 +136,7 @@ impl Step for VolumeStep {
 
     fn perform(&self, _: &mut Context) -> Result<(), Failure> {
         match self {
-            Self::Make { volumes, mount } => make(volumes, mount),
+            Self::Make { store, mount } => make(store, mount),
             Self::Fill { fill, source } => storage::fill(fill, source.as_ref()).map(drop),
             Self::Retire { store, volumes, id } => retire(store, volumes, id),
             Self::Empty { volumes } => {
@@ -163,7 +165,8 @@ impl VolumeStep {
     }
 }
 
-fn make(volumes: &Volumes, mount: &VolumeMount) -> Result<(), Failure> {
+fn make(store: &Store, mount: &VolumeMount) -> Result<(), Failure> {
+    let volumes = store.volumes();
     let locked = volumes.lock()?;
     if volumes.find(&mount.name)?.is_some() {
         return Ok(());
@@ -172,7 +175,9 @@ fn make(volumes: &Volumes, mount: &VolumeMount) -> Result<(), Failure> {
     if mount.anonymous {
         labels.insert(ANONYMOUS.to_owned(), String::new());
     }
-    volumes.make(&locked, &mount.name, &labels, &mount.driver_options).map(drop)
+    volumes.make(&locked, &mount.name, &labels, &mount.driver_options)?;
+    events::volume(store.run_root(), "create", &mount.name);
+    Ok(())
 }
 
 /// Takes away the anonymous volumes of a container that no other container uses. Where a record cannot be read nobody
@@ -191,8 +196,10 @@ fn retire(store: &Store, volumes: &Volumes, id: &str) -> Result<(), Failure> {
     let Some(users) = users(store)? else { return Ok(()) };
     let mut gone = Gone::default();
     for name in own {
-        if users.get(&name).is_none_or(|ids| ids.iter().all(|user| user == id)) {
-            volumes.retire(&locked, &name, &mut gone)?;
+        if users.get(&name).is_none_or(|ids| ids.iter().all(|user| user == id))
+            && volumes.retire(&locked, &name, &mut gone)?
+        {
+            events::volume(store.run_root(), "destroy", &name);
         }
     }
     Ok(())

@@ -8,4 +8,4 @@ mod read;
 mod write;
 
 pub(crate) use read::Reader;
-pub(crate) use write::Writer;
+pub(crate) use write::{Writer, torn};

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use flate2::{Compression, GzBuilder};
@@ -263,6 +263,14 @@ fn recover(dir: &Path, names: &Names) -> io::Result<(File, u64)> {
     let end = whole(&file)?;
     file.set_len(end)?;
     Ok((file, end))
+}
+
+/// The active file, if something is behind its last whole line, and where that one ends.
+pub(crate) fn torn(dir: &Path, id: &str) -> io::Result<Option<(PathBuf, u64)>> {
+    let path = Names::new(dir, id).active().to_owned();
+    let file = File::open(&path)?;
+    let end = whole(&file)?;
+    Ok((end < file.metadata()?.size()).then_some((path, end)))
 }
 
 /// Where the last whole line ends. A line feed stands nowhere but at the end of one.

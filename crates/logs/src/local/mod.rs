@@ -15,4 +15,4 @@ mod tail;
 mod write;
 
 pub(crate) use read::Reader;
-pub(crate) use write::Writer;
+pub(crate) use write::{Writer, torn};

@@ -247,6 +247,17 @@ fn recover(dir: &Path) -> io::Result<Vec<(u64, Form)>> {
     Ok(all)
 }
 
+/// The last file, if something is behind its last whole frame, and where that one ends.
+pub(crate) fn torn(dir: &Path) -> io::Result<Option<(PathBuf, u64)>> {
+    let Some((number, Form::Plain)) = files::list(dir)?.into_iter().next_back() else { return Ok(None) };
+    let path = files::plain(dir, number);
+    let file = File::open(&path)?;
+    let size = file.metadata()?.len();
+    let Some(mut source) = Source::of(file, number, false)? else { return Ok(None) };
+    let end = source.end()?;
+    Ok((end < size).then_some((path, end)))
+}
+
 type Opened = (File, u64, u32, u64, [bool; 2]);
 
 /// Opens the last file behind its last whole frame, and cuts off what is torn; none where it has not even a head.

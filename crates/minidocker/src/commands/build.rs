@@ -6,7 +6,9 @@ use std::io::{IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 
 use engine::Settings;
-use engine::ops::build::{self, Asked, Failed, Ignore, Options, Plain, Quiet, Secret, Source, dockerfile};
+use engine::ops::build::{
+    self, Asked, Failed, Ignore, Options, Plain, Quiet, Secret, Source, Workplace, dockerfile,
+};
 use engine::ops::{files, git};
 
 use super::{Command, into_file};
@@ -103,7 +105,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     // BuildKit's own argument, which no ARG asks for.
     const KEEP_GIT: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
     let keep_git = typed.many("build-arg").any(|text| text == format!("{KEEP_GIT}=1"));
-    let context = Context::open(place, typed.one("file"), keep_git)?;
+    let context = Context::open(&settings.root, place, typed.one("file"), keep_git)?;
     let mut asked = Asked::new(&settings.root, &settings.run_root, &context.directory, &context.source);
     asked.file = context.file.clone();
     asked.ignore =
@@ -249,35 +251,11 @@ struct Context {
     /// A Dockerfile without files.
     alone: bool,
     /// Of a context that came as an archive: it goes with this.
-    _scratch: Option<Scratch>,
-}
-
-/// A directory that goes.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-impl Scratch {
-    fn new() -> Result<Self, Problem> {
-        let failed =
-            |error| Problem::new(format!("cannot make a directory for the context: {}", io_reason(&error)));
-        for number in 0..1000 {
-            let path = std::env::temp_dir().join(format!("minidocker-build-{}-{number}", std::process::id()));
-            match std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                made => return made.map(|()| Self(path)).map_err(failed),
-            }
-        }
-        Err(Problem::new("cannot make a directory for the context: all names are taken"))
-    }
+    _scratch: Option<Workplace>,
 }
 
 impl Context {
-    fn open(place: &str, file: Option<&str>, keep_git: bool) -> Result<Self, Problem> {
+    fn open(root: &Path, place: &str, file: Option<&str>, keep_git: bool) -> Result<Self, Problem> {
         if place == "-" {
             if file == Some("-") {
                 return Err(Problem::new(
@@ -288,7 +266,7 @@ impl Context {
             if std::io::stdin().is_terminal() {
                 report_warning("reading from the terminal; end with ctrl-d", None);
             }
-            return Self::of_stream(std::io::stdin(), "standard input", file);
+            return Self::of_stream(root, std::io::stdin(), "standard input", file);
         }
         // As Docker: what looks like a repository at GitHub is one, unless it is a directory here.
         let named = match place.strip_prefix("github.com/") {
@@ -301,13 +279,13 @@ impl Context {
         if let Some(repository) = Source::parse(&named) {
             let repository =
                 repository.map_err(|words| Problem::new(format!("{}: {words}", plain(place))))?;
-            let scratch = Scratch::new()?;
-            let fetched = git::fetch(&repository, &scratch.0.join("repository"), keep_git)
+            let scratch = Workplace::new(root).map_err(engine::Error::from)?;
+            let fetched = git::fetch(&repository, &scratch.path().join("repository"), keep_git)
                 .map_err(engine::Error::from)?;
             return Self::in_directory(fetched.directory, file, Some(scratch));
         }
         if place.starts_with("http://") || place.starts_with("https://") {
-            return Self::of_stream(build::download(place)?, place, file);
+            return Self::of_stream(root, build::download(place)?, place, file);
         }
         let directory = PathBuf::from(place);
         let kind = fs::metadata(&directory);
@@ -328,7 +306,7 @@ impl Context {
     fn in_directory(
         directory: PathBuf,
         file: Option<&str>,
-        scratch: Option<Scratch>,
+        scratch: Option<Workplace>,
     ) -> Result<Self, Problem> {
         let path = match file {
             Some("-") => {
@@ -356,12 +334,17 @@ impl Context {
     }
 
     /// A Dockerfile, or an archive of a whole context.
-    fn of_stream(mut stream: impl Read + Send, from: &str, file: Option<&str>) -> Result<Self, Problem> {
+    fn of_stream(
+        root: &Path,
+        mut stream: impl Read + Send,
+        from: &str,
+        file: Option<&str>,
+    ) -> Result<Self, Problem> {
         let failed = |error: std::io::Error| {
             Problem::new(format!("cannot read {}: {}", plain(from), io_reason(&error)))
         };
-        let scratch = Scratch::new()?;
-        let directory = scratch.0.clone();
+        let scratch = Workplace::new(root).map_err(engine::Error::from)?;
+        let directory = scratch.path();
         let mut begin = Vec::new();
         stream.by_ref().take(512).read_to_end(&mut begin).map_err(failed)?;
         if build::is_archive(&begin) {

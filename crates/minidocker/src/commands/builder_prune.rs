@@ -7,6 +7,7 @@ use engine::Settings;
 use engine::ops::builder::{self, Prune};
 
 use super::Command;
+use super::prune::Pruned;
 use crate::options::{Group, Typed, Words, flag, many, one};
 use crate::problem::Problem;
 use crate::terminal::{print, report_warning};
@@ -45,18 +46,25 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     if !typed.flag("force")?.unwrap_or(false) && !agreed(all)? {
         return Ok(0);
     }
-    let pruned = builder::prune(settings, &Prune { all, since: times.into_iter().min(), keep })?;
+    let pruned = prune(settings, &Prune { all, since: times.into_iter().min(), keep })?;
     print(&format!("Total:\t{}\n", sizes::decimal(pruned.bytes)))?;
+    Ok(pruned.code)
+}
+
+/// Removes of the cache what is asked for.
+pub(super) fn prune(settings: &Settings, asked: &Prune) -> Result<Pruned, Problem> {
+    let pruned = builder::prune(settings, asked)?;
     if pruned.waits {
         report_warning(
             "layers stay for now: another command builds or brings some, or a container's record cannot be read",
             Some("they go with the next prune; 'minidocker ps -a' shows damaged containers"),
         );
     }
-    Ok(0)
+    Ok(Pruned { bytes: pruned.bytes, ..Pruned::default() })
 }
 
-fn since(text: &str) -> Result<SystemTime, String> {
+/// The moment of an `until=` filter.
+pub(super) fn since(text: &str) -> Result<SystemTime, String> {
     match text.split_once('=') {
         Some(("until" | "unused-for", value)) => durations::moment(value, SystemTime::now()),
         Some((key, _)) => Err(format!("no filter {}, there is until", step::quote(key))),

@@ -1,5 +1,7 @@
 //! `info`: this machine and minidocker's state on it, as lines of a name and a value.
 
+mod container;
+
 use std::time::SystemTime;
 
 use engine::ops::list::{self, State};
@@ -17,18 +19,22 @@ use crate::terminal::{plain, print};
 
 pub(crate) const COMMAND: Command = Command {
     name: "info",
-    long_names: &[],
+    long_names: &["system info"],
     summary: "Tell what this machine offers and what minidocker keeps on it",
-    usage: &["info [OPTIONS]"],
-    about: "Tell what this machine offers and what minidocker keeps on it.",
-    examples: &[],
-    groups: &[Group {
-        title: "Options",
-        options: &[
-            one("format", "FORMAT", "json, or a template such as '{{.NCPU}} {{.MemTotal}}'").short('f')
-        ],
-    }],
-    words: Words::None,
+    usage: &["info [OPTIONS]", "info [-p] [-i] [-s] [-S] [-H] CONTAINER"],
+    about: "Tell what this machine offers and what minidocker keeps on it. With a container, what it does and uses, as\n\
+            lxc-info does.",
+    examples: &[("minidocker info -pH web", "the pid of its first process, and nothing else")],
+    groups: &[
+        Group {
+            title: "Options",
+            options: &[
+                one("format", "FORMAT", "json, or a template such as '{{.NCPU}} {{.MemTotal}}'").short('f')
+            ],
+        },
+        Group { title: "Of a container, these lines alone", options: container::OPTIONS },
+    ],
+    words: Words::Between,
     failed: 1,
     exec,
 };
@@ -65,6 +71,15 @@ impl Line {
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let template = typed.read("format", path_template::parse)?;
+    match typed.words.as_slice() {
+        [] => {}
+        [name] if template.is_none() => return container::tell(&typed, settings, name),
+        [name] => {
+            return Err(Problem::new("info prints templates of this machine alone")
+                .hint(format!("minidocker inspect {} has those of the container", plain(name))));
+        }
+        _ => return Err(Problem::new("info tells of one container at a time")),
+    }
     let mut lines: Vec<Line> =
         containers(settings)?.into_iter().chain(machine()).chain(places(settings)).collect();
     lines.extend(features()?);
@@ -110,13 +125,22 @@ fn features() -> Result<Vec<Line>, Error> {
     Ok(info::features()?.into_iter().map(line).collect())
 }
 
-fn containers(settings: &Settings) -> Result<[Line; 3], Error> {
+fn containers(settings: &Settings) -> Result<[Line; 5], Error> {
     let containers = list::list(settings)?;
-    let running = containers.iter().filter(|one| matches!(one.state, State::Running(..))).count();
+    let number = |is: fn(&State) -> bool| containers.iter().filter(|one| is(&one.state)).count();
+    let running = number(|state| matches!(state, State::Running(..)));
+    let paused = number(|state| matches!(state, State::Paused(..)));
+    // To look is to make nothing: a store that is not there yet has no images.
+    let images = match settings.root.exists() {
+        true => images::list(settings).ok().map(|images| images.len()),
+        false => Some(0),
+    };
     Ok([
         Line::new("Containers", "Containers", containers.len()),
         Line::new(" Running", "ContainersRunning", running),
-        Line::new(" Stopped", "ContainersStopped", containers.len() - running),
+        Line::new(" Paused", "ContainersPaused", paused),
+        Line::new(" Stopped", "ContainersStopped", containers.len() - running - paused),
+        Line::new("Images", "Images", images),
     ])
 }
 

@@ -4,6 +4,7 @@
 mod attach;
 mod build;
 mod builder_prune;
+mod clone;
 mod commit;
 mod completion;
 mod cp;
@@ -30,7 +31,9 @@ mod run;
 mod start;
 mod stats;
 mod stop;
+mod system_check;
 mod system_df;
+mod system_prune;
 mod system_start;
 mod top;
 mod ui;
@@ -90,6 +93,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &pause::COMMAND,
     &pause::UNPAUSE,
     &rename::COMMAND,
+    &clone::COMMAND,
     &inspect::COMMAND,
     &inspect::CONTAINER,
     &top::COMMAND,
@@ -122,7 +126,9 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &login::COMMAND,
     &login::LOGOUT,
     &manifest::COMMAND,
+    &system_check::COMMAND,
     &system_df::COMMAND,
+    &system_prune::COMMAND,
     &system_start::COMMAND,
     &info::COMMAND,
     &version::COMMAND,

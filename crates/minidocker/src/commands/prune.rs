@@ -33,7 +33,7 @@ pub(crate) const COMMAND: Command = Command {
 
 /// One condition; all must hold.
 #[derive(Debug, PartialEq)]
-enum Filter {
+pub(super) enum Filter {
     /// A label, what it says, and whether it is wanted.
     Label(String, Option<String>, bool),
     /// Made before.
@@ -41,7 +41,7 @@ enum Filter {
 }
 
 impl Filter {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (key, value) = text.split_once('=').ok_or("no value; write it as until=24h")?;
         let (key, is) = key.strip_suffix('!').map_or((key, true), |key| (key, false));
         match (key, is) {
@@ -66,21 +66,53 @@ impl Filter {
 }
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
-    let filters = typed.read_many("filter", Filter::parse)?;
+    typed.read_many("filter", Filter::parse)?;
     if !typed.flag("force")?.unwrap_or(false) && !confirmed("This will remove all stopped containers.")? {
         return Ok(0);
     }
-    let keep = |one: &Summary| !filters.iter().all(|filter| filter.holds(one));
-    let (ids, freed, failed) = remove::prune(settings, &keep)?;
-    let mut text = String::new();
-    if !ids.is_empty() {
-        text.push_str(&format!("Deleted Containers:\n{}\n\n", ids.join("\n")));
+    prune(&typed, settings)?.print()
+}
+
+/// What was removed of one kind of thing.
+#[derive(Debug, Default)]
+pub(super) struct Pruned {
+    /// The list of it, with a blank line at its end; nothing where nothing was removed.
+    pub(super) deleted: String,
+    /// Bytes that are free again.
+    pub(super) bytes: u64,
+    /// The exit code.
+    pub(super) code: u8,
+}
+
+impl Pruned {
+    /// What Docker prints. The exit code.
+    pub(super) fn print(self) -> Result<u8, Problem> {
+        print(&format!("{}Total reclaimed space: {}\n", self.deleted, sizes::decimal(self.bytes)))?;
+        Ok(self.code)
     }
-    text.push_str(&format!("Total reclaimed space: {}\n", sizes::decimal(freed)));
-    print(&text)?;
+
+    /// With what was removed of another kind.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            deleted: self.deleted + &other.deleted,
+            bytes: self.bytes + other.bytes,
+            code: self.code.max(other.code),
+        }
+    }
+}
+
+/// Removes what `--filter` says of the containers that do not run. One that cannot be removed is told of.
+pub(super) fn prune(typed: &Typed, settings: &Settings) -> Result<Pruned, Problem> {
+    let filters = typed.read_many("filter", Filter::parse)?;
+    let keep = |one: &Summary| !filters.iter().all(|filter| filter.holds(one));
+    let (ids, bytes, failed) = remove::prune(settings, &keep)?;
     let code = if failed.is_empty() { 0 } else { COMMAND.failed };
     failed.into_iter().for_each(|error| report(&Problem::from(error)));
-    Ok(code)
+    let deleted = match ids.as_slice() {
+        [] => String::new(),
+        ids => format!("Deleted Containers:\n{}\n\n", ids.join("\n")),
+    };
+    Ok(Pruned { deleted, bytes, code })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `rm`: removes containers.
 
-use engine::{Error, Kind, Settings, ops};
+use engine::ops::remove::Remover;
+use engine::{Error, Kind, Settings};
 
 use super::{Command, for_each};
 use crate::options::{Group, Typed, Words, flag};
@@ -34,15 +35,17 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             .hint("containers of one network reach each other; leave out --link"));
     }
     let volumes = typed.flag("volumes")?.unwrap_or(false);
+    let remover = Remover::new(settings)?;
     // What was to go anyway and is not there is told, and is no failure: Docker's way.
     let failed = std::cell::Cell::new(false);
     for_each(&typed, &COMMAND, |name| {
-        let removed = ops::remove::remove(settings, name, force, volumes);
+        let removed = remover.remove(name, force, volumes);
         let missing = |error: &Error| force && error.kind == Kind::NoSuchContainer;
         if removed.as_ref().is_err_and(|error| !missing(error)) {
             failed.set(true);
         }
         removed
     })?;
+    remover.finish()?;
     Ok(if failed.get() { COMMAND.failed } else { 0 })
 }

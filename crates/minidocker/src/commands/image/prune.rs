@@ -4,11 +4,11 @@ use engine::ops::images;
 use engine::{Image, Settings};
 
 use super::ls::Filter;
+use crate::commands::prune::Pruned;
 use crate::commands::{Command, confirmed};
 use crate::options::{Group, Typed, Words, flag, many};
 use crate::problem::Problem;
-use crate::terminal::{plain, print, report_warning};
-use crate::values::sizes;
+use crate::terminal::{plain, report_warning};
 
 pub(crate) const COMMAND: Command = Command {
     name: "image prune",
@@ -33,11 +33,18 @@ pub(crate) const COMMAND: Command = Command {
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let all = typed.flag("all")?.unwrap_or(false);
-    let filters = typed.read_many("filter", Filter::for_prune)?;
+    typed.read_many("filter", Filter::for_prune)?;
     let which = if all { "all images that no container uses" } else { "all images without a name" };
     if !typed.flag("force")?.unwrap_or(false) && !confirmed(&format!("This will remove {which}."))? {
         return Ok(0);
     }
+    prune(&typed, settings)?.print()
+}
+
+/// Removes images without a name, with `--all` those that no container uses, as far as `--filter` says so.
+pub(in crate::commands) fn prune(typed: &Typed, settings: &Settings) -> Result<Pruned, Problem> {
+    let all = typed.flag("all")?.unwrap_or(false);
+    let filters = typed.read_many("filter", Filter::for_prune)?;
     let listed = images::list(settings)?;
     let configs = Filter::configs(settings, &listed, &filters)?;
     let keep = |image: &Image| !filters.iter().all(|filter| filter.holds(image, &configs));
@@ -56,16 +63,11 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     if !pruned.images.is_empty() {
         text.push('\n');
     }
-    text.push_str(&format!(
-        "Total reclaimed space: {}\n",
-        sizes::decimal(pruned.freed.map_or(0, |freed| freed.bytes))
-    ));
-    print(&text)?;
     if pruned.freed.is_none() {
         report_warning(
             "their content stays for now: another command brings some, or a container's record cannot be read",
             Some("prune again later; 'minidocker ps -a' shows damaged containers"),
         );
     }
-    Ok(0)
+    Ok(Pruned { deleted: text, bytes: pruned.freed.map_or(0, |freed| freed.bytes), code: 0 })
 }

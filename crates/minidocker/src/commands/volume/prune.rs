@@ -4,11 +4,11 @@ use engine::Settings;
 use engine::ops::volumes::{self, Volume};
 
 use super::filters;
+use crate::commands::prune::Pruned;
 use crate::commands::{Command, confirmed};
 use crate::options::{Group, Typed, Words, flag, many};
 use crate::problem::Problem;
-use crate::terminal::{print, report_warning};
-use crate::values::sizes;
+use crate::terminal::report_warning;
 
 pub(crate) const COMMAND: Command = Command {
     name: "volume prune",
@@ -33,25 +33,29 @@ pub(crate) const COMMAND: Command = Command {
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let all = typed.flag("all")?.unwrap_or(false);
-    let filters = typed.read_many("filter", filters::for_prune)?;
+    typed.read_many("filter", filters::for_prune)?;
     let which = if all { "all local volumes" } else { "anonymous local volumes" };
     let question = format!("This will remove {which} not used by at least one container.");
     if !typed.flag("force")?.unwrap_or(false) && !confirmed(&question)? {
         return Ok(0);
     }
+    prune(&typed, settings, all)?.print()
+}
+
+/// Removes volumes that no container uses, as far as `--filter` says so; with `all` those with a name too.
+pub(in crate::commands) fn prune(typed: &Typed, settings: &Settings, all: bool) -> Result<Pruned, Problem> {
+    let filters = typed.read_many("filter", filters::for_prune)?;
     let keep = |volume: &Volume| !filters.iter().all(|filter| filter.holds(volume, false));
     let pruned = volumes::prune(settings, all, &keep)?;
-    let mut text = String::new();
-    if !pruned.names.is_empty() {
-        text = format!("Deleted Volumes:\n{}\n\n", pruned.names.join("\n"));
-    }
-    text.push_str(&format!("Total reclaimed space: {}\n", sizes::decimal(pruned.bytes)));
-    print(&text)?;
+    let deleted = match pruned.names.as_slice() {
+        [] => String::new(),
+        names => format!("Deleted Volumes:\n{}\n\n", names.join("\n")),
+    };
     if pruned.unknown {
         report_warning(
             "nothing was removed: a container's record cannot be read, it may use any volume",
             Some("'minidocker ps -a' shows damaged containers, 'minidocker rm -f' removes them"),
         );
     }
-    Ok(0)
+    Ok(Pruned { deleted, bytes: pruned.bytes, code: 0 })
 }

@@ -1,0 +1,204 @@
+//! What the kernel has: addresses and links, control groups, mounts. Network namespaces are no files here: they go with
+//! their last process and connection, and a link with them.
+
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use cgroup::{Group, Hierarchies};
+use network::Leftover;
+use step::Failure;
+
+use super::finding::Finding;
+use super::steps::SweepStep;
+use crate::Settings;
+use crate::state::{Store, is_id};
+use crate::steps::EngineStep;
+
+/// Another engine may be about to use what looks like nobody's: what is there after this time, and that no process of
+/// this host cares for, is.
+const AGAIN: Duration = Duration::from_millis(300);
+
+/// Addresses, ends of links and small networks of containers that are gone.
+pub(super) fn addresses_and_links(settings: &Settings, store: &Store) -> Result<Vec<Finding>, Failure> {
+    let network = settings.network();
+    let list = || {
+        network::leftovers(&network)
+            .map_err(|error| Failure::because("network.check", "links", error.to_string()))
+    };
+    let present = || store.present();
+    let is_gone = |left: &Leftover, present: &[String]| match left {
+        Leftover::Reservation { id, .. } => !present.contains(id),
+        Leftover::Link { id_prefix, .. } => !present.iter().any(|id| id.starts_with(id_prefix)),
+        Leftover::Network { .. } => true,
+        // Its name tells of no engine: it may be another's.
+        Leftover::Bridge { .. } => false,
+    };
+    let now = present()?;
+    let suspects: Vec<Leftover> = list()?.into_iter().filter(|left| is_gone(left, &now)).collect();
+    if suspects.is_empty() {
+        return Ok(Vec::new());
+    }
+    std::thread::sleep(AGAIN);
+    let others = cared_for();
+    let is_elsewhere = |left: &Leftover| match left {
+        Leftover::Link { id_prefix, .. } => others.iter().any(|id| id.starts_with(id_prefix)),
+        _ => false,
+    };
+    let now = present()?;
+    let still = list()?;
+    let left = suspects.into_iter().filter(|left| is_gone(left, &now) && !is_elsewhere(left));
+    Ok(left.filter(|left| still.contains(left)).map(|left| of_network(network.clone(), left)).collect())
+}
+
+fn of_network(settings: network::Settings, left: Leftover) -> Finding {
+    let gone = |id: &str| format!("container {} had it, which is gone", id.get(..12).unwrap_or(id));
+    let found = match &left {
+        Leftover::Reservation { id, address, .. } => Finding::new("address", address.to_string(), gone(id)),
+        Leftover::Link { id_prefix, name } => Finding::new("link", name, gone(id_prefix)),
+        Leftover::Network { network, .. } => Finding::new("network", network, "no container is in it"),
+        Leftover::Bridge { name } => Finding::new("bridge", name, "no network has it"),
+    };
+    found.step("remove it", SweepStep::Network { settings, left })
+}
+
+/// Control groups of containers that are gone: below our parent, and where the records say.
+pub(super) fn groups(settings: &Settings, store: &Store) -> Result<Vec<Finding>, Failure> {
+    let hierarchies = Hierarchies::probe()?;
+    let mut groups: Vec<(String, String)> = Vec::new();
+    for id in cgroup::below(&hierarchies, &settings.cgroup_parent)?.into_iter().filter(|name| is_id(name)) {
+        groups.push((settings.group(None, &id), id));
+    }
+    for id in store.kept()? {
+        let record = store.kept_record(&id).ok().flatten();
+        groups.extend(record.map(|record| (record.group, id)).filter(|group| !groups.contains(group)));
+    }
+    let is_gone = |group: &(String, String)| {
+        !store.is_cared_for(&group.1) && Group::open(&hierarchies, &group.0).is_ok_and(|group| group.exists())
+    };
+    groups.retain(is_gone);
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
+    std::thread::sleep(AGAIN);
+    let others = cared_for();
+    groups.retain(|group| is_gone(group) && !others.contains(&group.1));
+    let mut found = Vec::new();
+    for (path, id) in groups {
+        let busy = !Group::open(&hierarchies, &path)?.processes().is_empty();
+        let record = store.record(&id).ok().flatten();
+        found.extend(match (busy, record) {
+            (false, _) => {
+                let why = format!("container {} does not run", &id[..12]);
+                let step = EngineStep::RemoveGroup { path: path.clone(), kill: false };
+                Some(Finding::new("control group", path, why).step("remove it", step))
+            }
+            (true, Some(record)) => {
+                let why = format!("processes run in it, and container {} should have none", record.name);
+                let remedy = format!("minidocker rm -f {} ends them with the container", record.name);
+                Some(Finding::new("control group", path, why).advice(remedy))
+            }
+            // Of an engine with other roots.
+            (true, None) => None,
+        });
+    }
+    Ok(found)
+}
+
+/// The ids that some process of this host cares for, whatever its engine's roots: it has the lock of that container open.
+fn cared_for() -> HashSet<String> {
+    let owner = |path: PathBuf| {
+        let dir = path.to_str()?.strip_suffix("/lock")?;
+        let (above, id) = dir.rsplit_once('/')?;
+        (above.ends_with("/containers") && is_id(id)).then(|| id.to_owned())
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let open = processes
+        .flat_map(|process| std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten());
+    open.filter_map(|file| owner(std::fs::read_link(file.path()).ok()?)).collect()
+}
+
+/// Mounts of this mount namespace in directories of containers and builds that do not run. A container's own are in its
+/// namespace.
+pub(super) fn mounts(settings: &Settings, store: &Store) -> Result<Vec<Finding>, Failure> {
+    const FILE: &str = "/proc/self/mountinfo";
+    let text = std::fs::read(FILE).map_err(|error| Failure::new("mount.check", FILE, error))?;
+    let points = text.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+    // The last one lies on top.
+    let points: Vec<PathBuf> = points.map(sys::mount::unescape).collect();
+    let mut found = Vec::new();
+    for root in [&settings.root, &settings.run_root] {
+        let Ok(root) = root.canonicalize() else { continue };
+        for point in points.iter().rev() {
+            let Some(owner) = point.strip_prefix(&root).ok().and_then(|below| owner(&root, below)) else {
+                continue;
+            };
+            let why = match owner {
+                Owner::Container(id) if is_at_rest(store, &id)? => {
+                    format!("container {} does not run", &id[..12])
+                }
+                Owner::Directory(path) if is_free(&path) => "the build that made it is gone".to_owned(),
+                Owner::Point => "containers mount here in their own namespaces alone".to_owned(),
+                _ => continue,
+            };
+            let step = SweepStep::Unmount { path: point.clone() };
+            found.push(Finding::at("mount", point, why).step("unmount it", step));
+        }
+    }
+    Ok(found)
+}
+
+enum Owner {
+    Container(String),
+    /// A directory whose lock tells whether its user lives.
+    Directory(PathBuf),
+    /// Where inits attach their roots.
+    Point,
+}
+
+/// Whose a path below a root is; none where it is its user's, or nothing of ours.
+fn owner(root: &Path, below: &Path) -> Option<Owner> {
+    let words: Vec<&str> = below
+        .components()
+        .map(|part| match part {
+            Component::Normal(name) => name.to_str(),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    match words.as_slice() {
+        ["containers" | "removed", id, ..] if is_id(id) => Some(Owner::Container((*id).to_owned())),
+        ["build", "work", name, _, ..] => Some(Owner::Directory(root.join("build/work").join(name))),
+        ["root"] => Some(Owner::Point),
+        _ => None,
+    }
+}
+
+/// Whether nobody cares for a container, and nothing of it runs.
+fn is_at_rest(store: &Store, id: &str) -> Result<bool, Failure> {
+    Ok(!store.is_cared_for(id) || store.abandoned(id)?.is_some() && store.living_init(id).is_none())
+}
+
+fn is_free(path: &Path) -> bool {
+    super::files::free(path).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_is_a_containers_by_its_path() {
+        let id = "ab".repeat(32);
+        let of = |path: &str| owner(Path::new("/r"), Path::new(path));
+        assert!(
+            matches!(of(&format!("containers/{id}/upper")), Some(Owner::Container(found)) if found == id)
+        );
+        assert!(matches!(of(&format!("removed/{id}")), Some(Owner::Container(_))));
+        assert!(matches!(of("build/work/12-3/0"), Some(Owner::Directory(path)) if path.ends_with("12-3")));
+        assert!(matches!(of("root"), Some(Owner::Point)));
+        // Disks that its user mounted.
+        for path in ["", "volumes", "volumes/data/data", "containers", "blobs", "containers/x", "build"] {
+            assert!(of(path).is_none(), "{path}");
+        }
+    }
+}
