@@ -110,7 +110,11 @@ impl Removal<'_> {
         loop {
             let failed = |cause: Errno| Failure::new(STEP, path.display().to_string(), cause);
             rustix::fs::seek(directory, rustix::fs::SeekFrom::Start(0)).map_err(failed)?;
-            let entries = list(directory).map_err(failed)?;
+            let entries = match list(directory) {
+                // Somebody else removes it too, and was faster.
+                Err(Errno::NOENT) => return Ok(()),
+                entries => entries.map_err(failed)?,
+            };
             if entries.is_empty() {
                 return Ok(());
             }
@@ -159,6 +163,7 @@ impl Removal<'_> {
                 rustix::fs::RenameFlags::NOREPLACE,
             ) {
                 Err(Errno::EXIST) => {}
+                Err(Errno::NOENT) => return Ok(()),
                 Err(Errno::PERM | Errno::ACCESS) if clear_flags(directory, name) => {}
                 result => return result,
             }
@@ -270,6 +275,29 @@ mod tests {
         remove(&places, "c1").unwrap();
         for id in ["", ".", "..", "../containers", "c1/upper"] {
             assert!(remove(&places, id).is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn several_remove_the_same_at_once() {
+        let scratch = Scratch::new("remove-same");
+        for _ in 0..20 {
+            let (places, path) = container(&scratch);
+            for number in 0..20 {
+                fs::create_dir_all(path.join(format!("upper/{number}/work/work"))).unwrap();
+            }
+            fs::create_dir_all(places.removed()).unwrap();
+            fs::rename(path, places.removed().join("c1")).unwrap();
+            let gate = std::sync::Barrier::new(4);
+            std::thread::scope(|scope| {
+                let one = || {
+                    gate.wait();
+                    remove_leftovers(&places)
+                };
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+                all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+            assert!(!places.removed().join("c1").exists());
         }
     }
 

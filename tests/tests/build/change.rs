@@ -87,8 +87,12 @@ fn what_tools_pack_is_imported_and_loaded() {
 fn a_commit_starts_as_it_is_told() {
     let ground = Ground::new();
     ground.world.minidocker(["run", "--name", "changed", "base:1", "sh", "-c", "echo kept > /kept"]).ok();
-    let words = [&["commit"], &changes()[..], &["changed", "committed:1"]].concat();
+    let words = [&["commit", "-m", "some words"], &changes()[..], &["changed", "committed:1"]].concat();
     ground.world.minidocker(words).ok();
+    let look = ["image", "inspect", "-f", "{{.Comment}}", "committed:1"];
+    ground.world.minidocker(look).prints("some words\n");
+    // One image: what it was made of on the way is gone.
+    assert_eq!(ground.world.minidocker(["images", "-aq"]).text().lines().count(), 2);
     ground.world.minidocker(["rm", "changed"]).ok();
     expect_all(&ground, "committed:1");
     let said = ground.world.minidocker(["run", "--rm", "committed:1", "cat", "/kept"]).text();

@@ -118,7 +118,7 @@ fn what_cannot_be_cloned_is_told_and_leaves_nothing() {
     let root = world.rootfs_busybox().overlay();
     world.minidocker(["create", "--name", "first", "--rootfs", &root, "true"]).ok();
     world.minidocker(["clone", "nobody", "second"]).refuses(1, &["no such container: nobody"]);
-    world.minidocker(["clone", "first", "first"]).refuses(1, &["first", "taken"]);
+    world.minidocker(["clone", "first", "first"]).refuses(1, &["first", "already in use"]);
     world.minidocker(["clone", "first", "a/b"]).refuses(1, &["a/b"]);
     world.minidocker(["clone"]).refuses(1, &["clone needs a container"]);
     assert_eq!(world.minidocker(["ps", "-aq"]).text().lines().count(), 1);

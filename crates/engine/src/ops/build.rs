@@ -53,18 +53,12 @@ pub fn build(
 
 /// An image with instructions applied that change its configuration alone: `--change`. Its id; the image `id`, which
 /// was made for it, goes.
-pub(super) fn change(
-    settings: &Settings,
-    id: &Digest,
-    changes: &[String],
-    name: Option<&str>,
-) -> Result<Digest, Error> {
+pub(super) fn change(settings: &Settings, id: &Digest, changes: &[String]) -> Result<Digest, Error> {
     let source = format!("FROM {id}\n{}\n", changes.join("\n"));
     // Nothing is copied: any directory will do.
     let nowhere = settings.root.clone();
     let asked = Request::new(&settings.root, &settings.run_root, &nowhere, &source);
-    let options = Options { names: name.map(str::to_owned).into_iter().collect(), ..Options::default() };
-    let built = build_with(settings, &asked, &options, &Quiet, 0).map_err(|failed| Error {
+    let built = build_with(settings, &asked, &Options::default(), &Quiet, 0).map_err(|failed| Error {
         kind: Kind::Engine,
         message: failed.message,
         hint: failed.hint,

@@ -101,8 +101,23 @@ pub(super) fn named(
     if changes.is_empty() {
         return Ok(images.add(image, &names)?.id);
     }
-    let id = images.add(image, &[])?.id;
-    super::build::change(settings, &id, changes, names.first().map(String::as_str))
+    let config = |image: &Image| -> Result<Value, Error> {
+        serde_json::from_slice(&images.config_bytes(image)?)
+            .map_err(|cause| Failure::new("commit", "the image's configuration", cause).into())
+    };
+    let mut all = config(&image)?;
+    let layers = image.layers.clone();
+    let plain = images.add(image, &[])?.id;
+    let changed = super::build::change(settings, &plain, changes)?;
+    // How a container starts is all that they change. The history stays as it was, with its comment: Docker's way.
+    if let Some(changed) = images.by_id(&changed)? {
+        all["config"] = config(&changed)?["config"].take();
+    }
+    let id = images.add(put(images, &all, layers, "commit")?, &names)?.id;
+    if changed != id {
+        super::images::remove(settings, &changed.to_string(), true)?;
+    }
+    Ok(id)
 }
 
 fn gone(name: &str) -> Error {

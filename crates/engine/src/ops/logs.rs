@@ -15,26 +15,6 @@ use crate::sweep::sweep;
 use crate::{Error, Settings};
 
 /// Gives a container's output to `each`, a piece at a time, and with `options.follow` goes on until it has ended and
-/// The directory of a log is watched before there is a log in it. That of a container which is removed meanwhile must not
-/// come back by this.
-fn make_watchable(store: &Store, record: &Record, dir: &Path) -> Result<(), Failure> {
-    let made = if record.passing {
-        // Nothing of it may be on disk yet.
-        crate::state::make_dirs_with(dir, Mode::RWXU)
-    } else {
-        match rustix::fs::mkdir(dir, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
-            Err(errno) => Err(Failure::new("logs", dir.display().to_string(), errno)),
-        }
-    };
-    if record.passing && !store.run_dir(&record.id).exists() {
-        // Refused where there is something in them.
-        let _ = rustix::fs::rmdir(dir);
-        let _ = rustix::fs::rmdir(store.keep_dir(&record.id));
-    }
-    made
-}
-
 /// is not started again. `pause` is called whenever there is nothing more for the moment.
 pub fn logs(
     settings: &Settings,
@@ -67,6 +47,26 @@ pub fn logs(
         sweep(settings, &store)?;
         monitor = if store.living_init(&id).is_some() { connect(&store, &id)? } else { None };
     }
+}
+
+/// The directory of a log is watched before there is a log in it. That of a container which is removed meanwhile must not
+/// come back by this.
+fn make_watchable(store: &Store, record: &Record, dir: &Path) -> Result<(), Failure> {
+    let made = if record.passing {
+        // Nothing of it may be on disk yet.
+        crate::state::make_dirs_with(dir, Mode::RWXU)
+    } else {
+        match rustix::fs::mkdir(dir, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Failure::new("logs", dir.display().to_string(), errno)),
+        }
+    };
+    if record.passing && !store.run_dir(&record.id).exists() {
+        // Refused where there is something in them.
+        let _ = rustix::fs::rmdir(dir);
+        let _ = rustix::fs::rmdir(store.keep_dir(&record.id));
+    }
+    made
 }
 
 fn connect(store: &Store, id: &str) -> Result<Option<Channel>, Failure> {

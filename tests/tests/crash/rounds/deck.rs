@@ -71,7 +71,8 @@ impl Deck {
             30 => plain(&["ps", "-a"]),
             31 => plain(&["inspect", id]),
             32 => plain(&["update", "--memory", "64m", "--memory-swap", "64m", id]),
-            33 => plain(&["update", "--restart", "no", id]),
+            33 if numbers.next(2) == 0 => plain(&["update", "--restart", "no", id]),
+            33 => plain(&["clone", id, name]),
             34 => plain(&["run", "--rm", "--rootfs", &self.overlay, "/inside", "true"]),
             35 => blocking(&["wait", id]),
             36 => blocking(&["logs", "-f", id]),
@@ -92,10 +93,11 @@ impl Deck {
             1 => &["--restart", "always"],
             _ => &[],
         };
-        let more: &[&str] = match numbers.next(4) {
+        let more: &[&str] = match numbers.next(5) {
             0 => &["-v", MOUNT],
             1 => &["-m", "64m", "--pids-limit", "16"],
             2 => &["--log-driver", "json-file"],
+            3 => &["--health-tcp", "80", "--health-interval", "50ms"],
             _ => &[],
         };
         let root = ["--name", name, "--rootfs", &self.overlay, "/inside"];

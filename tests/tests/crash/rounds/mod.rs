@@ -66,6 +66,10 @@ fn rounds_of_eight_commands_with_kills_at_random() {
         truth::check(&world, &mut ledger, &story);
     }
 
+    // What the rounds left behind must be for `system check` to repair, and nothing else.
+    world.minidocker(["system", "check", "--repair"]).ok();
+    world.minidocker(["system", "check"]).ok();
+
     let read = keep.into_iter().chain(["read", "/kept/word"]);
     assert_eq!(world.minidocker(read).text(), "kept");
     let all = ledger.all();
