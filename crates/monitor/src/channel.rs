@@ -146,7 +146,8 @@ impl Channel {
         self.sent = 0;
     }
 
-    /// Takes in what is there.
+    /// Takes in what is there. Never part of its caller, which may live long: the buffer would with it.
+    #[inline(never)]
     pub fn fill(&mut self) {
         let mut buffer = [0_u8; 16 * 1024];
         // Not for ever: the other side may be faster than we are.

@@ -464,6 +464,9 @@ impl<K: Keeper> Monitor<K> {
     }
 
     /// Carries what one of its streams has to whoever reads it. True while there may be more.
+    ///
+    /// Never part of its caller, whose frame lives as long as the container: the buffer would be kept in memory with it.
+    #[inline(never)]
     fn carry(&mut self, kind: Kind) -> bool {
         let mut buffer = [0_u8; 64 * 1024];
         let Carried::Bytes(count) = self.streams.read(kind, &mut buffer) else { return false };
