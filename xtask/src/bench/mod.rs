@@ -12,6 +12,7 @@ pub(crate) mod runtime;
 mod small;
 mod start;
 mod statistics;
+mod works;
 mod world;
 
 use std::fs;

@@ -18,9 +18,10 @@ use serde_json::{Map, Value, json};
 use super::engines::{self, Bridge, Engine, OURS, owned};
 use super::place::Place;
 use super::statistics::{Series, milliseconds};
+use super::works::{Named as _, Works};
 use super::{Ready, small, world};
 use crate::arguments::Arguments;
-use work::{Work, Works};
+use work::Work;
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ pub(crate) struct Plan {
     idle: usize,
     /// What a container prints, in mebibytes.
     log: u64,
-    works: Works,
+    works: Works<Work>,
 }
 
 impl Plan {

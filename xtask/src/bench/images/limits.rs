@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use super::super::works::Named as _;
 use super::content::Content;
 use super::engines::FILLING;
 use super::work::Work;

@@ -21,12 +21,13 @@ use serde_json::{Map, Value, json};
 use super::engines::OURS;
 use super::place::{Cost, Place};
 use super::statistics::{Series, milliseconds};
+use super::works::{Named as _, Works};
 use super::{Ready, small};
 use crate::arguments::Arguments;
 use content::Content;
 use engines::Engine;
 use limits::Limits;
-use work::{CACHED_STEP, Other, Work, Works};
+use work::{CACHED_STEP, Other, Work};
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ pub(crate) struct Plan {
     runs: usize,
     /// Of the image, in mebibytes before compression.
     size: usize,
-    works: Works,
+    works: Works<Work>,
 }
 
 impl Plan {

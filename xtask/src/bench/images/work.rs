@@ -1,6 +1,6 @@
 //! What is measured, and what each is measured against.
 
-use std::str::FromStr;
+use super::super::works::Named;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +35,11 @@ pub(super) const STEPS: u32 = 20;
 /// Milliseconds of a step that an earlier build did, the program's start and all that the build does once among them.
 pub(super) const CACHED_STEP: f64 = 5.0;
 
-impl Work {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Pull, Self::Remove, Self::Load, Self::Commit, Self::Build, Self::Rebuild];
+impl Named for Work {
+    const ALL: &'static [Self] =
+        &[Self::Pull, Self::Remove, Self::Load, Self::Commit, Self::Build, Self::Rebuild];
 
-    pub(super) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Pull => "pull",
             Self::Remove => "rmi",
@@ -49,7 +49,9 @@ impl Work {
             Self::Rebuild => "rebuild",
         }
     }
+}
 
+impl Work {
     pub(super) fn title(self) -> String {
         match self {
             Self::Pull => "pull: from the registry to layers that can be mounted".to_owned(),
@@ -73,43 +75,5 @@ impl Work {
     /// Steps that it consists of.
     pub(super) fn steps(self) -> Option<u32> {
         matches!(self, Self::Build | Self::Rebuild).then_some(STEPS)
-    }
-}
-
-/// Names with commas between them, `pull,load`: in the order in which they are measured, each once.
-#[derive(Debug, Clone)]
-pub(super) struct Works(pub(super) Vec<Work>);
-
-impl Default for Works {
-    fn default() -> Self {
-        Self(Work::ALL.to_vec())
-    }
-}
-
-impl FromStr for Works {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let names: Vec<&str> = text.split(',').map(str::trim).collect();
-        let known = |name: &&&str| Work::ALL.iter().any(|work| work.name() == **name);
-        if let Some(wrong) = names.iter().find(|name| !known(name)) {
-            let all = Work::ALL.map(Work::name).join(", ");
-            return Err(format!("`{wrong}` is no work: there are {all}"));
-        }
-        Ok(Self(Work::ALL.into_iter().filter(|work| names.contains(&work.name())).collect()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn works_are_chosen_by_name() {
-        let chosen = |text: &str| text.parse::<Works>().map(|works| works.0);
-        assert_eq!(chosen("load, pull,load"), Ok(vec![Work::Pull, Work::Load]));
-        assert_eq!(chosen("rebuild"), Ok(vec![Work::Rebuild]));
-        assert!(chosen("pull,push").is_err_and(|error| error.starts_with("`push` is no work")));
-        assert!(chosen("").is_err());
     }
 }
