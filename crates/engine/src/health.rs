@@ -7,9 +7,9 @@
 //!
 //! ```text
 //! Watch::turn   due, nothing runs  → begin: Talk or Command     (a paused container is left alone)
-//!               what runs is ready → its Finding
+//!               what runs is ready → its Verdict
 //!               due, it still runs → killed; "exceeded timeout"
-//!               Finding → Rules::judge → health.json, an event where the status changes, a word to who asked
+//!               Verdict → Rules::judge → health.json, an event where the status changes, a word to who asked
 //! ```
 //! [Decision 0021](../../../docs/decisions/0021-health.md).
 

@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 use files::directories;
 pub(crate) use files::{is_id, make_dirs, make_dirs_with, read_link, write_file};
 pub use health::Health;
-pub(crate) use health::{Finding, Known};
+pub(crate) use health::{Known, Verdict};
 pub(crate) use hold::Held;
 pub(crate) use links::parent_and_session;
 pub(crate) use record::{End, Life, Record, millis, time};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oci::Healthcheck;
 
-use crate::state::{Finding, Health, Known};
+use crate::state::{Health, Known, Verdict};
 
 /// Docker's defaults.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -39,9 +39,9 @@ impl Rules {
     }
 
     /// Takes note of an answer; `age` is how long the container had run when it was asked. Whether the status changed.
-    pub(super) fn judge(&self, known: &mut Known, finding: Finding, age: Duration) -> bool {
+    pub(super) fn judge(&self, known: &mut Known, verdict: Verdict, age: Duration) -> bool {
         let before = known.status;
-        if finding.exit_code == 0 {
+        if verdict.exit_code == 0 {
             known.failing_streak = 0;
             known.status = Health::Healthy;
         } else if before != Health::Starting || age >= self.start_period {
@@ -53,7 +53,7 @@ impl Rules {
         if known.log.len() >= KEPT {
             known.log.drain(..=known.log.len() - KEPT);
         }
-        known.log.push(finding);
+        known.log.push(verdict);
         known.status != before
     }
 
@@ -102,8 +102,8 @@ mod tests {
         let mut all = Vec::new();
         for (at, exit_code) in probes {
             let before = known.status;
-            let finding = Finding { exit_code: *exit_code, ..Finding::default() };
-            let changed = rules.judge(&mut known, finding, Duration::from_secs(*at));
+            let verdict = Verdict { exit_code: *exit_code, ..Verdict::default() };
+            let changed = rules.judge(&mut known, verdict, Duration::from_secs(*at));
             assert_eq!(changed, before != known.status);
             all.push((known.status, known.failing_streak));
         }
@@ -160,9 +160,9 @@ mod tests {
     fn the_last_five_answers_are_kept() {
         let mut known = Known::default();
         for start in 0..8 {
-            rules(0, 3).judge(&mut known, Finding { start, ..Finding::default() }, Duration::ZERO);
+            rules(0, 3).judge(&mut known, Verdict { start, ..Verdict::default() }, Duration::ZERO);
         }
-        let starts: Vec<u64> = known.log.iter().map(|finding| finding.start).collect();
+        let starts: Vec<u64> = known.log.iter().map(|verdict| verdict.start).collect();
         assert_eq!(starts, [3, 4, 5, 6, 7]);
     }
 

@@ -13,7 +13,7 @@ use super::command::Command;
 use super::rules::{Rules, shown};
 use super::talk::{Answer, Talk};
 use crate::Settings;
-use crate::state::{Finding, Health, Known, Record, Store};
+use crate::state::{Health, Known, Record, Store, Verdict};
 
 /// The health of one container that runs.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Watch {
         let since = |then: u64| Duration::from_nanos(now.saturating_sub(then));
         let known = store.health(&record.id).unwrap_or_default();
         let started = started.saturating_mul(1_000_000);
-        let waited = since(known.log.last().map_or(started, |finding| finding.end));
+        let waited = since(known.log.last().map_or(started, |verdict| verdict.end));
         Self::new(record, known, since(started), waited)
     }
 
@@ -134,7 +134,7 @@ impl Watch {
         let (exit_code, output) = answer;
         let (start, age) = self.asked;
         let is_new =
-            self.rules.judge(&mut self.known, Finding { start, end: nanos(), exit_code, output }, age);
+            self.rules.judge(&mut self.known, Verdict { start, end: nanos(), exit_code, output }, age);
         self.wait();
         Some(Told { exit_code, status: self.known.status, is_new })
     }

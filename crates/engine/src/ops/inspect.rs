@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::list::{State, state};
 use crate::request::Image as From;
-use crate::state::{End, Finding, Health, Known, Life, Record, Store, millis};
+use crate::state::{End, Health, Known, Life, Record, Store, Verdict, millis};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
 
@@ -147,9 +147,9 @@ fn shown_health(known: &Known) -> Value {
         let seconds = ::images::rfc3339((nanos / 1_000_000_000) as i64);
         format!("{}.{:09}Z", seconds.trim_end_matches('Z'), nanos % 1_000_000_000)
     };
-    let one = |finding: &Finding| {
-        let (start, end) = (time(finding.start), time(finding.end));
-        json!({"Start": start, "End": end, "ExitCode": finding.exit_code, "Output": finding.output})
+    let one = |verdict: &Verdict| {
+        let (start, end) = (time(verdict.start), time(verdict.end));
+        json!({"Start": start, "End": end, "ExitCode": verdict.exit_code, "Output": verdict.output})
     };
     let log: Vec<Value> = known.log.iter().map(one).collect();
     json!({"Status": known.status.name(), "FailingStreak": known.failing_streak, "Log": log})

@@ -36,7 +36,7 @@ impl Health {
 
 /// How one probe went.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Finding {
+pub(crate) struct Verdict {
     /// When it began: nanoseconds since 1970.
     pub start: u64,
     /// When it was over.
@@ -55,7 +55,7 @@ pub(crate) struct Known {
     /// How many probes in a row have failed.
     pub failing_streak: u64,
     /// The last few.
-    pub log: Vec<Finding>,
+    pub log: Vec<Verdict>,
 }
 
 /// As much of it as a list needs.
