@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use minidocker_tests::Rootfs;
 use minidocker_tests::bundle::{Bundle, Runtime};
+use minidocker_tests::{Rootfs, World};
 use serde_json::json;
 
 /// A container in a unit of its own.
@@ -157,4 +157,49 @@ fn what_cannot_be_leaves_no_unit() {
     assert_eq!(container.status(), "stopped");
     container.remove();
     unit.is_gone(&runtime);
+}
+
+/// share/systemd/minidocker.service as it is shipped, but for the program's path and its options.
+#[test]
+fn the_shipped_unit_brings_containers_up_and_down() {
+    let world = World::new();
+    let root = world.rootfs_busybox().overlay();
+    let script = "trap 'exit 8' TERM; while :; do sleep 0.1; done";
+    let words = ["--name", "web", "--restart", "always", "--network", "none", "--rootfs", &root];
+    let id = world.detached(words.into_iter().chain(["sh", "-c", script]));
+    assert_eq!(world.go_down(), 1);
+
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../share/systemd/minidocker.service");
+    let shipped = fs::read_to_string(shipped).expect("the unit that is shipped");
+    let own = world.call(["system", "start"]).quoted();
+    let unit = shipped.replace("/usr/local/bin/minidocker system start", &own);
+    assert!(unit.contains(&own), "{unit}");
+    let name = format!("{}.service", world.name());
+    let path = PathBuf::from("/run/systemd/system").join(&name);
+    fs::create_dir_all("/run/systemd/system").expect("systemd's own directory");
+    fs::write(&path, unit).expect("a unit");
+    let systemctl = |words: &[&str]| {
+        let mut all = vec!["systemctl"];
+        all.extend(words);
+        world.program(all).run().ok().out().trim().to_owned()
+    };
+    let state = || world.minidocker(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "web"]).text();
+
+    systemctl(&["daemon-reload"]);
+    assert_eq!(state().trim(), "exited 255", "it was lost");
+    systemctl(&["start", &name]);
+    assert_eq!(state().trim(), "running 0");
+    assert_eq!(systemctl(&["show", "--property", "ActiveState", "--value", &name]), "active");
+    // Its monitor is the unit's, it is not: nobody ends it but its monitor.
+    let group = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("a process");
+    assert!(group(world.monitor(&id)).contains(&name), "{}", group(world.monitor(&id)));
+    assert!(!group(world.init(&id)).contains(&name), "{}", group(world.init(&id)));
+    systemctl(&["stop", &name]);
+    minidocker_tests::until("it has ended", || state().trim() == "exited 8");
+    systemctl(&["start", &name]);
+    assert_eq!(state().trim(), "running 0", "the next boot");
+    systemctl(&["stop", &name]);
+    fs::remove_file(&path).expect("our own");
+    systemctl(&["daemon-reload"]);
+    world.minidocker(["rm", "-f", "web"]).ok();
 }

@@ -111,6 +111,10 @@ fn state(world: &World) -> Vec<PathBuf> {
             || path.join("filling").exists()
     };
     left.extend(list(world.root().join("volumes")).into_iter().filter(is_hidden));
+    let ports = world.run_root().join("ports");
+    if fs::read(&ports).is_ok_and(|text| !text.is_empty()) {
+        left.push(ports);
+    }
     for network in list(world.run_root().join("addresses")).into_iter().filter(|path| path.is_dir()) {
         left.extend(list(network));
     }

@@ -124,6 +124,14 @@ impl Running {
         self.child.try_wait().expect("our own child").is_none()
     }
 
+    /// Whether it has ended, and nobody it left behind holds its output.
+    pub fn is_over(&mut self) -> bool {
+        let silent = |heard: &Option<Arc<Heard>>| {
+            heard.as_ref().is_none_or(|heard| heard.wait(Duration::ZERO, |_, ended| ended))
+        };
+        !self.is_alive() && silent(&self.stdout) && silent(&self.stderr)
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

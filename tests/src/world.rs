@@ -1,5 +1,6 @@
 //! A test's own world: nothing that it does meets another test's, or the host's.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +9,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use serde_json::Value;
 
@@ -200,6 +202,16 @@ impl World {
         Group::at(&format!("/{}/{id}", self.name))
     }
 
+    /// The names of the control groups below this world's own that hold a process: full ids of containers.
+    pub fn busy_groups(&self) -> BTreeSet<String> {
+        let own = self.group_directories();
+        let entries = own.iter().flat_map(|parent| fs::read_dir(parent).into_iter().flatten().flatten());
+        let busy = entries.filter(|entry| {
+            fs::read_to_string(entry.path().join("cgroup.procs")).is_ok_and(|list| !list.is_empty())
+        });
+        busy.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+
     /// The first process of the container with this full id, by its number on the host: the oldest in its group.
     #[track_caller]
     pub fn init(&self, id: &str) -> i32 {
@@ -213,6 +225,26 @@ impl World {
     pub fn monitor(&self, id: &str) -> i32 {
         let parent = leaks::stat_field(self.init(id), 1).and_then(|text| text.parse().ok());
         parent.expect("a process has a parent")
+    }
+
+    /// As a machine that goes down: every running container and its monitor are killed, their control groups and the run
+    /// root are gone. How many there were.
+    #[track_caller]
+    pub fn go_down(&self) -> usize {
+        let ids = self.minidocker(["ps", "-q", "--no-trunc"]).text();
+        let ids: Vec<&str> = ids.lines().collect();
+        for id in &ids {
+            let init = self.init(id);
+            for pid in [self.monitor(id), init] {
+                kill_process(Pid::from_raw(pid).expect("a process"), Signal::KILL).expect("it lives");
+            }
+        }
+        crate::until("all are dead", || ids.iter().all(|id| self.group(id).processes().is_empty()));
+        for directory in ids.iter().flat_map(|id| self.group(id).directories()) {
+            fs::remove_dir(directory).expect("an empty group");
+        }
+        fs::remove_dir_all(self.run_root()).expect("our own");
+        ids.len()
     }
 
     /// Runs `work` in a thread inside the world's "host" network namespace.

@@ -74,17 +74,66 @@ pub(crate) fn e2e(mut arguments: Arguments) -> Result<()> {
     process::need_root("the kernel tests")?;
 
     let tests = Tests::build(release)?;
+    let beside = match versions.len() {
+        // What waits here and what is slow there take no longer together than the slower one.
+        2 => Some(Beside::start(
+            versions.iter().find(|version| **version != here),
+            release,
+            filter.as_deref(),
+        )?),
+        _ => None,
+    };
     for version in &versions {
         if *version == here {
             tests.run_here(filter.as_deref())?;
-        } else {
+        } else if beside.is_none() {
             tests.run_in_machine(*version, filter.as_deref().unwrap_or(MACHINE_FILTER))?;
         }
     }
-    if alone || versions.len() > 1 && filter.is_none() {
-        tests.run_with_systemd(filter.as_deref())
-    } else {
+    // Beside, they follow those of the version.
+    if alone && beside.is_none() {
+        tests.run_with_systemd(filter.as_deref())?;
+    }
+    beside.map_or(Ok(()), Beside::finish)
+}
+
+/// The tests in the QEMU machine, by this program once more while others run here; what it says is kept for the end.
+struct Beside {
+    child: std::process::Child,
+    log: process::Temporary,
+}
+
+impl Beside {
+    fn start(version: Option<&Version>, release: bool, filter: Option<&str>) -> Result<Self> {
+        let version = version.context("there are two versions, and one of them is here")?;
+        let log = process::Temporary::new("beside")?;
+        let file = fs::File::create(log.path().join("log"))?;
+        // By cargo: the build may have put another file in this program's place.
+        let mut command = process::cargo();
+        command.args(["xtask", "e2e", "--cgroup", version.name()]);
+        command.args(release.then_some("--release"));
+        command.args(filter.map_or(["--systemd"], |filter| [filter]));
+        let what = filter.unwrap_or("--systemd");
+        eprintln!("+ beside what follows: cargo xtask e2e --cgroup {} {what}", version.name());
+        command.stdin(std::process::Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().context("start cargo xtask e2e")?;
+        Ok(Self { child, log })
+    }
+
+    fn finish(mut self) -> Result<()> {
+        let status = self.child.wait().context("wait for the tests in the QEMU machine")?;
+        eprint!("{}", fs::read_to_string(self.log.path().join("log")).unwrap_or_default());
+        if !status.success() {
+            bail!("the tests in the QEMU machine ended with {status}");
+        }
         Ok(())
+    }
+}
+
+impl Drop for Beside {
+    /// Others have failed: it takes down its machine itself, at its end.
+    fn drop(&mut self) {
+        let _ = self.child.wait();
     }
 }
 

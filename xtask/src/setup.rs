@@ -18,6 +18,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("debootstrap", "a root file system of a distribution"),
     ("strace", "what a start really calls"),
     ("iproute2", "a second opinion on links; the bench's bridges"),
+    ("nftables", "a second opinion on rules; what another tool does to them; nft, for --explain=shell"),
     ("iputils-ping", "reach containers"),
     ("net-tools", "ifconfig inside containers"),
     ("procps", "ps inside containers"),
@@ -42,6 +43,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("git", "contexts of builds in repositories"),
     ("xz-utils", "archives for builds and imports; Docker unpacks by it"),
     ("bzip2", "likewise"),
+    ("sysbench", "what the lab's suites measure with"),
     ("kmod", "modules of the QEMU machine"),
     (
         "e2fsprogs",

@@ -117,6 +117,12 @@ fn completed(request: &RunRequest, config: &images::Config) -> Result<RunRequest
         (typed, image) => typed.or_else(|| image.clone()),
     };
     request.shell.clone_from(&start.shell);
+    // What is no port in an image is nobody's to reach.
+    for ports in start.exposed_ports.keys().filter_map(|text| text.parse().ok()) {
+        if !request.network.expose.contains(&ports) {
+            request.network.expose.push(ports);
+        }
+    }
     for (name, value) in &start.labels {
         request.labels.entry(name.clone()).or_insert_with(|| value.clone());
     }

@@ -55,6 +55,8 @@ pub(crate) struct Keeper {
     log: Option<logs::Writer>,
     /// What is left to take down when everybody was told.
     later: Steps,
+    /// What is closed then.
+    closing: Vec<OwnedFd>,
     /// The last pause before a start by the restart policy.
     pause: Duration,
     /// Held until this process ends: it says that somebody cares.
@@ -133,6 +135,7 @@ impl monitor::Keeper for Keeper {
     fn finish(&mut self, trace: &mut Trace) {
         let later = std::mem::take(&mut self.later);
         self.take(&later, trace);
+        self.closing.clear();
     }
 
     fn named_pipes(&mut self) -> Result<Option<[(OwnedFd, OwnedFd); 2]>, Failure> {
@@ -286,6 +289,7 @@ impl Keeper {
             health: None,
             log: None,
             later: Steps::new(),
+            closing: Vec::new(),
             pause: Duration::ZERO,
             _lock: lock,
         }
@@ -331,9 +335,10 @@ impl Keeper {
     }
 
     /// What stays behind is found by the next command, which will tell what is in the way.
-    fn take(&self, steps: &Steps, trace: &mut Trace) {
+    fn take(&mut self, steps: &Steps, trace: &mut Trace) {
         let mut context = Context::default();
         let _ = take_all(steps, |step| trace.perform(step, &mut context));
+        self.closing.append(&mut context.closing);
     }
 
     /// The words for a container that ran out of memory: limit, peak, who was killed. One file is read where nothing

@@ -24,7 +24,7 @@ mod users;
 mod volumes;
 mod worker;
 
-pub use ::images::{Event, Image, Phase, seconds};
+pub use ::images::{Event, Image, Phase};
 pub use error::{Error, Kind};
 pub use monitor::{DetachKeys, Note};
 pub use settings::Settings;

@@ -9,7 +9,7 @@ use seccomp::Arch;
 use step::{Failure, Step, Steps};
 
 use crate::facts::{self, Facts};
-use crate::request::{Image, Mount, NetworkMode, RunRequest, Seccomp};
+use crate::request::{Image, Mount, NetworkMode, Ports, Publish, RunRequest, Seccomp, Wanted};
 use crate::spec::{self, Specified};
 use crate::state::Store;
 use crate::steps::EngineStep;
@@ -33,7 +33,7 @@ pub(crate) fn draft(
     id: &str,
 ) -> Result<Draft, Error> {
     let options = storage::Options {
-        volatile: request.remove,
+        volatile: request.storage.volatile.unwrap_or(request.remove),
         read_only: request.storage.read_only,
         idmapped: request.namespaces.user != crate::request::UserNamespace::Host,
         kind: request.storage.kind,
@@ -48,7 +48,7 @@ pub(crate) fn draft(
 }
 
 /// A root file system that cannot be one, in the words that were typed.
-fn bad_root(request: &RunRequest, failure: Failure) -> Error {
+pub(crate) fn bad_root(request: &RunRequest, failure: Failure) -> Error {
     let option = match &request.image {
         Image::Host => "the image host:".to_owned(),
         Image::Named(name) => format!("the image {name}:"),
@@ -89,8 +89,28 @@ pub(crate) fn network_mode(request: &RunRequest) -> network::Mode {
         NetworkMode::Bridge => network::Mode::Bridge(network::BridgeRequest {
             ip: request.network.ip.map(|(addr, prefix)| network::IpRequest { addr, prefix }),
             mac: request.network.mac,
+            publish: published(request),
         }),
     }
+}
+
+/// What is asked to be published; with --publish-all also each exposed port that is not among it.
+fn published(request: &RunRequest) -> Vec<Publish> {
+    let mut all = request.network.publish.clone();
+    if request.network.publish_all {
+        let is_there =
+            |port, protocol| request.network.publish.iter().any(|one| one.container.has(port, protocol));
+        for exposed in &request.network.expose {
+            let ports = (exposed.first..=exposed.last).filter(|port| !is_there(*port, exposed.protocol));
+            let one = |port| Publish {
+                address: None,
+                host: Wanted::Any,
+                container: Ports { first: port, last: port, protocol: exposed.protocol },
+            };
+            all.extend(ports.map(one));
+        }
+    }
+    all
 }
 
 pub(crate) fn reserve(
@@ -157,7 +177,8 @@ pub(crate) fn finish(
     let mut before = if own_user { Steps::new() } else { groups.take_into() };
     let beside = if own_user { Steps::new() } else { std::mem::take(&mut groups.create) };
     before.append(&mut groups.create);
-    let network = network::plan(&network_mode(request), place.as_ref());
+    let at = network::Settings { run_dir: store.run_root().to_owned(), ..network::Settings::default() };
+    let network = network::plan(&network_mode(request), place.as_ref().map(|place| (&at, place)));
     let filter = filter(request, &capabilities)?;
 
     let mut prepare: Steps = Vec::new();

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// Who keeps what a container prints.
 pub use logs::Settings as Log;
+/// Ports of a container, and those of the host that lead there.
+pub use network::{Ports, Protocol, Publish, Published, Wanted};
 /// How a container keeps what it writes.
 pub use storage::Kind as RootfsKind;
 
@@ -215,6 +217,15 @@ pub struct Network {
     pub dns_search: Vec<String>,
     /// `--dns-option`.
     pub dns_options: Vec<String>,
+    /// `--publish`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<Publish>,
+    /// `--publish-all`: exposed ports that are not published are, on any port of the host.
+    #[serde(default)]
+    pub publish_all: bool,
+    /// `--expose`, and what the image exposes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expose: Vec<Ports>,
 }
 
 /// `--network`.
@@ -247,6 +258,9 @@ pub struct Storage {
     pub kind: Option<RootfsKind>,
     /// `--storage-opt size=`, bytes; as much as the host's disk has where absent.
     pub size: Option<u64>,
+    /// `--storage-opt volatile=`: what is written need not reach the disk. Where absent it need not with `--rm`.
+    #[serde(default)]
+    pub volatile: Option<bool>,
 }
 
 /// One mount.

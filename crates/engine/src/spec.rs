@@ -119,12 +119,17 @@ pub(crate) fn command(request: &RunRequest) -> Result<Vec<String>, Error> {
 
 fn environment(request: &RunRequest, facts: &Facts, id: &str) -> Vec<String> {
     let hostname = own_hostname(request, facts, id).unwrap_or_else(|| facts.hostname.clone());
+    variables(request, &hostname, &facts.user.home)
+}
+
+/// The variables, `NAME=VALUE`: Docker's own, then those that were asked for.
+pub(crate) fn variables(request: &RunRequest, hostname: &str, home: &str) -> Vec<String> {
     let mut variables: Vec<(String, String)> =
-        vec![("PATH".into(), oci::defaults::PATH.into()), ("HOSTNAME".into(), hostname)];
+        vec![("PATH".into(), oci::defaults::PATH.into()), ("HOSTNAME".into(), hostname.to_owned())];
     if request.tty {
         variables.push(("TERM".into(), "xterm".into()));
     }
-    variables.push(("HOME".into(), facts.user.home.clone()));
+    variables.push(("HOME".into(), home.to_owned()));
     for (name, value) in &request.process.env {
         variables.retain(|(known, _)| known != name);
         variables.extend(value.clone().map(|value| (name.clone(), value)));

@@ -23,6 +23,8 @@ pub(crate) enum EngineStep {
     Source(PathBuf),
     /// Its control groups.
     RemoveGroup { path: String, kill: bool },
+    /// Its ports of the host, and the rules that lead from there to it.
+    Unpublish { settings: network::Settings, id: String },
     /// Its address, and a small network with it.
     Release { settings: network::Settings, id: String, attachment: Option<network::Attachment> },
     /// The host's end of its link, where it does not go by itself.
@@ -41,6 +43,7 @@ impl Step for EngineStep {
             Self::Files(_) => "state.files",
             Self::Source(_) => "state.source",
             Self::RemoveGroup { .. } => "cgroup.remove",
+            Self::Unpublish { .. } => "network.unpublish",
             Self::Release { .. } => "network.release",
             Self::Unplug { .. } => "network.unplug",
             Self::RemoveLayer { .. } => "storage.remove",
@@ -59,6 +62,12 @@ impl Step for EngineStep {
             Self::RemoveGroup { path, kill: false } => format!("rmdir(\"{path}\") in each hierarchy"),
             Self::RemoveGroup { path, kill: true } => {
                 format!("kill all of \"{path}\", rmdir in each hierarchy")
+            }
+            Self::Unpublish { id, .. } => {
+                format!(
+                    "sendto(netlink, {{NFT_MSG_DELSETELEM <ports of {0}>}}), write(<ports without {0}>)",
+                    &id[..12]
+                )
             }
             Self::Release { attachment: Some(place), .. } => {
                 format!("unlink(<reservation of {}>)", place.address)
@@ -83,6 +92,7 @@ impl Step for EngineStep {
             Self::Files(_) => "names and resolver as the container should see them, to be bound in",
             Self::Source(_) => "-v makes a missing source, as Docker does",
             Self::RemoveGroup { .. } => "a group without processes still costs the kernel memory",
+            Self::Unpublish { .. } => "the next container may have its ports, and its address without them",
             Self::Release { .. } => "the next container may have the address",
             Self::Unplug { .. } => {
                 "an open connection can keep a network namespace for minutes after its processes"
@@ -110,6 +120,7 @@ impl Step for EngineStep {
             Self::RemoveGroup { path, .. } => Shell::line(format!(
                 "for g in /sys/fs/cgroup/*{path} /sys/fs/cgroup{path}; do rmdir \"$g\" 2>/dev/null; done"
             )),
+            Self::Unpublish { settings, id } => Shell::Lines(network::unpublish_script(settings, id)),
             Self::Release { attachment, .. } => match attachment {
                 Some(place) if place.bridge.starts_with("mdn") => {
                     Shell::line(format!("ip link del {}", place.bridge))
@@ -130,7 +141,7 @@ impl Step for EngineStep {
         }
     }
 
-    fn perform(&self, _: &mut Context) -> Result<(), Failure> {
+    fn perform(&self, context: &mut Context) -> Result<(), Failure> {
         match self {
             Self::Files(files) => {
                 files.iter().try_for_each(|(path, text)| write_file(path, text.as_bytes(), false))
@@ -142,6 +153,12 @@ impl Step for EngineStep {
                     group.kill()?;
                 }
                 group.remove()
+            }
+            Self::Unpublish { settings, id } => {
+                let closing = network::unpublish(settings, id)
+                    .map_err(|error| Failure::because(self.id(), id[..12].to_owned(), error.to_string()))?;
+                context.closing.extend(closing);
+                Ok(())
             }
             Self::Release { settings, id, attachment } => network::release(settings, id, attachment.as_ref())
                 .map_err(|error| Failure::because(self.id(), id[..12].to_owned(), error.to_string())),
@@ -238,6 +255,10 @@ pub(crate) fn takedown(settings: &Settings, remains: &Remains) -> Down {
     down.now.push(Box::new(EngineStep::RemoveGroup { path: remains.group.clone(), kill: remains.kill }));
     if remains.network.is_some() || !remains.no_network {
         let (settings, attachment) = (settings.network(), remains.network.clone());
+        if attachment.as_ref().is_none_or(|place| !place.ports.is_empty()) {
+            let settings = settings.clone();
+            down.now.push(Box::new(EngineStep::Unpublish { settings, id: id.clone() }));
+        }
         down.now.push(Box::new(EngineStep::Release { settings, id: id.clone(), attachment }));
         down.later.push(Box::new(EngineStep::Unplug { id: id.clone() }));
     }

@@ -33,7 +33,7 @@ use storage::blobs::Blobs;
 use storage::layers::Layers;
 
 pub use bring::{Event, Phase, Supply, Watch};
-pub use config::{Config, HistoryEntry, rfc3339, seconds};
+pub use config::{Config, HistoryEntry};
 pub use image::{Image, Layer, Manifest};
 pub use locks::Bringing;
 pub use pull::{Pull, Pulled, now};

@@ -114,7 +114,7 @@ impl Images {
             size += self.layers.size(&layer.diff_id)?.map_or(0, |size| size.disk);
         }
         let platform = Platform::new(&read.os, &read.architecture, read.variant.as_deref());
-        let created = read.created.as_deref().and_then(crate::config::seconds).unwrap_or(0);
+        let created = read.created.as_deref().and_then(oci::time::seconds).unwrap_or(0);
         let (names, digests) = (Vec::new(), Vec::new());
         let platform = platform.to_string();
         Ok(Image { id, manifest, names, digests, layers, platform, created, tagged: now(), size })

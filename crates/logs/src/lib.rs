@@ -7,7 +7,6 @@
 //! - `journald`: datagrams to systemd's journal.
 //! - `pieces`: where Docker cuts lines; `packing`: compression by a child process; `watch`: inotify(7);
 //!   `tail`: the last lines, from the end.
-//! - `times`: how moments are written, and read from a command line.
 
 #![forbid(unsafe_code)]
 
@@ -20,7 +19,6 @@ mod pieces;
 mod reader;
 mod settings;
 mod tail;
-pub mod times;
 mod watch;
 mod writer;
 

@@ -4,10 +4,10 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
+use oci::time::nanoseconds;
 use step::Failure;
 
 use crate::settings::{Driver, Settings};
-use crate::writer::nanoseconds;
 use crate::{Stream, journald, json, local};
 
 /// What of the output is wanted.
@@ -54,7 +54,7 @@ pub struct Piece<'a> {
 impl Piece<'_> {
     /// When it came from the container.
     pub fn time(&self) -> SystemTime {
-        crate::times::at(self.nanoseconds)
+        oci::time::at(self.nanoseconds)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use oci::time::nanoseconds;
 use step::{Failure, words};
 
 use crate::settings::{Driver, Settings};
@@ -106,13 +107,5 @@ impl Losses {
 
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
-    }
-}
-
-/// Since 1970; what is before or after all time of 64 bits is its end.
-pub(crate) fn nanoseconds(time: SystemTime) -> i64 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |before| -before),
     }
 }

@@ -1,6 +1,8 @@
 //! Times as Docker tells them: "5 seconds ago", "About an hour", "2026-08-01 12:00:00 +0000 UTC".
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
+
+use oci::time::{Rfc3339, nanoseconds};
 
 /// How long that is, in words.
 pub(crate) fn words(age: Duration) -> String {
@@ -30,43 +32,18 @@ pub(crate) fn since(then: SystemTime, now: SystemTime) -> Duration {
 
 /// Date and time of day in UTC.
 pub(crate) fn date(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, rest) = (seconds / 86400, seconds % 86400);
-    let (year, month, day) = civil(days);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02} +0000 UTC",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    )
+    rfc3339(time).replace('T', " ").replace('Z', " +0000 UTC")
 }
 
 /// The same as RFC 3339 writes it.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
-    date(time).replacen(' ', "T", 1).replace(" +0000 UTC", "Z")
-}
-
-/// Year, month and day of a count of days since 1970.
-fn civil(mut days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let mut year = 1970;
-    while days >= 365 + u64::from(leap(year)) {
-        days -= 365 + u64::from(leap(year));
-        year += 1;
-    }
-    let mut month = 1;
-    for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    (year, month, days + 1)
+    Rfc3339::seconds(nanoseconds(time).div_euclid(1_000_000_000)).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]

@@ -28,6 +28,10 @@ use global::Asked;
 use problem::Problem;
 
 fn main() -> ExitCode {
+    // In a virtual machine of ours this is the first process.
+    if vm::guest::is_init(std::env::args_os().next().as_ref()) {
+        vm::guest::main();
+    }
     // Before anything is opened or closed: as a runtime we hand descriptors on.
     if let Some(called) = runtime::Called::from(std::env::args_os()) {
         return runtime::main(called);
@@ -51,6 +55,9 @@ fn run() -> (u8, Result<u8, Problem>) {
     let (settings, arguments) = match asked {
         Ok(Asked::Command(settings, arguments)) if arguments[0] == complete::NAME => {
             return (1, complete::answer(&arguments[1..], &settings).map(|()| 0));
+        }
+        Ok(Asked::Command(_, arguments)) if arguments[0] == lab::inside::NAME => {
+            return (1, Ok(lab::inside::main(&arguments[1..])));
         }
         Ok(Asked::Command(settings, arguments)) => (settings, arguments),
         Ok(Asked::Help) => return (1, terminal::print(&help::overview()).map(|()| 0)),

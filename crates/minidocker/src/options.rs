@@ -278,19 +278,12 @@ fn told(error: &clap::Error, command: &Command) -> Problem {
     }
 }
 
-/// Docker's options that are often typed, and not here yet.
-const PORTS: [&str; 4] = ["-p", "--publish", "-P", "--publish-all"];
-
 /// What the user may have meant by an option that the command does not have.
 fn way_out(named: &str, command: &Command) -> String {
     let name = command.name;
     let long = named.strip_prefix("--").unwrap_or_default();
     if let Some(option) = global::OPTIONS.iter().find(|option| option.long == long) {
         return format!("it stands before the command: minidocker --{} {} {name}", option.long, option.value);
-    }
-    if PORTS.contains(&named) {
-        return "ports are not published yet: the container's own address is reachable from this host"
-            .to_owned();
     }
     let known = command.groups.iter().flat_map(|group| group.options).map(|option| option.long);
     match step::nearest(long, known) {

@@ -407,7 +407,7 @@ fn lists_refuse_unknown_fields_and_filters() {
         1,
     );
     refused(&["ps", "-n", "x"], "--last x: not a whole number; write it as -1", None, 125);
-    let fields = "no field Bogus, there are Arch Client KernelVersion Os Server Version";
+    let fields = "no field Bogus, there are Client Server";
     refused(&["version", "--format", "{{.Bogus}}"], fields, None, 1);
     refused(&["container", "ls", "--all=x"], "--all x: neither true nor false", None, 125);
 }
@@ -441,4 +441,33 @@ fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is_one() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(text, "error: cannot write to standard output: no space left on device\n");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn reports_of_the_lab_name_what_is_wrong_and_write_nothing() {
+    let directory = std::env::temp_dir().join(format!("minidocker-cli-bench-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    let name = directory.to_str().unwrap();
+    let no_run = format!("bench.read on {name}: has no run.json, so it is no run of a suite");
+    let hint = Some("'minidocker bench run -o DIR' writes one");
+    refused(&["bench", "report", name], &no_run, hint, 1);
+    refused(&["bench", "compare", name, name], &no_run, hint, 1);
+    std::fs::write(directory.join("run.json"), "{\"format\": 1,\n \"started\": \"today\"}").unwrap();
+    let bad = format!(
+        "bench.read on {name}/run.json: key started: invalid type: string \"today\", expected u64 at line 2 column 19"
+    );
+    refused(&["bench", "report", name], &bad, None, 1);
+    refused(
+        &["bench", "report", "--format", "pdf", name],
+        "--format pdf: unknown format pdf, known are html, md, csv and json",
+        None,
+        1,
+    );
+    let hint = Some("it is what 'minidocker bench run -o DIR' was given");
+    refused(&["bench", "report"], "bench report needs the directory of one run", hint, 1);
+    let hint = Some("the first is what the second is compared to");
+    refused(&["bench", "compare", name], "bench compare needs the directories of two runs", hint, 1);
+    let left: Vec<_> = std::fs::read_dir(&directory).unwrap().collect();
+    assert_eq!(left.len(), 1);
+    std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ports::Published;
 use crate::small::Small;
 use crate::subnet::Subnet;
 
@@ -34,6 +35,9 @@ pub struct Attachment {
     pub host_link: String,
     /// The container's end: `eth0`.
     pub link: String,
+    /// The host's ports that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Published>,
 }
 
 impl Attachment {

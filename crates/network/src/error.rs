@@ -1,11 +1,12 @@
 //! Why a container gets no place in a network, and the way out.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use step::Failure;
 
+use crate::ports::Protocol;
 use crate::subnet::Subnet;
 
 /// A reservation that failed. Nothing was made.
@@ -87,6 +88,40 @@ pub enum Error {
         /// The id.
         id: String,
     },
+    /// A port of the host belongs to a container or to a program.
+    #[error("port {port}/{protocol} of {} is taken by {owner}", host_words(address))]
+    PortTaken {
+        /// The host's address.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+        /// Its protocol.
+        protocol: Protocol,
+        /// Whose it is: a container, or a program with its pid.
+        owner: String,
+    },
+    /// All ports that would do are taken.
+    #[error("no {protocol} port from {first} to {last} is free on this host")]
+    NoPort {
+        /// The first.
+        first: u16,
+        /// The last.
+        last: u16,
+        /// Their protocol.
+        protocol: Protocol,
+    },
+    /// Ports cannot be published on an address that the host does not have.
+    #[error("cannot publish on {address}: this host has no such address")]
+    PortAddress {
+        /// The address.
+        address: IpAddr,
+    },
+    /// What reaches the host by IPv6 cannot go on to a container that has none.
+    #[error("cannot publish {what}: the container has no IPv6 address")]
+    PortFamily {
+        /// What was asked for.
+        what: String,
+    },
     /// A reservation's file could not be read or written.
     #[error("cannot {action} {}: {}", path.display(), step::words(source))]
     File {
@@ -100,6 +135,11 @@ pub enum Error {
     /// The kernel refused to tell or to do something.
     #[error(transparent)]
     Kernel(#[from] Failure),
+}
+
+/// The host's address, or all of them.
+fn host_words(address: &IpAddr) -> String {
+    if address.is_unspecified() { "this host".to_owned() } else { address.to_string() }
 }
 
 impl Error {
@@ -127,6 +167,12 @@ impl Error {
                 "use at most 15 letters, digits, '-', '_', '.', such as minidocker0".into()
             }
             Self::Id { .. } => "an id is made of 64 hexadecimal digits in lower case".into(),
+            Self::PortTaken { port, .. } => format!(
+                "choose another port of the host, or leave it to minidocker: -p PORT in the place of -p {port}:PORT"
+            ),
+            Self::NoPort { .. } => "stop containers, or choose a port of the host: -p HOSTPORT:PORT".into(),
+            Self::PortAddress { .. } => "`ip -br address` lists the addresses of this host".into(),
+            Self::PortFamily { .. } => "publish on an IPv4 address, or leave the address off".into(),
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "run as root".into(),
                 io::ErrorKind::StorageFull => "free some space on the file system of the run state".into(),

@@ -7,8 +7,11 @@
 //!    containers could collide, and the last, for symlink(2) admits one;
 //! 2. [`plan`] lists the steps: the bridge (monitor), the pair (monitor, once the container's namespace is there),
 //!    address and route (init, inside of its namespace), and last the bridge's port made ready (monitor);
-//! 3. [`release`] gives the address back. The links go with the container's network namespace by themselves, as a
+//! 3. [`unpublish`] takes the ports away, and [`release`] gives the address back. The links go with the container's network namespace by themselves, as a
 //!    rule: deleting one by hand costs 22 ms, and [`unplug`] does it only where a connection keeps the namespace.
+//!
+//! Between the first and the second, ports of the host are chosen and reserved, and rules let what comes for them
+//! go to the container: one table of nf_tables for each engine, which follows the files and can be put back at any time.
 //!
 //! Whether a container lives is never read off a file here: the caller is asked.
 
@@ -19,24 +22,34 @@ mod devices;
 mod error;
 mod facts;
 mod links;
+mod listeners;
 mod netlink;
+mod nft;
 mod owner;
 mod plan;
+mod port_book;
+mod ports;
+mod publish;
 mod release;
 mod reservation;
 mod reserve;
+mod rules;
 mod settings;
 mod small;
 mod subnet;
+mod table;
 
 pub use attachment::{Attachment, host_link};
 pub use devices::{Namespace, move_devices};
 pub use error::Error;
 pub use plan::{Plan, plan};
-pub use release::{Leftover, leftovers, release, remove, remove_link, unplug};
+pub use ports::{Ports, Protocol, Publish, Published, Wanted};
+pub use release::{Leftover, leftovers, release, remove, remove_link, unplug, unpublish};
 pub use reserve::reserve;
+
 pub use settings::{BridgeRequest, Mode, Settings};
 pub use subnet::{IpRequest, ParseError, Subnet, mac_text, parse_mac};
+pub use table::{repair_rules, rules_differ, table_name, unpublish_script};
 
 /// The name of the namespace that the shell's version of the steps makes with `ip netns add`: the script has no
 /// process id to name, and the container's own namespace is anonymous.

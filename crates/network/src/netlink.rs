@@ -190,7 +190,7 @@ impl<'fd> Route<'fd> {
 }
 
 /// The messages of one datagram.
-struct Messages<'a>(&'a [u8]);
+pub(crate) struct Messages<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Result<NetlinkBuffer<&'a [u8]>, Refusal>;
@@ -213,7 +213,7 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// Reads an NLMSG_ERROR: code 0 is the acknowledgement.
-fn acknowledgement(message: NetlinkBuffer<&[u8]>) -> Result<(), Refusal> {
+pub(crate) fn acknowledgement(message: NetlinkBuffer<&[u8]>) -> Result<(), Refusal> {
     let payload = message.payload();
     let code = payload.get(..4).and_then(|code| parse_i32(code).ok()).ok_or(Errno::BADMSG)?;
     if code == 0 {

@@ -1,24 +1,26 @@
 //! The steps that make a container's network: what, by which call, why, and how by hand.
 //!
 //! ```text
-//! monitor:  bridge ─── clone init ─── pair, its end in init's namespace ──┐ meet
-//! init:                    └── loopback ──────────────────────────────────┘── address ─ up ─ route ──┐ meet
-//! monitor:                                                                                    settle ┴─ exec
+//! monitor:  bridge ─ rules ─ clone init ─── pair, its end in init's namespace ─ ports ──┐ meet
+//! init:                            └── loopback ─────────────────────────────────────────┘── address ─ up ─ route ──┐ meet
+//! monitor:                                                                                                   settle ┴─ exec
 //! ```
 
 use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use rustix::io::Errno;
-use step::{Context, Failure, Shell, Step, Steps};
+use step::{Context, Failure, Shell, Step, Steps, quote};
 
 use crate::attachment::Attachment;
 use crate::facts::failed;
 use crate::links::{self, Pair};
 use crate::netlink::{self, Route};
 use crate::netns_name;
-use crate::settings::Mode;
+use crate::ports::Published;
+use crate::settings::{Mode, Settings};
 use crate::subnet::{Subnet, mac_of, mac_text};
+use crate::table::{Table, is_unsupported, let_loopback_out, localnet};
 
 /// The steps by who takes them and when.
 #[derive(Debug, Default)]
@@ -35,22 +37,24 @@ pub struct Plan {
     pub settled: Steps,
 }
 
-/// The steps for a container whose network is to be `mode`, with what was reserved for it. Pure.
+/// The steps for a container whose network is to be `mode`, with what was reserved for it, and where the reservations are.
+/// Looks only which table of rules is the engine's.
 ///
 /// The host's network and another container's need none; a bridge for which nothing was reserved gets loopback
 /// alone.
-pub fn plan(mode: &Mode, attachment: Option<&Attachment>) -> Plan {
+pub fn plan(mode: &Mode, attachment: Option<(&Settings, &Attachment)>) -> Plan {
     match mode {
         Mode::Host | Mode::Join => Plan::default(),
         Mode::None => Plan { loopback: vec![Box::new(NetworkStep::Loopback)], ..Plan::default() },
         Mode::Bridge(_) => Plan {
             loopback: vec![Box::new(NetworkStep::Loopback)],
-            ..attachment.map(bridged).unwrap_or_default()
+            ..attachment.map(|(settings, to)| bridged(settings, to)).unwrap_or_default()
         },
     }
 }
 
-fn bridged(to: &Attachment) -> Plan {
+fn bridged(settings: &Settings, to: &Attachment) -> Plan {
+    let table = Table::of(&settings.run_dir);
     let bridge = NetworkStep::Bridge { bridge: to.bridge.clone(), subnet: to.subnet, gateway: to.gateway };
     let pair = NetworkStep::Pair {
         id: to.id.clone(),
@@ -65,9 +69,19 @@ fn bridged(to: &Attachment) -> Plan {
         subnet: to.subnet,
         bridge: to.bridge.clone(),
     };
+    let rules =
+        NetworkStep::Rules { table: table.clone(), bridge: to.bridge.clone(), needed: !to.ports.is_empty() };
+    let mut beside: Steps = vec![Box::new(pair)];
+    if to.ports.iter().any(Published::is_on_loopback) {
+        beside.push(Box::new(NetworkStep::Localnet { bridge: to.bridge.clone() }));
+    }
+    if !to.ports.is_empty() {
+        let (id, address, ports) = (to.id.clone(), to.address, to.ports.clone());
+        beside.push(Box::new(NetworkStep::Publish { table, id, address, ports }));
+    }
     Plan {
-        host: vec![Box::new(bridge)],
-        beside: vec![Box::new(pair)],
+        host: vec![Box::new(bridge), Box::new(rules)],
+        beside,
         inside: vec![
             Box::new(address),
             Box::new(NetworkStep::Up { link: to.link.clone() }),
@@ -86,6 +100,12 @@ fn bridged(to: &Attachment) -> Plan {
 enum NetworkStep {
     /// The network's bridge: there, up, with the host's address.
     Bridge { bridge: String, subnet: Subnet, gateway: Ipv4Addr },
+    /// The engine's table of rules: there, with this bridge. `needed`: ports are published.
+    Rules { table: Table, bridge: String, needed: bool },
+    /// What the host sends to its own 127.0.0.1 may leave by the bridge.
+    Localnet { bridge: String },
+    /// The host's ports that lead to the container.
+    Publish { table: Table, id: String, address: Ipv4Addr, ports: Vec<Published> },
     /// The pair of links, one end a port of the bridge, the other in the container.
     Pair { id: String, host_link: String, bridge: String, link: String, mac: [u8; 6] },
     /// The container's loopback link.
@@ -104,6 +124,9 @@ impl Step for NetworkStep {
     fn id(&self) -> &'static str {
         match self {
             Self::Bridge { .. } => "network.bridge",
+            Self::Rules { .. } => "network.rules",
+            Self::Localnet { .. } => "network.localnet",
+            Self::Publish { .. } => "network.publish",
             Self::Pair { .. } => "network.veth",
             Self::Loopback => "network.loopback",
             Self::Address { .. } => "network.address",
@@ -120,6 +143,16 @@ impl Step for NetworkStep {
                  kind=bridge, address={}, up}}), sendto(netlink, RTM_NEWADDR {{local={gateway}/{}, dev={bridge}}})",
                 mac_text(mac_of(*gateway)),
                 subnet.prefix()
+            ),
+            Self::Rules { table, bridge, .. } => format!(
+                "unless table inet {name} has bridge {bridge}, NFT_MSG_GETSETELEM: sendto(netlink, {{NFT_MSG_NEWTABLE                  {name}, NFT_MSG_NEWSET, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSETELEM {bridge}}})",
+                name = table.name
+            ),
+            Self::Localnet { bridge } => format!("write(\"{}\", \"1\")", localnet(bridge)),
+            Self::Publish { table, address, ports, .. } => format!(
+                "sendto(netlink, {{NFT_MSG_NEWSETELEM {} {} to {address}}})",
+                table.name,
+                ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             ),
             Self::Pair { host_link, bridge, link, mac, .. } => format!(
                 "sendto(netlink, RTM_NEWLINK {{name={host_link}, kind=veth, master={bridge}, up, queues=1, \
@@ -144,6 +177,16 @@ impl Step for NetworkStep {
         Cow::Borrowed(match self {
             Self::Bridge { .. } => {
                 "a switch in the kernel: the containers of a network and the host meet on it"
+            }
+            Self::Rules { .. } => {
+                "what leaves the bridge gets the host's address, or no answer would come back; what comes from outside \
+                 reaches published ports alone"
+            }
+            Self::Localnet { .. } => {
+                "the ports are published on 127.0.0.1 too, and the kernel keeps that network within the host otherwise"
+            }
+            Self::Publish { .. } => {
+                "asked for: --publish; all ports at once, in maps in which the kernel finds one among thousands"
             }
             Self::Pair { .. } => {
                 "a cable from the bridge into the container; made at both ends in one request, for moving an end later \
@@ -172,6 +215,28 @@ impl Step for NetworkStep {
                 format!("ip address replace {gateway}/{} broadcast + dev {bridge}", subnet.prefix()),
                 format!("ip link set dev {bridge} up"),
             ],
+            Self::Rules { table, bridge, .. } => {
+                let name = &table.name;
+                vec![
+                    format!(
+                        "nft list table inet {name} >/dev/null 2>&1 || nft {}",
+                        quote(&table.script(bridge))
+                    ),
+                    format!("nft {}", quote(&format!("add element inet {name} bridges {{ \"{bridge}\" }}"))),
+                    format!(
+                        "nft {}",
+                        quote(&format!("add element inet {name} within {{ \"{bridge}\" . \"{bridge}\" }}"))
+                    ),
+                ]
+            }
+            Self::Localnet { bridge } => vec![format!("echo 1 > {}", localnet(bridge))],
+            Self::Publish { table, address, ports, .. } => Table::script_ports(*address, ports)
+                .into_iter()
+                .map(|(map, list)| {
+                    let command = format!("add element inet {} {map} {list}", table.name);
+                    format!("nft {}", quote(&command))
+                })
+                .collect(),
             Self::Pair { id, host_link, bridge, link, mac } => vec![format!(
                 "ip link add name {host_link} up master {bridge} numtxqueues 1 numrxqueues 1 type veth peer name {link} \
                  address {} numtxqueues 1 numrxqueues 1 netns {}",
@@ -191,6 +256,25 @@ impl Step for NetworkStep {
     }
 
     fn perform(&self, context: &mut Context) -> Result<(), Failure> {
+        match self {
+            Self::Rules { table, bridge, needed } => {
+                return match table.ensure(bridge) {
+                    // The container has its network all the same; nobody outside will answer it.
+                    Err(failure) if !needed && is_unsupported(&failure) => Ok(()),
+                    result => result,
+                };
+            }
+            Self::Localnet { bridge } => {
+                return let_loopback_out(bridge).map_err(|error| {
+                    self.failed(localnet(bridge), error).hint(
+                        "where /proc/sys cannot be written, publish on an address of the host that is not loopback: \
+                         -p ADDRESS:HOSTPORT:PORT",
+                    )
+                });
+            }
+            Self::Publish { table, id, address, ports } => return table.publish(id, *address, ports),
+            _ => {}
+        }
         let init = context.init;
         let route = socket(self.id(), context)?;
         match self {
@@ -200,6 +284,7 @@ impl Step for NetworkStep {
                 }
                 links::ensure_bridge(route, self.id(), bridge, *subnet, *gateway)
             }
+            Self::Rules { .. } | Self::Localnet { .. } | Self::Publish { .. } => Ok(()),
             Self::Pair { host_link, bridge, link, mac, .. } => {
                 let init = init.ok_or_else(|| {
                     Failure::because(
@@ -264,15 +349,17 @@ mod tests {
             prefix: 24,
             mac: mac_of(address),
             link: "eth0".into(),
+            ports: vec!["0.0.0.0:8080->80/tcp".parse().unwrap(), "10.1.1.1:53->53/udp".parse().unwrap()],
         }
     }
 
     #[test]
     fn says_what_it_does() {
-        let plan = plan(&Mode::Bridge(BridgeRequest::default()), Some(&attachment()));
+        let (settings, place) = (Settings::default(), attachment());
+        let plan = plan(&Mode::Bridge(BridgeRequest::default()), Some((&settings, &place)));
         let calls = |steps: &Steps| steps.iter().map(|step| step.call()).collect::<Vec<_>>();
         assert_eq!(
-            calls(&plan.beside),
+            calls(&plan.beside)[..1],
             [
                 "sendto(netlink, RTM_NEWLINK {name=md0123456789a, kind=veth, master=mdn0a07000018, up, queues=1, \
               peer={name=eth0, address=02:42:0a:07:00:05, netns=<init>, queues=1}})"
@@ -300,7 +387,8 @@ mod tests {
 
     #[test]
     fn the_shell_names_a_namespace_for_init() {
-        let plan = plan(&Mode::Bridge(BridgeRequest::default()), Some(&attachment()));
+        let (settings, place) = (Settings::default(), attachment());
+        let plan = plan(&Mode::Bridge(BridgeRequest::default()), Some((&settings, &place)));
         let line = "ip link add name md0123456789a up master mdn0a07000018 numtxqueues 1 numrxqueues 1 type veth peer \
                     name eth0 address 02:42:0a:07:00:05 numtxqueues 1 numrxqueues 1 netns md-0123456789ab";
         assert_eq!(plan.beside[0].shell(), Shell::line(line));

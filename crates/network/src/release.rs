@@ -1,6 +1,7 @@
 //! Giving back what a container had, and finding what nobody gave back.
 
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use step::Failure;
@@ -10,9 +11,18 @@ use crate::error::Error;
 use crate::facts::{self, failed};
 use crate::links;
 use crate::netlink::{self, Route};
+use crate::port_book;
+use crate::publish;
 use crate::reservation::Book;
 use crate::settings::Settings;
 use crate::small::{self, Small, bridge_subnet};
+
+/// Takes the ports of `id` from the rules and gives them back; one that has none costs a look at a file. What is given
+/// has to be closed when there is time, for that takes some milliseconds. Before [`release`]: nobody else may have the
+/// address while rules lead there.
+pub fn unpublish(settings: &Settings, id: &str) -> Result<Option<OwnedFd>, Error> {
+    publish::give_back(settings, id)
+}
 
 /// Removes the reservations of `id`: the attachment's, or without one whatever is found. A small network goes with
 /// its last container; that takes some 22 ms, so this is for the time after the container. Again is nothing.
@@ -64,6 +74,13 @@ pub enum Leftover {
         /// Its name.
         name: String,
     },
+    /// Published ports.
+    Ports {
+        /// The owner's id.
+        id: String,
+        /// The owner's name.
+        name: String,
+    },
     /// A small network without a container; nobody owns it.
     Network {
         /// The network's directory below `addresses`.
@@ -98,6 +115,8 @@ pub fn leftovers(settings: &Settings) -> Result<Vec<Leftover>, Error> {
             address,
         }));
     }
+    let owners = port_book::owners(&settings.run_dir)?.into_iter();
+    found.extend(owners.map(|owner| Leftover::Ports { id: owner.id, name: owner.name }));
     let socket = open()?;
     let links = facts::links(Route::new(&socket))?;
     let name_of = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.as_str());
@@ -130,6 +149,7 @@ pub fn remove(settings: &Settings, leftover: &Leftover) -> Result<(), Error> {
             book.give_back(network, *address, id)?;
             network
         }
+        Leftover::Ports { id, .. } => return unpublish(settings, id).map(drop),
         Leftover::Network { network, .. } => network,
     };
     Small::read(left).map_or(Ok(()), |small| small::leave(&book, small))

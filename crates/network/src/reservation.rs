@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::owner::Owner;
 use crate::subnet::Subnet;
+use crate::table::Table;
 
 /// How many addresses are tried one by one before the directory is read as a whole.
 const PROBES: u32 = 32;
@@ -60,6 +61,11 @@ pub(crate) struct Lock {
 impl Book {
     pub(crate) fn new(root: PathBuf) -> Self {
         Self { root }
+    }
+
+    /// The rules of the engine whose reservations these are.
+    pub(crate) fn table(&self) -> Table {
+        Table::of(self.root.parent().unwrap_or(&self.root))
     }
 
     pub(crate) fn directory(&self, network: &str) -> PathBuf {
@@ -317,13 +323,13 @@ fn remove_file(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn file_error<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Error {
+pub(crate) fn file_error<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Error {
     let path = path.to_owned();
     move |source| Error::File { action, path, source: source.into() }
 }
 
 /// FNV-1a: spreads ids that differ in any digit.
-fn hash(id: &str) -> u32 {
+pub(crate) fn hash(id: &str) -> u32 {
     id.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 

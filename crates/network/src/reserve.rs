@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::facts;
 use crate::netlink::{self, Route};
 use crate::owner::Owner;
+use crate::publish;
 use crate::reservation::{Book, Claim, Claimant, NETWORKS};
 use crate::settings::{Mode, Settings};
 use crate::small::{self, Small};
@@ -33,7 +34,8 @@ const CANDIDATES: [Subnet; 10] = [
 /// reserves it; none for a mode that needs no address. Nothing but files is made.
 ///
 /// `is_alive` says whether the container of an id lives: a dead one's address may be taken over. A container that
-/// is being created must count as alive before it comes here. An id that has a reservation gets it again.
+/// is being created must count as alive before it comes here. An id that has a reservation gets it again. Where a port cannot
+/// be had the address stays reserved: [`release`](crate::release) gives back all that an id has.
 pub fn reserve(
     settings: &Settings,
     id: &str,
@@ -56,6 +58,7 @@ pub fn reserve(
         None => desk.any()?,
         Some(ip) => desk.chosen(ip)?,
     };
+    let ports = publish::claim(settings, desk.claimant, address, &request.publish)?;
     Ok(Some(Attachment {
         id: owner.id.clone(),
         network: place.network,
@@ -67,6 +70,7 @@ pub fn reserve(
         mac: request.mac.unwrap_or_else(|| mac_of(address)),
         host_link: host_link(id),
         link: "eth0".to_owned(),
+        ports,
     }))
 }
 

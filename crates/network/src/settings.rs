@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::ports::Publish;
 use crate::subnet::{IpRequest, Subnet};
 
 /// Where things are.
@@ -54,10 +55,12 @@ pub enum Mode {
 }
 
 /// What of a bridged container's network the user chose.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BridgeRequest {
     /// `--ip`: the address; outside of the default network it brings a small network of its own.
     pub ip: Option<IpRequest>,
     /// `--mac-address`; none derives it from the address.
     pub mac: Option<[u8; 6]>,
+    /// `--publish`, and what `--publish-all` makes of exposed ports.
+    pub publish: Vec<Publish>,
 }

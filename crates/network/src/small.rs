@@ -150,6 +150,7 @@ fn remove_if_empty(book: &Book, route: Route<'_>, small: Small) -> Result<bool, 
     if removed {
         links::delete(route, &small.bridge())
             .map_err(|refusal| Error::Kernel(failed(STEP, small.bridge(), refusal)))?;
+        book.table().forget_bridge(&small.bridge());
     }
     book.has_gone(&small.directory())?;
     Ok(removed)

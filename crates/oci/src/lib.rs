@@ -11,6 +11,7 @@ mod healthcheck;
 mod platform;
 mod reference;
 mod shown;
+pub mod time;
 mod verified;
 
 pub use capability::{CAPABILITIES, capability_named, capability_number, is_capability};

@@ -16,7 +16,7 @@
 //!                     ◀─────── Addressed ──
 //!                     ◀───────── Mounted ──                                         (hooks only)
 //!  hooks              ── Hooked ──────────▶  hooks in its namespaces
-//!  waits for the port ── Settled ─────────▶  limits, masks, pivot; user, capabilities, filter
+//!  waits for the port ── Settled ─────────▶  outlives the monitor from here on; limits, masks, pivot; user, capabilities, filter
 //!                     ◀── Filtered + fd ──   has a filter that notifies             (notify only)
 //!  hands it on        ── Heard ───────────▶
 //!                     ◀─────────── Ready ──

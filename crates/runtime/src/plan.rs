@@ -50,7 +50,7 @@ pub enum Point {
     Mounted,
     /// Monitor: the hooks were run.
     Hooked,
-    /// Monitor: the network forwards for it.
+    /// Monitor: it has noted the first process, and the network forwards for it.
     Settled,
     /// Init: here is my filter's listener.
     Filtered,
@@ -216,6 +216,8 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
     lists::network(&mut lane, &facts, network);
     lists::inner_hooks(&mut lane, &facts, inner_hooks);
     lists::locks(&mut lane, &facts, &spec, &manner)?;
+    // Its first packet must not be lost; and before it may outlive its monitor, that one must have noted it.
+    lane.wait(Point::Settled);
     let late = lists::identity(&mut lane, &facts, &manner, filter, late_hooks);
     Ok(Plan {
         id,

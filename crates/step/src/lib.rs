@@ -79,6 +79,8 @@ pub struct Context {
     /// A route netlink socket of the network namespace that this process is in, opened by the first step that
     /// needs one.
     pub netlink: Option<OwnedFd>,
+    /// What takes milliseconds to close, and goes when there is time.
+    pub closing: Vec<OwnedFd>,
 }
 
 /// What a created container waits at: two named pipes, so that any later process can open the gate, whoever made it.

@@ -300,22 +300,25 @@ impl Disk {
                 copy::tree(&view, &to, path)?;
                 continue;
             }
-            // A thread with a mount namespace of its own, for older kernels want layers attached somewhere: what a
-            // kill leaves of it goes with it.
-            std::thread::scope(|scope| {
-                let copied = scope.spawn(|| {
-                    private_namespace().map_err(|errno| Failure::new(COPY, part.shown(), errno))?;
-                    let view = view(part, beside)?;
-                    copy::tree(&view, &to, Path::new("/")).map(|_| ())
-                });
-                copied.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })?;
+            let view = apart(part, beside)?;
+            copy::tree(&view, &to, Path::new("/"))?;
         }
         Ok(())
     }
 }
 
-/// The source as its container would see it, to be read.
+/// The source as its container would see it, to be read: a detached mount. Made by a thread with a mount namespace of
+/// its own, for older kernels want layers attached somewhere: what a kill leaves of it goes with it.
+pub(crate) fn apart(part: &Part, beside: &Path) -> Result<OwnedFd, Failure> {
+    std::thread::scope(|scope| {
+        let made = scope.spawn(|| {
+            private_namespace().map_err(|errno| Failure::new(COPY, part.shown(), errno))?;
+            view(part, beside)
+        });
+        made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 fn view(part: &Part, beside: &Path) -> Result<OwnedFd, Failure> {
     let failed = |errno: Errno| Failure::new(COPY, part.shown(), errno);
     let mut lower = Vec::with_capacity(part.lower.len() + 1);

@@ -33,13 +33,18 @@ const TRIES: u32 = 10_000;
 pub(crate) fn make(path: &Path, size: u64, journal: bool) -> io::Result<()> {
     let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?);
+    format(&file, size, journal)
+}
+
+/// The same in a file that is there.
+pub(crate) fn format(file: &File, size: u64, journal: bool) -> io::Result<()> {
     let mut uuid = [0; 16];
     rustix::rand::getrandom(&mut uuid, rustix::rand::GetRandomFlags::empty())?;
     // Version 4, variant 1: RFC 9562.
     uuid[6] = uuid[6] & 0x0f | 0x40;
     uuid[8] = uuid[8] & 0x3f | 0x80;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |past| past.as_secs() as u32);
-    ext4::format(&file, &Format { size, journal, uuid, now })
+    ext4::format(file, &Format { size, journal, uuid, now })
 }
 
 fn open(path: &Path) -> Result<File, Errno> {

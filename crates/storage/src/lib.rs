@@ -7,6 +7,7 @@
 //! <root>/containers/<id>/disk                     an ext4 image that holds these, or all of the container's files
 //! <root>/containers/<id>/root                     all of the container's files, where they are a copy
 //! <root>/containers/<id>/{disk, root}.new         the same while it is being made
+//! <root>/machines/<image id>/disk                 an image's files for virtual machines
 //! ```
 
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ mod identity;
 mod image;
 pub mod layer;
 pub mod layers;
+pub mod machine;
 mod mask;
 #[cfg(test)]
 mod mount_tests;

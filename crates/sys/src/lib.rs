@@ -5,9 +5,12 @@
 
 pub mod attributes;
 pub mod bpf;
+pub mod clock;
 pub mod command;
 pub mod disk;
 pub mod inherited;
+pub mod interface;
+pub mod kvm;
 pub mod mount;
 pub mod names;
 pub mod pidfd;

@@ -29,6 +29,8 @@ usage: inside COMMAND
   hog BYTES [--step N] [--exit]  take memory and touch it, print `BYTES touched` at each step, hold it until
                                SIGTERM (or end with --exit); BYTES may end in k, m, g; the step is 1m
   spin SECONDS                 keep one CPU busy; JSON {wall, cpu} in seconds
+  who PORT                     TCP and UDP: answer a line with `HOSTNAME ADDRESS-OF-WHO-ASKS LINE`
+  connect-udp ADDRESS PORT TEXT  one datagram, until there is an answer, which is printed
   listen PORT [--once]         TCP on all addresses: answer each line with `HOSTNAME PID LINE`
   connect ADDRESS PORT [TEXT]  send a line, print the answer
   connect-and-count ADDRESS PORT  the same, and how many segments had to be sent again
@@ -70,6 +72,8 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["spin", seconds] => load::spin(number(seconds)?),
         ["listen", port] => network::listen(number(port)?, false),
         ["listen", port, "--once"] => network::listen(number(port)?, true),
+        ["who", port] => network::who(number(port)?),
+        ["connect-udp", address, port, text] => network::connect_udp(address, number(port)?, text),
         ["connect", address, port] => network::connect(address, number(port)?, "hello"),
         ["connect-and-count", address, port] => network::connect_and_count(address, number(port)?),
         ["connect", address, port, text] => network::connect(address, number(port)?, text),

@@ -1,7 +1,7 @@
 //! Deeds on the network: a line server that says who answers, and its client.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use crate::Outcome;
@@ -33,6 +33,51 @@ fn serve(mut stream: &TcpStream) -> std::io::Result<()> {
         line.clear();
     }
     Ok(())
+}
+
+/// Answers by TCP and by UDP with `HOSTNAME ADDRESS-OF-WHO-ASKS LINE`.
+pub(crate) fn who(port: u16) -> Outcome {
+    let any = SocketAddr::from(([0, 0, 0, 0], port));
+    let listener = TcpListener::bind(any).map_err(|error| format!("listen on {port}: {error}"))?;
+    let datagrams = UdpSocket::bind(any).map_err(|error| format!("bind {port}/udp: {error}"))?;
+    println!("listening {port}");
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let name = hostname.clone();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = datagrams.recv_from(&mut buffer) {
+            let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let _ = datagrams.send_to(format!("{name} {} {}\n", from.ip(), line.trim_end()).as_bytes(), from);
+        }
+    });
+    loop {
+        let (mut stream, from) = listener.accept().map_err(|error| format!("accept on {port}: {error}"))?;
+        let mut line = String::new();
+        // One that sends nothing, or has gone, is no reason to end.
+        let _ = BufReader::new(&stream).read_line(&mut line);
+        let _ = stream.write_all(format!("{hostname} {} {}\n", from.ip(), line.trim_end()).as_bytes());
+    }
+}
+
+/// Sends one datagram until there is an answer, prints that.
+pub(crate) fn connect_udp(address: &str, port: u16, text: &str) -> Outcome {
+    let failed = |error: std::io::Error| format!("connect-udp {address} {port}: {error}");
+    let socket = UdpSocket::bind("0.0.0.0:0").map_err(failed)?;
+    socket.connect((address, port)).map_err(failed)?;
+    socket.set_read_timeout(Some(Duration::from_secs(1))).map_err(failed)?;
+    let mut last = std::io::Error::other("no answer");
+    let mut buffer = [0; 512];
+    for _ in 0..PATIENCE.as_secs() {
+        socket.send(text.as_bytes()).map_err(failed)?;
+        match socket.recv(&mut buffer) {
+            Ok(length) => {
+                print!("{}", String::from_utf8_lossy(&buffer[..length]));
+                return Ok(0);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
 }
 
 /// Sends one line, prints the answer.

@@ -39,6 +39,26 @@ pub(crate) struct Killed {
 /// Runs `minidocker WORDS` and kills at that moment; returns when everything that strace has seen is gone.
 #[track_caller]
 pub(crate) fn kill_at(world: &World, words: &[&str], moment: &Moment, victims: Victims) -> Killed {
+    kill_until(world, words, moment, victims, &|_| false)
+}
+
+/// The same for a container that lives on by itself: returns when the command has ended.
+#[track_caller]
+pub(crate) fn kill_at_start(world: &World, words: &[&str], moment: &Moment, victims: Victims) -> Killed {
+    let is_gone = |pid: &i32| !fs::exists(format!("/proc/{pid}")).expect("/proc can be read");
+    let has_ended = |log: &str| Calls::parse(log).pid(Role::Command).as_ref().is_some_and(is_gone);
+    kill_until(world, words, moment, victims, &has_ended)
+}
+
+/// `is_over` is asked of what strace has written so far.
+#[track_caller]
+fn kill_until(
+    world: &World,
+    words: &[&str],
+    moment: &Moment,
+    victims: Victims,
+    is_over: &dyn Fn(&str) -> bool,
+) -> Killed {
     let path = world.directory().join("strace");
     let _ = fs::remove_file(&path);
     let inject = format!("--inject={}:signal=SIGSTOP:when={}", moment.name, moment.nth);
@@ -48,7 +68,7 @@ pub(crate) fn kill_at(world: &World, words: &[&str], moment: &Moment, victims: V
     let (mut log, mut position) = (String::new(), 0);
     let (mut handled, mut hit) = (0, false);
     loop {
-        let ended = is_zombie(running.pid());
+        let ended = is_zombie(running.pid()) || is_over(&log);
         read_more(&path, &mut position, &mut log);
         let whole = log.rfind('\n').map_or(0, |end| end + 1);
         let news = &log[handled..whole];
@@ -71,7 +91,8 @@ pub(crate) fn kill_at(world: &World, words: &[&str], moment: &Moment, victims: V
         assert!(Instant::now() < deadline, "hangs after a kill at {moment:?} of {victims:?}:\n{log}");
         std::thread::sleep(Duration::from_micros(200));
     }
-    drop(running.wait());
+    // Whoever strace still watches goes on without it.
+    drop(running);
     Killed { hit, calls: Calls::parse(&log) }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use minidocker_tests::{World, scaled};
 
 use crate::calls::{Calls, Role, Step, performed, traced};
-use crate::killer::{Killed, Moment, Victims, kill_at};
+use crate::killer::{Killed, Moment, Victims, kill_at, kill_at_start};
 
 /// Every call of every process, and not only the last of each step.
 fn long() -> bool {
@@ -122,6 +122,18 @@ fn a_run_in_a_small_network_of_its_own() {
 }
 
 #[test]
+fn a_run_with_published_ports() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let overlay = root.overlay();
+    let words = ["-p", "8080-8090:80-90", "-p", "127.0.0.1::53/udp", "--rootfs", &overlay, "/inside", "true"];
+    kill_after_every_step(&world, &words);
+    // Of the rules nothing is left either: the port of nobody would lead somewhere.
+    let rules = world.program(["nft", "list", "ruleset"]).run().ok().out();
+    assert!(!rules.contains("tcp . 8080") && rules.contains("map ports_any"), "{rules}");
+}
+
+#[test]
 fn a_run_of_the_host_image() {
     let world = World::new();
     let inside = format!("{}:/inside", world.inside_path().display());
@@ -210,6 +222,46 @@ fn kill_between_the_steps(world: &World, options: &[&str]) {
         }
     }
     assert!(tries > 60 && hits * 10 > tries * 8, "only {hits} of {tries} kills came about");
+}
+
+/// A container that lives on has a monitor, or it is gone: also where that one is killed and the command is not.
+#[test]
+fn a_run_that_lives_on() {
+    let world = World::new();
+    let overlay = world.rootfs_inside().overlay();
+    let run = |program: &[&'static str]| -> Vec<String> {
+        let words = ["run", "-d", "--network", "none", "--rootfs", &overlay, "/inside"];
+        words.iter().chain(program).map(|word| (*word).to_owned()).collect()
+    };
+    let words = run(&["true"]);
+    let calls = watch(&world, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let remove_all = || {
+        let ids = world.minidocker(["ps", "-a", "-q"]).ok().out();
+        let count = ids.lines().count();
+        if count > 0 {
+            world.minidocker(["rm", "-f"].into_iter().chain(ids.lines())).ok();
+        }
+        count
+    };
+    remove_all();
+    let words = run(&["pause"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (mut kept, mut gone) = (0, 0);
+    let count = calls.of(Role::Monitor).len();
+    for index in (0..count).step_by(if long() { 1 } else { 5 }) {
+        let moment = moment(&calls, Role::Monitor, index);
+        if !can_stop_at(&moment) {
+            continue;
+        }
+        drop(kill_at_start(&world, &words, &moment, Victims::One));
+        match remove_all() {
+            0 => gone += 1,
+            _ => kept += 1,
+        }
+        let left = world.leaks();
+        assert!(left.is_empty(), "after a kill at {moment:?} and rm -f:\n  {}", left.join("\n  "));
+    }
+    assert!(kept > 3 && gone > 3, "kept {kept} times, gone {gone} times");
 }
 
 /// Without --rm what was started is kept, with all that it wrote; what was never started is not. Either way nothing

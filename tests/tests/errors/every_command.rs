@@ -102,7 +102,8 @@ impl Known {
     /// Its exit code where it fails.
     fn failed(&self) -> &'static [i32] {
         match self.short() {
-            "run" => &[125],
+            // Of a container or a machine: else it is the command's own code.
+            "run" if self.name != "bench run" => &[125],
             // An option that there is not, or without its value, is 125 for all, as in Docker.
             _ => &[1, 125],
         }

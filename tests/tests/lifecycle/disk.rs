@@ -146,7 +146,11 @@ fn what_cannot_be_is_refused_in_one_line() {
         ),
         (&["--storage-opt", "size=1x"], root.overlay(), &["--storage-opt size=1x: unknown unit x"]),
         (&["--storage-opt", "size="], root.overlay(), &["--storage-opt size=: no size"]),
-        (&["--storage-opt", "dm.basesize=1g"], root.overlay(), &["unknown, known is size=BYTES"]),
+        (
+            &["--storage-opt", "dm.basesize=1g"],
+            root.overlay(),
+            &["unknown, known are size=BYTES and volatile=true|false"],
+        ),
         (&["--rootfs-kind", "zfs"], root.overlay(), &["--rootfs-kind zfs: neither overlay, loop nor copy"]),
         (&["--storage-opt", "size=32m"], root.plain(), &["is used as it is"]),
         (

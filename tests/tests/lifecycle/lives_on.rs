@@ -360,20 +360,7 @@ fn after_a_boot_runs_what_is_to_run() {
         world.detached(["--name", name, "--restart", policy, "--rootfs", &root, "sleep", "1000"]);
     }
     world.minidocker(["stop", "-t", "0", "stopped"]).ok();
-    // A machine that goes down kills everything, and what is in the run root is gone with it.
-    let ids = world.minidocker(["ps", "-q", "--no-trunc"]).text();
-    let ids: Vec<&str> = ids.lines().collect();
-    assert_eq!(ids.len(), 3);
-    for id in &ids {
-        let init = world.init(id);
-        kill(monitor(&world, id).expect("a monitor"));
-        kill(init);
-    }
-    until("all are dead", || ids.iter().all(|id| world.group(id).processes().is_empty()));
-    for directory in ids.iter().flat_map(|id| world.group(id).directories()) {
-        std::fs::remove_dir(directory).expect("an empty group");
-    }
-    std::fs::remove_dir_all(world.run_root()).expect("our own");
+    assert_eq!(world.go_down(), 3);
     let output = world.minidocker(["system", "start"]).ok().out();
     let mut started: Vec<&str> = output.lines().collect();
     started.sort_unstable();

@@ -13,7 +13,6 @@
 //! ```
 
 mod initramfs;
-mod kernel;
 mod ports;
 mod tests;
 
@@ -27,7 +26,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::arguments::Arguments;
 use crate::e2e::Version;
 use crate::process::{self, Temporary};
-use kernel::Kernel;
+use ::vm::Kernel;
 use ports::Ports;
 
 /// `/scratch` in bytes; the file behind it is sparse.
@@ -83,7 +82,7 @@ impl Machine {
         {
             bail!("no {missing} here: run `cargo xtask setup`");
         }
-        let kernel = Kernel::newest()?;
+        let kernel = Kernel::newest().context("run `cargo xtask setup`")?;
         let share =
             fs::canonicalize(&self.share).with_context(|| format!("find {}", self.share.display()))?;
         let temporary = Temporary::new("vm")?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ::bootstrap::{Options, Suggested, find};
 use images::{Images, Layer};
+use oci::time::Rfc3339;
 use oci::{Digest, Platform};
 use rustix::fs::FlockOperation;
 use serde_json::json;
@@ -78,7 +79,7 @@ pub fn bootstrap(
 
 fn config(asked: &Bootstrap, suggested: &Suggested, layer: &Layer) -> serde_json::Value {
     let epoch = asked.epoch.and_then(|epoch| i64::try_from(epoch).ok());
-    let now = images::rfc3339(epoch.unwrap_or_else(images::now));
+    let now = Rfc3339::seconds(epoch.unwrap_or_else(images::now)).to_string();
     let from = suggested.mirror.as_ref().map_or_else(String::new, |mirror| format!(" from {mirror}"));
     let platform = Platform::host();
     json!({

@@ -289,7 +289,7 @@ fn http_date(text: &str) -> Option<i64> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [_, day, month, year, time, "GMT"] = words.as_slice() else { return None };
     let month = MONTHS.iter().position(|name| name == month)? + 1;
-    images::seconds(&format!("{year}-{month:02}-{day:0>2}T{time}Z"))
+    oci::time::seconds(&format!("{year}-{month:02}-{day:0>2}T{time}Z"))
 }
 
 /// Writes the files of an image that was built: `--output type=local` and `type=tar`.

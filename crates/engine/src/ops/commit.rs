@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use cgroup::{Group, Hierarchies};
 use images::{Image, Images, Layer};
+use oci::time::Rfc3339;
 use oci::{Digest, Reference};
 use serde_json::{Value, json};
 use step::Failure;
@@ -245,7 +246,7 @@ impl images::Supply for Nothing {
 
 /// The image's configuration becomes the container's.
 fn describe(config: &mut Value, record: &Record, asked: &Commit, layer: &Layer) {
-    let now = images::rfc3339((millis(SystemTime::now()) / 1000) as i64);
+    let now = Rfc3339::seconds((millis(SystemTime::now()) / 1000) as i64).to_string();
     let request = &record.request;
     config["created"] = json!(now);
     if !asked.author.is_empty() {

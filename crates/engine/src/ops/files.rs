@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 
 use images::{Image, Images, Layer, Manifest};
 use oci::image::Descriptor;
+use oci::time::Rfc3339;
 use oci::{Digest, Reference};
 use serde_json::{Value, json};
 use step::Failure;
@@ -184,7 +185,7 @@ pub fn import(
         media_type: layer.descriptor.media_type().to_string(),
     };
     images.bring(std::slice::from_ref(&layer), &super::commit::Nothing, &|_| {})?;
-    let now = images::rfc3339(images::now());
+    let now = Rfc3339::seconds(images::now()).to_string();
     let mut config = json!({
         "architecture": platform.architecture(),
         "os": platform.os(),

@@ -185,6 +185,7 @@ pub fn prune(settings: &Settings, all: bool, keep: &dyn Fn(&Image) -> bool) -> R
     let records = build::cached(&settings.root)?;
     let kept = records.iter().flat_map(|record| [record.diff_id, record.digest]).collect();
     let freed = images.sweep_all(&|| used_layers(&store), &kept)?;
+    super::vm::forget(settings, &images)?;
     Ok(Pruned { images: gone, freed })
 }
 
@@ -221,5 +222,5 @@ pub(crate) fn registries() -> Result<Arc<registry::Settings>, Error> {
 pub(crate) fn sweep(settings: &Settings, images: &Images) -> Result<(), Error> {
     let store = Store::new(settings);
     images.sweep(&|| used_layers(&store))?;
-    Ok(())
+    super::vm::forget(settings, images)
 }

@@ -13,6 +13,47 @@ pub struct Feature {
     pub state: Result<String, String>,
 }
 
+/// Which limits this host can set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The version of control groups that has the memory controller: 1 or 2.
+    pub version: u32,
+    /// Memory.
+    pub memory: bool,
+    /// Memory and swap together.
+    pub swap: bool,
+    /// A container that is out of memory may be held instead of killed: version 1.
+    pub oom_kill_disable: bool,
+    /// Shares, periods and quotas of processors.
+    pub cpu: bool,
+    /// Which processors, and which memory nodes.
+    pub cpuset: bool,
+    /// The number of processes.
+    pub pids: bool,
+}
+
+/// What can be limited here.
+pub fn limits() -> Result<Limits, Error> {
+    let hierarchies = Hierarchies::probe()?;
+    let has = |controller| hierarchies.find(controller).is_some();
+    let memory = hierarchies.find(Controller::Memory);
+    let v1 = memory.is_some_and(|mount| mount.version == Version::V1);
+    let swap = memory.is_some_and(|mount| match mount.version {
+        Version::V1 => mount.dir.join("memory.memsw.limit_in_bytes").exists(),
+        // A root has no limits of its own: the kernel was not told otherwise.
+        _ => std::fs::read_to_string("/proc/cmdline").is_ok_and(|line| !line.contains("swapaccount=0")),
+    });
+    Ok(Limits {
+        version: if v1 { 1 } else { 2 },
+        memory: memory.is_some(),
+        swap,
+        oom_kill_disable: v1,
+        cpu: has(Controller::Cpu),
+        cpuset: has(Controller::Cpuset),
+        pids: has(Controller::Pids),
+    })
+}
+
 /// The controllers of control groups, and what else the kernel offers to containers.
 pub fn features() -> Result<Vec<Feature>, Error> {
     let hierarchies = Hierarchies::probe()?;

@@ -8,8 +8,10 @@ mod network;
 use std::path::Path;
 
 use ::images::Images;
+use oci::time::Rfc3339;
 use serde_json::{Map, Value, json};
 
+use super::attach::UNKNOWN;
 use super::list::{State, state};
 use crate::request::Image as From;
 use crate::state::{End, Health, Known, Life, Record, Store, Verdict, millis};
@@ -80,11 +82,7 @@ fn shown(path: &Path) -> String {
 
 /// Milliseconds since 1970 as RFC 3339.
 fn time(millis: u64) -> String {
-    let seconds = ::images::rfc3339((millis / 1000) as i64);
-    match millis % 1000 {
-        0 => seconds,
-        rest => format!("{}.{rest:03}Z", seconds.trim_end_matches('Z')),
-    }
+    Rfc3339::short((millis * 1_000_000) as i64).to_string()
 }
 
 fn described(store: &Store, record: &Record, life: Option<&Life>, state: &State) -> Value {
@@ -108,6 +106,8 @@ fn described(store: &Store, record: &Record, life: Option<&Life>, state: &State)
     };
     let code = match state {
         State::Exited(_, code) | State::Restarting(_, code) => *code,
+        // As `wait` tells it.
+        State::Lost => UNKNOWN,
         _ => ended.and_then(|end| end.code).unwrap_or(0),
     };
     let mut value = json!({
@@ -143,10 +143,7 @@ fn health(store: &Store, record: &Record, state: &State) -> Option<Known> {
 }
 
 fn shown_health(known: &Known) -> Value {
-    let time = |nanos: u64| {
-        let seconds = ::images::rfc3339((nanos / 1_000_000_000) as i64);
-        format!("{}.{:09}Z", seconds.trim_end_matches('Z'), nanos % 1_000_000_000)
-    };
+    let time = |nanos: u64| Rfc3339::short(nanos as i64).to_string();
     let one = |verdict: &Verdict| {
         let (start, end) = (time(verdict.start), time(verdict.end));
         json!({"Start": start, "End": end, "ExitCode": verdict.exit_code, "Output": verdict.output})

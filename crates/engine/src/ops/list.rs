@@ -6,11 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ::images::Images;
 use cgroup::{Group, Hierarchies};
-use serde_json::Value;
 use step::Failure;
 
-use super::inspect;
-use crate::request::Mount;
+use super::{inspect, port};
+use crate::request::{Mount, Ports, Published};
 pub use crate::state::Health;
 use crate::state::{End, Life, Record, Store, time};
 use crate::sweep::sweep;
@@ -43,6 +42,12 @@ pub struct Summary {
     pub volumes: usize,
     /// The networks that it is in: `bridge`, `host`, `none`.
     pub networks: Vec<String>,
+    /// The host's ports that lead into it, while it runs.
+    pub ports: Vec<Published>,
+    /// Its ports that somebody is meant to know of, by --expose, --publish or its image.
+    pub exposed: Vec<Ports>,
+    /// Those that were asked to be published.
+    pub to_publish: Vec<Ports>,
     /// What is said of its health; none of one that nobody looks after, or that was never started.
     pub health: Option<Health>,
 }
@@ -122,17 +127,6 @@ pub fn sizes(settings: &Settings, id: &str) -> Option<(u64, u64)> {
     inspect::sizes(settings, &record).ok()
 }
 
-/// The ports that a container's image exposes, `80/tcp`.
-pub fn exposed(settings: &Settings, image_id: &str) -> Vec<String> {
-    let read = || {
-        let images = Images::open(&settings.root).ok()?;
-        let image = images.find(image_id).ok()??;
-        let config: Value = serde_json::from_slice(&images.config_bytes(&image).ok()?).ok()?;
-        Some(config.pointer("/config/ExposedPorts")?.as_object()?.keys().cloned().collect())
-    };
-    read().unwrap_or_default()
-}
-
 /// The ids of an image and of all images that have its layers below theirs; none where it is not here.
 pub fn descendants(settings: &Settings, name: &str) -> Result<HashSet<String>, Error> {
     let images = Images::open(&settings.root)?;
@@ -163,6 +157,9 @@ fn damaged(id: String, failure: &Failure) -> Summary {
         mounts: Vec::new(),
         volumes: 0,
         networks: Vec::new(),
+        ports: Vec::new(),
+        exposed: Vec::new(),
+        to_publish: Vec::new(),
         health: None,
         id,
     }
@@ -186,6 +183,12 @@ pub(crate) fn summary(store: &Store, record: Record, state: State) -> Summary {
             State::Running(..) | State::Paused(..) => record.network.iter().map(place).collect(),
             _ => Vec::new(),
         },
+        ports: match state {
+            State::Running(..) | State::Paused(..) => port::published(&record),
+            _ => Vec::new(),
+        },
+        exposed: port::exposed(&record),
+        to_publish: record.request.network.publish.iter().map(|publish| publish.container).collect(),
         id: record.id,
         name: record.name,
         image: record.request.image.to_string(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-pub use ::logs::{Options, Piece, Reader, Stream, times};
+pub use ::logs::{Options, Piece, Reader, Stream};
 use monitor::{Channel, Hello};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::Mode;

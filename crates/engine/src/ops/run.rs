@@ -59,10 +59,10 @@ fn run_traced(settings: &Settings, request: &RunRequest, trace: &mut Trace) -> R
             Ok(started)
         }
         Err(error) => {
-            // The monitor takes down what it started. What was prepared before is ours; a step that has nothing to
-            // do does nothing.
+            // The monitor takes down what it started. What was prepared before is ours, and all of it where the monitor
+            // was killed: the container may run by now. A step that has nothing to do does nothing.
             if let Some(_held) = store.abandoned(&id)? {
-                let remains = Remains { remove: true, ..remains_of(settings, request, &id) };
+                let remains = Remains { remove: true, kill: true, ..remains_of(settings, request, &id) };
                 let mut context = Context::default();
                 let record = store.record(&id).ok().flatten();
                 take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context))?;

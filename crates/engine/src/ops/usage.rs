@@ -66,7 +66,7 @@ pub struct VolumeUsage {
 /// All of it.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
-    /// Layers and blobs.
+    /// Layers, blobs, and the disks that virtual machines have of them.
     pub images: Sum,
     /// What containers have written.
     pub containers: Sum,
@@ -146,11 +146,14 @@ pub fn usage(settings: &Settings) -> Result<Usage, Error> {
     let free_layers: u64 = free_layers.map(|(_, size)| size).sum();
     let free_blobs = blobs.keys().filter(|digest| !keeps_blob(digest) && !cached.blobs.contains_key(digest));
     let free_blobs: u64 = free_blobs.map(blob).sum();
+    let is_kept = |name: &str| kept.iter().any(|image| image.id.hex() == name);
+    let (disks, free_disks) = machines(settings, &is_kept)?;
     usage.images = Sum {
         total: all.len(),
         active: kept.len(),
-        size: (layers.values().sum::<u64>() + blobs.keys().map(blob).sum::<u64>()).saturating_sub(of_cache),
-        reclaimable: free_layers + free_blobs,
+        size: (layers.values().sum::<u64>() + blobs.keys().map(blob).sum::<u64>()).saturating_sub(of_cache)
+            + disks,
+        reclaimable: free_layers + free_blobs + free_disks,
     };
 
     for id in store.all()? {
@@ -170,6 +173,19 @@ pub fn usage(settings: &Settings) -> Result<Usage, Error> {
     };
     count_volumes(&store, &mut usage)?;
     Ok(usage)
+}
+
+/// What the disks of images take, and those of images that are not kept.
+fn machines(settings: &Settings, is_kept: &dyn Fn(&str) -> bool) -> Result<(u64, u64), Error> {
+    let (mut all, mut free) = (0, 0);
+    for entry in
+        std::fs::read_dir(storage::machine::directory(&settings.places())).into_iter().flatten().flatten()
+    {
+        let size = storage::layers::disk_usage(&entry.path())?;
+        all += size;
+        free += if entry.file_name().to_str().is_some_and(is_kept) { 0 } else { size };
+    }
+    Ok((all, free))
 }
 
 /// Volumes. Where a record cannot be read all count as used.

@@ -28,7 +28,7 @@ pub(super) fn addresses_and_links(settings: &Settings, store: &Store) -> Result<
     };
     let present = || store.present();
     let is_gone = |left: &Leftover, present: &[String]| match left {
-        Leftover::Reservation { id, .. } => !present.contains(id),
+        Leftover::Reservation { id, .. } | Leftover::Ports { id, .. } => !present.contains(id),
         Leftover::Link { id_prefix, .. } => !present.iter().any(|id| id.starts_with(id_prefix)),
         Leftover::Network { .. } => true,
         // Its name tells of no engine: it may be another's.
@@ -55,11 +55,25 @@ fn of_network(settings: network::Settings, left: Leftover) -> Finding {
     let gone = |id: &str| format!("container {} had it, which is gone", id.get(..12).unwrap_or(id));
     let found = match &left {
         Leftover::Reservation { id, address, .. } => Finding::new("address", address.to_string(), gone(id)),
+        Leftover::Ports { id, .. } => Finding::new("published ports", id.get(..12).unwrap_or(id), gone(id)),
         Leftover::Link { id_prefix, name } => Finding::new("link", name, gone(id_prefix)),
         Leftover::Network { network, .. } => Finding::new("network", network, "no container is in it"),
         Leftover::Bridge { name } => Finding::new("bridge", name, "no network has it"),
     };
     found.step("remove it", SweepStep::Network { settings, left })
+}
+
+/// The table of rules, as another tool may have left it.
+pub(super) fn rules(settings: &Settings, _: &Store) -> Result<Vec<Finding>, Failure> {
+    let settings = settings.network();
+    // A container that starts or ends right now has its ports in the files and not in the table, or the other way round.
+    let Some(first) = network::rules_differ(&settings)? else { return Ok(Vec::new()) };
+    std::thread::sleep(AGAIN);
+    let Some(why) = network::rules_differ(&settings)?.filter(|again| *again == first) else {
+        return Ok(Vec::new());
+    };
+    let found = Finding::new("firewall rules", network::table_name(&settings), why);
+    Ok(vec![found.step("write them anew", SweepStep::Rules { settings })])
 }
 
 /// Control groups of containers that are gone: below our parent, and where the records say.
@@ -98,8 +112,11 @@ pub(super) fn groups(settings: &Settings, store: &Store) -> Result<Vec<Finding>,
                 let remedy = format!("minidocker rm -f {} ends them with the container", record.name);
                 Some(Finding::new("control group", path, why).advice(remedy))
             }
-            // Of an engine with other roots.
-            (true, None) => None,
+            (true, None) => {
+                let why = "processes run in it, and nothing here knows their container";
+                let advice = "leave it alone if another engine, with other roots, has this control group";
+                Some(Finding::new("control group", path, why).advice(advice))
+            }
         });
     }
     Ok(found)

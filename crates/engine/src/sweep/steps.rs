@@ -41,6 +41,8 @@ pub(crate) enum SweepStep {
     Name { store: Store, name: String, id: String },
     /// An address, a link, a bridge.
     Network { settings: network::Settings, left: network::Leftover },
+    /// The rules of the network.
+    Rules { settings: network::Settings },
     /// What was cut short at the end of a file: it ends before.
     Cut { path: PathBuf, end: u64 },
     /// What was cut short at the end of the events.
@@ -60,6 +62,7 @@ impl Step for SweepStep {
             Self::Unmount { .. } => "sweep.unmount",
             Self::Name { .. } => "state.name",
             Self::Network { .. } => "network.remove",
+            Self::Rules { .. } => "network.rules",
             Self::Cut { .. } => "sweep.cut",
             Self::Events { .. } => "event.mend",
         }
@@ -83,10 +86,17 @@ impl Step for SweepStep {
                 network::Leftover::Reservation { network, address, .. } => {
                     format!("unlink(\"addresses/{network}/{address}\")")
                 }
+                network::Leftover::Ports { id, .. } => {
+                    format!(
+                        "sendto(netlink, {{NFT_MSG_DELSETELEM <ports of {}>}})",
+                        id.get(..12).unwrap_or(id)
+                    )
+                }
                 network::Leftover::Network { network, bridge } => {
                     format!("rmdir(\"addresses/{network}\"), sendto({{RTM_DELLINK, {bridge}}})")
                 }
             },
+            Self::Rules { .. } => "sendto(netlink, {NFT_MSG_NEWTABLE, … of all that is reserved})".to_owned(),
             Self::Cut { path, end } => format!("ftruncate(\"{}\", {end})", path.display()),
             Self::Events { run_root } => format!("append(\"{}/events/log\", \"\\n\")", run_root.display()),
         }
@@ -106,6 +116,7 @@ impl Step for SweepStep {
             Self::Unmount { .. } => "the container that it was made for is gone",
             Self::Name { .. } => "its record says that it has this name",
             Self::Network { .. } => "the container that had it is gone",
+            Self::Rules { .. } => "another tool has changed them",
             Self::Cut { .. } | Self::Events { .. } => "what comes next would be taken for a part of it",
         })
     }
@@ -169,6 +180,7 @@ impl Step for SweepStep {
             },
             Self::Network { settings, left } => network::remove(settings, left)
                 .map_err(|error| Failure::because(self.id(), self.call(), error.to_string())),
+            Self::Rules { settings } => network::repair_rules(settings),
             Self::Cut { path, end } => {
                 let file = std::fs::OpenOptions::new().write(true).open(path);
                 file.and_then(|file| file.set_len(*end))

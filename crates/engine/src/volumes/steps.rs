@@ -45,7 +45,7 @@ pub(crate) fn prepare(
             device: place.device.then(|| place.source.clone()),
             into: mount.subpath.clone().unwrap_or_default(),
             from: mount.target.clone(),
-            volatile: mount.anonymous && request.remove,
+            volatile: mount.anonymous && request.storage.volatile.unwrap_or(request.remove),
         };
         let source = (!mount.no_copy && !has_run).then(|| source.clone());
         steps.push(Box::new(VolumeStep::Fill { fill, source }));

@@ -5,13 +5,13 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::UNIX_EPOCH;
 
+use oci::time;
 use rustix::fs::OFlags;
 use serde::Deserialize;
 use step::Failure;
 
 use crate::Stream;
 use crate::reader::{Filter, Options, Piece};
-use crate::times;
 
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -150,7 +150,7 @@ fn line(text: &[u8]) -> Option<(i64, Stream, Vec<u8>)> {
     }
     let stream = if line.priority.as_deref() == Some("3") { Stream::Stderr } else { Stream::Stdout };
     let received = || line.realtime.as_ref()?.parse::<i64>().ok()?.checked_mul(1000);
-    let time = line.timestamp.as_deref().and_then(times::parse).or_else(received)?;
+    let time = line.timestamp.as_deref().and_then(time::parse).or_else(received)?;
     Some((time, stream, bytes))
 }
 

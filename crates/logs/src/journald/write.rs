@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use oci::time::Rfc3339;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -19,7 +20,6 @@ use step::Failure;
 
 use crate::pieces::{Cutter, Piece};
 use crate::settings::{Mode, Settings};
-use crate::times::Rfc3339;
 use crate::writer::Losses;
 use crate::{Origin, Stream};
 

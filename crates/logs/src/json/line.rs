@@ -1,10 +1,10 @@
 //! One line of json-file: written as Docker writes it, byte for byte; read in any form that JSON has.
 
 use memchr::memchr2;
+use oci::time::{self, Rfc3339};
 use serde::Deserialize;
 
 use crate::Stream;
-use crate::times::{self, Rfc3339};
 
 /// The end of a line after its text: the same for all that came at one time.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl Entry {
         };
         let time = rest.strip_prefix(b",\"time\":\"")?.strip_suffix(b"\"}")?;
         if self.time != time {
-            self.nanoseconds = times::parse(std::str::from_utf8(time).ok()?)?;
+            self.nanoseconds = time::parse(std::str::from_utf8(time).ok()?)?;
             self.time.clear();
             self.time.extend_from_slice(time);
         }
@@ -129,7 +129,7 @@ impl Entry {
             "stderr" => Stream::Stderr,
             _ => return None,
         };
-        let time = times::parse(&any.time)?;
+        let time = time::parse(&any.time)?;
         self.log.clear();
         self.log.extend_from_slice(any.log.as_bytes());
         self.attributes = match any.attrs {

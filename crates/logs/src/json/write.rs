@@ -129,7 +129,7 @@ impl Log {
         let mut line = b"{\"log\":\"".to_vec();
         escape(&mut line, told.as_bytes());
         line.extend_from_slice(b"\\n");
-        let now = crate::writer::nanoseconds(SystemTime::now());
+        let now = oci::time::nanoseconds(SystemTime::now());
         line.extend_from_slice(Ending::default().of(Stream::Stderr, now, &self.attributes));
         append(&self.file, &mut self.end, &line)?;
         self.losses.forget();

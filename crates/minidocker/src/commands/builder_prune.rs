@@ -66,7 +66,7 @@ pub(super) fn prune(settings: &Settings, asked: &Prune) -> Result<Pruned, Proble
 /// The moment of an `until=` filter.
 pub(super) fn since(text: &str) -> Result<SystemTime, String> {
     match text.split_once('=') {
-        Some(("until" | "unused-for", value)) => durations::moment(value, SystemTime::now()),
+        Some(("until" | "unused-for", value)) => durations::moment(value),
         Some((key, _)) => Err(format!("no filter {}, there is until", step::quote(key))),
         None => Err("no value; write it as until=24h".to_owned()),
     }

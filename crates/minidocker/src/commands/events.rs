@@ -1,14 +1,13 @@
 //! `events`: what happens to containers and images, a line each, in Docker's words.
 
 use std::io::{self, Write as _};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::Settings;
 use engine::ops::events::{self, Event, Of, Span};
+use oci::time::Rfc3339;
 use serde_json::{Map, Value, json};
 
 use super::Command;
-use crate::ages;
 use crate::options::{Group, Typed, Words, many, one};
 use crate::path_template::{self, Template};
 use crate::problem::Problem;
@@ -48,8 +47,7 @@ pub(crate) const COMMAND: Command = Command {
 };
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
-    let now = SystemTime::now();
-    let moment = |long| typed.read(long, |text| time(text, now));
+    let moment = |long| typed.read(long, durations::moment);
     let span = Span { since: moment("since")?, until: moment("until")? };
     let filters = typed.read_many("filter", filter)?;
     let shape = typed.read("format", shape)?.unwrap_or(Shape::Words);
@@ -75,19 +73,6 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         })
     })?;
     failed.map_or(Ok(0), Err)
-}
-
-/// A moment, also in parts of a second, as the lines tell it: `1.5`, `2026-08-01T12:00:00.5Z`.
-fn time(text: &str, now: SystemTime) -> Result<SystemTime, String> {
-    let (whole, fraction) = match text.split_once('.') {
-        Some((before, after)) if durations::duration(text).is_none() => {
-            let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            (format!("{before}{}", &after[digits..]), &after[..digits])
-        }
-        _ => (text.to_owned(), ""),
-    };
-    let nanos = format!("{:0<9}", fraction.get(..9).unwrap_or(fraction)).parse().unwrap_or(0);
-    Ok(durations::moment(&whole, now)? + Duration::from_nanos(nanos))
 }
 
 /// How events are shown.
@@ -129,13 +114,7 @@ fn words(event: &Event) -> String {
         event.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.sort();
     let line = format!("{} {} {} ({})", event.of.name(), event.action, event.id, pairs.join(", "));
-    format!("{} {}\n", date(event.at), plain(&line))
-}
-
-/// To the nanosecond, as RFC 3339 writes it.
-fn date(nanos: u64) -> String {
-    let whole = ages::rfc3339(UNIX_EPOCH + Duration::from_nanos(nanos));
-    format!("{}.{:09}Z", whole.trim_end_matches('Z'), nanos % 1_000_000_000)
+    format!("{} {}\n", Rfc3339::aligned(event.at as i64), plain(&line))
 }
 
 fn actor(event: &Event) -> Value {
@@ -312,16 +291,5 @@ mod tests {
         assert!(through(&["event=exec_create"], &exec) && !through(&["event=exec"], &exec));
         assert!(through(&["image=localhost:5000/a"], &tagged) && !through(&["image=localhost"], &tagged));
         assert!(filter("colour=red").is_err() && filter("event").is_err());
-    }
-
-    #[test]
-    fn moments_have_parts_of_seconds() {
-        let now = UNIX_EPOCH + Duration::from_secs(100_000);
-        let at = |text| time(text, now).map(|time| time.duration_since(UNIX_EPOCH).unwrap().as_nanos());
-        assert_eq!(at("12345.5"), Ok(12_345_500_000_000));
-        assert_eq!(at("1970-01-02T00:00:01.000000007Z"), Ok(86_401_000_000_007));
-        assert_eq!(at("1.5s"), Ok(99_998_500_000_000));
-        assert_eq!(at("10s"), Ok(99_990_000_000_000));
-        assert!(at("never").is_err());
     }
 }

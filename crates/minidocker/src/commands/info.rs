@@ -1,8 +1,7 @@
 //! `info`: this machine and minidocker's state on it, as lines of a name and a value.
 
 mod container;
-
-use std::time::SystemTime;
+mod for_programs;
 
 use engine::ops::list::{self, State};
 use engine::ops::{images, info};
@@ -11,7 +10,6 @@ use serde_json::{Map, Value, json};
 
 use super::Command;
 use super::version::{VERSION, architecture};
-use crate::ages;
 use crate::options::{Group, Typed, Words, one};
 use crate::path_template;
 use crate::problem::Problem;
@@ -82,47 +80,26 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     }
     let mut lines: Vec<Line> =
         containers(settings)?.into_iter().chain(machine()).chain(places(settings)).collect();
-    lines.extend(features()?);
+    let features = info::features()?;
     let text = match template {
         Some(template) => {
-            let more = for_programs(settings, &lines)?;
+            let more = for_programs::facts(settings, &features)?;
             let facts = lines.into_iter().map(|line| (line.key, line.value)).chain(more);
             let facts: Map<String, Value> = facts.collect();
             template.render(&Value::Object(facts)).map_err(Problem::new)? + "\n"
         }
-        None => lines.iter().map(Line::text).collect(),
+        None => {
+            lines.extend(features.into_iter().map(feature));
+            lines.iter().map(Line::text).collect()
+        }
     };
     print(&text).map(|()| 0)
 }
 
-/// What Docker's programs ask for besides: constant here, or of no interest to people.
-fn for_programs(settings: &Settings, lines: &[Line]) -> Result<Vec<(String, Value)>, Error> {
-    let uname = rustix::system::uname();
-    let v2 = |line: &Line| line.key == "memory controller" && line.text().contains("cgroup v2");
-    let paused = list::list(settings)?.iter().filter(|one| matches!(one.state, State::Paused(..))).count();
-    let facts = json!({
-        "CgroupDriver": "cgroupfs",
-        "CgroupVersion": if lines.iter().any(v2) { "2" } else { "1" },
-        "ContainersPaused": paused,
-        "DefaultRuntime": "minidocker",
-        "Driver": "overlay2",
-        "Images": images::list(settings)?.len(),
-        "IndexServerAddress": "https://index.docker.io/v1/",
-        "LoggingDriver": "local",
-        "Name": uname.nodename().to_string_lossy(),
-        "SystemTime": ages::rfc3339(SystemTime::now()),
-    });
-    let Value::Object(facts) = facts else { return Ok(Vec::new()) };
-    Ok(facts.into_iter().collect())
-}
-
-/// Controllers, namespaces, security modules: each with its reason where it is not there.
-fn features() -> Result<Vec<Line>, Error> {
-    let line = |feature: info::Feature| {
-        let state = feature.state.unwrap_or_else(|reason| format!("no: {reason}"));
-        Line::new(&format!(" {}", feature.name), &feature.name, state)
-    };
-    Ok(info::features()?.into_iter().map(line).collect())
+/// A controller, a namespace, a security module: with its reason where it is not there.
+fn feature(feature: info::Feature) -> Line {
+    let state = feature.state.unwrap_or_else(|reason| format!("no: {reason}"));
+    Line::new(&format!(" {}", feature.name), "", state)
 }
 
 fn containers(settings: &Settings) -> Result<[Line; 5], Error> {
@@ -154,7 +131,7 @@ fn machine() -> [Line; 7] {
     [
         Line::new("Version", "ServerVersion", VERSION),
         Line::new("Kernel", "KernelVersion", uname.release().to_string_lossy()),
-        Line::new("Operating system", "OperatingSystem", system()),
+        Line::new("Operating system", "OperatingSystem", system("PRETTY_NAME")),
         Line::new("OS type", "OSType", "linux"),
         Line::new("OS/Arch", "Architecture", uname.machine().to_string_lossy())
             .words(format!("linux/{}", architecture())),
@@ -175,12 +152,12 @@ fn places(settings: &Settings) -> [Line; 5] {
     ]
 }
 
-/// os-release(5)'s name of the system.
-fn system() -> Option<String> {
+/// A field of os-release(5).
+fn system(field: &str) -> Option<String> {
     let read = |path| std::fs::read_to_string(path).ok();
     let text = read("/etc/os-release").or_else(|| read("/usr/lib/os-release"))?;
-    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
-    Some(name.trim().trim_matches(['"', '\'']).to_owned())
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix('='))?;
+    Some(value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
 fn gibibytes(bytes: u64) -> String {

@@ -1,15 +1,16 @@
 //! `logs`: what a container has printed.
 
 use std::io::{self, BufWriter, Write as _};
-use std::time::SystemTime;
 
-use engine::ops::logs::{self, Options, Piece, Stream, times};
+use engine::ops::logs::{self, Options, Piece, Stream};
 use engine::{Error, Kind, Settings};
+use oci::time::Rfc3339;
 
 use super::Command;
 use crate::options::{Group, Typed, Words, flag, one};
 use crate::problem::Problem;
 use crate::terminal::io_reason;
+use crate::values::durations;
 
 pub(crate) const COMMAND: Command = Command {
     name: "logs",
@@ -17,7 +18,7 @@ pub(crate) const COMMAND: Command = Command {
     summary: "Show what a container has printed",
     usage: &["logs [OPTIONS] CONTAINER"],
     about: "Show what a container has printed, to standard output and standard error each on its own.\n\
-            Times are in UTC.",
+            Times are shown in UTC; a time that is typed without a zone is in that of TZ or /etc/localtime.",
     examples: &[
         ("minidocker logs -f --tail 10 web", "the last ten lines, and what comes"),
         ("minidocker logs -t --since 5m web", "of the last five minutes, with times"),
@@ -42,13 +43,11 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let [name] = typed.words.as_slice() else {
         return Err(Problem::new("logs needs one container").hint("'minidocker ps -a' lists them"));
     };
-    let now = SystemTime::now();
-    let moment = |text: &str| times::moment(text, now, 0);
     let (stamps, details) =
         (typed.flag("timestamps")?.unwrap_or(false), typed.flag("details")?.unwrap_or(false));
     let options = Options {
-        since: typed.read("since", moment)?,
-        until: typed.read("until", moment)?,
+        since: typed.read("since", durations::moment)?,
+        until: typed.read("until", durations::moment)?,
         tail: typed.read("tail", lines)?.flatten(),
         lines: stamps || details,
         follow: typed.flag("follow")?.unwrap_or(false),
@@ -99,7 +98,7 @@ impl Printer {
         let mut head = Vec::new();
         if piece.begins && self.stamps {
             let mut space = [0; 30];
-            let length = times::Rfc3339::aligned(piece.nanoseconds).write(&mut space);
+            let length = Rfc3339::aligned(piece.nanoseconds).write(&mut space);
             head.extend_from_slice(&space[..length]);
             head.push(b' ');
         }

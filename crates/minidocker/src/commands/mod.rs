@@ -2,6 +2,7 @@
 //! knows them all; Docker's long names (`container ls`) are further names of the same entries.
 
 mod attach;
+mod bench;
 mod build;
 mod builder_prune;
 mod clone;
@@ -23,6 +24,7 @@ mod logs;
 mod man;
 mod manifest;
 mod pause;
+mod port;
 mod prune;
 pub(crate) mod ps;
 mod rename;
@@ -39,6 +41,7 @@ mod top;
 mod ui;
 mod update;
 pub(crate) mod version;
+mod vm;
 mod volume;
 mod wait;
 
@@ -97,7 +100,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &inspect::COMMAND,
     &inspect::CONTAINER,
     &top::COMMAND,
-    &top::PORT,
+    &port::COMMAND,
     &diff::COMMAND,
     &cp::COMMAND,
     &prune::COMMAND,
@@ -121,6 +124,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &volume::inspect::COMMAND,
     &volume::rm::COMMAND,
     &volume::prune::COMMAND,
+    &vm::RUN,
     &commit::COMMAND,
     &export::COMMAND,
     &login::COMMAND,
@@ -130,6 +134,10 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &system_df::COMMAND,
     &system_prune::COMMAND,
     &system_start::COMMAND,
+    &bench::report::COMMAND,
+    &bench::compare::COMMAND,
+    &bench::list::COMMAND,
+    &bench::run::COMMAND,
     &info::COMMAND,
     &version::COMMAND,
     &completion::COMMAND,
@@ -138,6 +146,7 @@ pub(crate) const COMMANDS: &[&Command] = &[
 
 /// Groups of commands, Docker's long names: `container ls`, `image prune`.
 pub(crate) const GROUPS: &[(&str, &str)] = &[
+    ("bench", "Measuring: the bare host, containers and virtual machines"),
     ("builder", "The cache of builds"),
     ("buildx", "The same by the name that Docker's plug-in has"),
     ("container", "Containers by Docker's long names: container run, ls, kill, rm"),
@@ -145,6 +154,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("image", "Images by Docker's long names: image ls, pull, push, tag, rm"),
     ("manifest", "Manifests at registries"),
     ("system", "minidocker as a whole"),
+    ("vm", "Virtual machines of images: vm run"),
     ("volume", "Volumes: volume create, ls, inspect, rm, prune"),
 ];
 

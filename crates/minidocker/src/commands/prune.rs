@@ -49,7 +49,7 @@ impl Filter {
                 Some((key, value)) => Self::Label(key.to_owned(), Some(value.to_owned()), is),
                 None => Self::Label(value.to_owned(), None, is),
             }),
-            ("until", true) => durations::moment(value, SystemTime::now()).map(Self::Until),
+            ("until", true) => durations::moment(value).map(Self::Until),
             (key, _) => Err(format!("no filter {}, there are label and until", step::quote(key))),
         }
     }

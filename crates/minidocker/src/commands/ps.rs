@@ -1,6 +1,7 @@
 //! `ps`: lists containers, in Docker's columns and words.
 
 mod filters;
+mod ports;
 
 use std::time::SystemTime;
 
@@ -111,6 +112,7 @@ fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> R
     let words = quoted(&one.command);
     let command = if full || words.chars().count() <= 20 { words } else { format!("{}…", cut(&words, 19)) };
     let mounted = mounts(&one, full);
+    let up = matches!(one.state, State::Running(..) | State::Paused(..));
     let labels: Vec<String> = one.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let values = vec![
         id,
@@ -120,7 +122,7 @@ fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> R
         format!("{} ago", ages::words(ages::since(one.created, now))),
         status(&one.state, one.health, now),
         state(&one.state).to_owned(),
-        String::new(),
+        ports::words(if up { &one.exposed } else { &[] }, &one.ports),
         one.name,
         labels.join(","),
         one.addresses.join(","),
@@ -216,6 +218,9 @@ mod tests {
             mounts: vec![("/srv/of/the/website".to_owned(), "/srv".to_owned())],
             volumes: 0,
             networks: vec!["bridge".to_owned()],
+            ports: Vec::new(),
+            exposed: Vec::new(),
+            to_publish: Vec::new(),
             health: None,
         }
     }

@@ -210,6 +210,9 @@ mod tests {
             mounts: Vec::new(),
             volumes: 0,
             networks: Vec::new(),
+            ports: Vec::new(),
+            exposed: Vec::new(),
+            to_publish: Vec::new(),
             health: None,
         };
         Seen { summary, usage }

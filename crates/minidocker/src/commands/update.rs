@@ -63,10 +63,15 @@ const DEVICES: Group = Group {
 };
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+    let (size, volatile) = disks::last(&typed.read_many("storage-opt", disks::option)?);
+    if volatile.is_some() {
+        return Err(Problem::new("--storage-opt volatile= is for the container's whole life")
+            .hint("give it to 'minidocker run' or 'minidocker create'"));
+    }
     let change = Change {
         resources: run::request::limits(&typed)?,
         restart: typed.read("restart", restarts::policy)?,
-        size: typed.read_many("storage-opt", disks::option)?.pop(),
+        size,
     };
     if change == Change::default() {
         return Err(Problem::new("update needs something to change")

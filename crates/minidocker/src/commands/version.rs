@@ -49,10 +49,21 @@ fn exec(typed: Typed, _settings: &Settings) -> Result<u8, Problem> {
     let text = match template {
         Some(template) => {
             // Docker's client asks a daemon; here the command is both.
-            let own = json!({"Version": VERSION, "Os": "linux", "Arch": architecture()});
-            let mut all = own.clone();
-            all["KernelVersion"] = json!(kernel);
-            (all["Server"], all["Client"]) = (all.clone(), own);
+            let own = json!({
+                "Arch": architecture(),
+                "Context": "default",
+                "Os": "linux",
+                "Platform": {"Name": "minidocker"},
+                "Version": VERSION,
+            });
+            let mut server = own.clone();
+            server["KernelVersion"] = json!(kernel);
+            let details = json!({"Arch": architecture(), "KernelVersion": kernel, "Os": "linux"});
+            server["Components"] = json!([{"Details": details, "Name": "Engine", "Version": VERSION}]);
+            if let Some(server) = server.as_object_mut() {
+                server.remove("Context");
+            }
+            let all = json!({"Client": own, "Server": server});
             template.render(&all).map_err(Problem::new)? + "\n"
         }
         None => format!(

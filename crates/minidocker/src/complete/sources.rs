@@ -259,7 +259,7 @@ const OPTIONS: &[(&str, Source)] = &[
             ("label", Words(&["disable"])),
         ]),
     ),
-    ("storage-opt", Pairs(&[("size", Nothing)])),
+    ("storage-opt", Pairs(&[("size", Nothing), ("volatile", Words(&["true", "false"]))])),
     ("time", Words(&["host", "private", "private:"])),
     ("type", Words(&["container", "image"])),
     (
@@ -286,6 +286,9 @@ const OPTIONS: &[(&str, Source)] = &[
 
 /// Options that mean something else in one command.
 const OPTIONS_OF: &[(&str, &str, Source)] = &[
+    ("bench report", "format", Words(&["html", "md", "csv", "json"])),
+    ("bench report", "output", Files),
+    ("bench compare", "format", Words(&["text", "md", "json"])),
     ("build", "network", Words(&["bridge", "host", "none"])),
     ("build", "pull", YES),
     ("save", "output", Files),

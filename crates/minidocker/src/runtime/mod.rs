@@ -12,7 +12,6 @@
 mod arguments;
 mod commands;
 mod descriptors;
-mod duration;
 mod global;
 mod help;
 mod log;

@@ -15,6 +15,7 @@ pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod namespaces;
 pub(crate) mod numbers;
+pub(crate) mod ports;
 pub(crate) mod restarts;
 pub(crate) mod security;
 pub(crate) use engine::signals;

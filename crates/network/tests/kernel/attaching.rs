@@ -27,7 +27,7 @@ fn two_containers_and_the_host_talk() {
         let text = serde_json::to_string(&a).unwrap();
         assert_eq!(serde_json::from_str::<Attachment>(&text).unwrap(), a);
 
-        let (first, second) = (Container::start(&a), Container::start(&b));
+        let (first, second) = (Container::start(&settings, &a), Container::start(&settings, &b));
         assert!(
             links().is_superset(&["minidocker0".into(), a.host_link.clone(), b.host_link.clone()].into())
         );
@@ -79,7 +79,7 @@ fn sixteen_at_once_make_one_bridge() {
         std::thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| {
-                    let plan = network::plan(&bridge(""), Some(&to));
+                    let plan = plan_of(&settings, &to);
                     barrier.wait();
                     let mut context = Context::default();
                     take(&plan.host, &mut context);
@@ -92,7 +92,7 @@ fn sixteen_at_once_make_one_bridge() {
         // Down again, by somebody: the next start sets it up.
         ip("link set minidocker0 down");
         assert_eq!(routes(), []);
-        take(&network::plan(&bridge(""), Some(&to)).host, &mut Context::default());
+        take(&plan_of(&settings, &to).host, &mut Context::default());
         assert_eq!(routes().len(), 1);
     });
 }
@@ -107,7 +107,7 @@ fn no_first_packet_is_lost_though_many_start() {
                 scope.spawn(move || {
                     let to = reserve(settings, n, "").unwrap();
                     barrier.wait();
-                    let container = Container::start(&to);
+                    let container = Container::start(settings, &to);
                     let host = echo(to.gateway);
                     assert_eq!(container.run(move |_| hello(host)), format!("hello {}", to.address));
                 });
@@ -120,9 +120,9 @@ fn no_first_packet_is_lost_though_many_start() {
 fn a_start_after_a_crash_takes_the_old_pairs_place() {
     on_a_host("again", |settings| {
         let to = reserve(&settings, 1, "").unwrap();
-        let old = Container::start(&to);
+        let old = Container::start(&settings, &to);
         assert_eq!(reserve(&settings, 1, "").unwrap(), to);
-        let new = Container::start(&to);
+        let new = Container::start(&settings, &to);
         assert_eq!(hello(new.listen(to.address)), format!("hello {}", to.gateway));
         assert_eq!(old.run(|_| links()), ["lo".into()].into());
     });
@@ -132,7 +132,7 @@ fn a_start_after_a_crash_takes_the_old_pairs_place() {
 fn failures_name_the_step_and_the_way_out() {
     on_a_host("failures", |settings| {
         let to = reserve(&settings, 1, "").unwrap();
-        let plan = network::plan(&bridge(""), Some(&to));
+        let plan = plan_of(&settings, &to);
         let fail = |step: &dyn Step, init: Option<i32>| {
             let failure = step.perform(&mut Context { init, ..Context::default() }).unwrap_err();
             (failure.to_string(), failure.hint.unwrap_or_default())
@@ -162,7 +162,7 @@ fn the_shells_lines_do_the_same() {
         id(1)
     ))
     .unwrap();
-    let plan = network::plan(&bridge(""), Some(&to));
+    let plan = plan_of(&network::Settings::default(), &to);
     let lines = |steps: &Steps| -> String {
         let lines = |step: &dyn Step| match step.shell() {
             Shell::Lines(lines) => lines,

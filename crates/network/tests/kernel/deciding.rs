@@ -21,7 +21,7 @@ fn a_hundred_at_once_get_a_hundred_addresses() {
                     scope.spawn(move || {
                         barrier.wait();
                         let to = reserve(settings, n, "").unwrap();
-                        take(&network::plan(&bridge(""), Some(&to)).host, &mut Context::default());
+                        take(&plan_of(settings, &to).host, &mut Context::default());
                         to
                     })
                 })
@@ -45,7 +45,7 @@ fn a_small_network_comes_and_goes() {
         assert_eq!(a.gateway, Ipv4Addr::new(10, 7, 0, 254));
         let b = reserve(&settings, 2, "10.7.0.9/24").unwrap();
         assert_eq!((b.bridge.as_str(), b.gateway), (a.bridge.as_str(), a.gateway));
-        let (first, second) = (Container::start(&a), Container::start(&b));
+        let (first, second) = (Container::start(&settings, &a), Container::start(&settings, &b));
         assert_eq!(hello(first.listen(a.address)), "hello 10.7.0.254");
         let neighbour = second.listen(b.address);
         assert_eq!(first.run(move |_| hello(neighbour)), "hello 10.7.0.5");
@@ -65,7 +65,7 @@ fn a_small_network_comes_and_goes() {
         assert_eq!(last.gateway, Ipv4Addr::new(10, 7, 0, 253));
         let narrow = reserve(&settings, 4, "10.8.0.2/30").unwrap();
         assert_eq!((narrow.gateway, narrow.bridge.as_str()), (Ipv4Addr::new(10, 8, 0, 1), "mdn0a0800001e"));
-        let narrow_one = Container::start(&narrow);
+        let narrow_one = Container::start(&settings, &narrow);
         assert_eq!(hello(narrow_one.listen(narrow.address)), "hello 10.8.0.1");
     });
 }
@@ -82,7 +82,7 @@ fn small_networks_come_and_go_under_load() {
                     for _ in 0..6 {
                         let to = reserve(settings, n, &format!("10.9.0.{}", n + 1)).unwrap();
                         let mut context = Context::default();
-                        let plan = network::plan(&bridge(""), Some(&to));
+                        let plan = plan_of(settings, &to);
                         take(&plan.host, &mut context);
                         // Whoever holds a reservation finds the bridge in its place for as long.
                         assert!(routes().iter().any(|(link, ..)| *link == to.bridge), "{:?}", routes());
@@ -152,7 +152,7 @@ fn names_the_container_in_the_way() {
             "network 10.7.0.0/25 overlaps network 10.7.0.0/24 of container c2 (000000020000)"
         );
         // Made or not, our own bridge's route is in nobody's way.
-        let container = Container::start(&web);
+        let container = Container::start(&settings, &web);
         assert_eq!(reserve(&settings, 4, "10.7.0.6").unwrap().bridge, web.bridge);
         assert_eq!(
             refused(&settings, 3, "10.7.0.6/25"),
@@ -181,7 +181,7 @@ fn guards_the_default_network() {
 
         let own = reserve(&with_subnet(&settings, "10.33.0.0/24"), 7, "").unwrap();
         assert!(own.subnet.contains(own.address) && own.gateway == Ipv4Addr::new(10, 33, 0, 1));
-        take(&network::plan(&bridge(""), Some(&own)).host, &mut Context::default());
+        take(&plan_of(&settings, &own).host, &mut Context::default());
         assert_eq!(
             reserve(&settings, 8, "").unwrap().subnet,
             own.subnet,
@@ -229,7 +229,7 @@ fn chooses_a_default_network_that_nothing_is_in_the_way_of() {
 fn the_dead_own_nothing() {
     on_a_host("stale", |settings| {
         let old = reserve(&settings, 1, "10.7.0.5/16").unwrap();
-        take(&network::plan(&bridge(""), Some(&old)).host, &mut Context::default());
+        take(&plan_of(&settings, &old).host, &mut Context::default());
         let dead = |id: &str| id != old.id;
         let again = |n: usize, ip: &str| {
             network::reserve(&settings, &id(n), "new", &bridge(ip), &dead).unwrap().unwrap()
@@ -259,7 +259,7 @@ fn the_dead_own_nothing() {
 fn finds_and_removes_what_is_left_over() {
     on_a_host("left", |settings| {
         let (a, b) = (reserve(&settings, 1, "").unwrap(), reserve(&settings, 2, "10.7.0.5").unwrap());
-        let containers = (Container::start(&a), Container::start(&b));
+        let containers = (Container::start(&settings, &a), Container::start(&settings, &b));
         // Not ours: another engine's container, somebody's link, a port with a similar name.
         ip("link add other type bridge");
         ip("link add mdabcdefabcde type veth peer name wan");

@@ -50,7 +50,11 @@ pub(crate) fn id(n: usize) -> String {
 
 pub(crate) fn bridge(ip: &str) -> Mode {
     let ip = (!ip.is_empty()).then(|| ip.parse().unwrap());
-    Mode::Bridge(BridgeRequest { ip, mac: None })
+    Mode::Bridge(BridgeRequest { ip, ..BridgeRequest::default() })
+}
+
+pub(crate) fn plan_of(settings: &Settings, to: &Attachment) -> network::Plan {
+    network::plan(&bridge(""), Some((settings, to)))
 }
 
 pub(crate) fn reserve(settings: &Settings, n: usize, ip: &str) -> Result<Attachment, Error> {
@@ -93,15 +97,15 @@ impl Container {
     }
 
     /// Takes all steps, as the monitor and init do.
-    pub(crate) fn start(to: &Attachment) -> Self {
+    pub(crate) fn start(settings: &Settings, to: &Attachment) -> Self {
         let container = Self::new();
         let mut monitor = Context { init: Some(container.tid), ..Context::default() };
-        let plan = network::plan(&bridge(""), Some(to));
+        let plan = plan_of(settings, to);
         take(&plan.host, &mut monitor);
         take(&plan.beside, &mut monitor);
-        let to = to.clone();
+        let (settings, to) = (settings.clone(), to.clone());
         container.run(move |context| {
-            let plan = network::plan(&bridge(""), Some(&to));
+            let plan = plan_of(&settings, &to);
             take(&plan.loopback, context);
             take(&plan.inside, context);
         });

@@ -86,8 +86,8 @@ pub(super) fn monitor(
     }
     if facts.linked {
         lane.steps(std::mem::take(&mut network.settled));
-        lane.tell(Point::Settled);
     }
+    lane.tell(Point::Settled);
     if facts.notifies {
         lane.wait(Point::Filtered);
         lane.tell(Point::Heard);
@@ -369,10 +369,6 @@ pub(super) fn identity(
     filter: Option<(Vec<Instruction>, Flags)>,
     hooks: Steps,
 ) -> Steps {
-    // Its first packet must not be lost.
-    if facts.linked {
-        lane.wait(Point::Settled);
-    }
     if facts.terminal {
         lane.step(Console::Take);
     }

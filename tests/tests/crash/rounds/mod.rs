@@ -34,6 +34,9 @@ const SEED: u64 = 0x2545_F491_4F6C_DD1D;
 /// After so long everything is unpaused.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// So many of the last events are told of a failure.
+const EVENTS: usize = 400;
+
 /// A killed command is dead so long after the first start, at most; in microseconds.
 const LATEST: u64 = 60_000;
 
@@ -78,6 +81,9 @@ fn rounds_of_eight_commands_with_kills_at_random() {
     }
     // Whoever was killed last on the way down leaves the rest to the next command.
     world.minidocker(["ps", "-a"]).ok();
+    // Shown if the test fails.
+    let events = world.minidocker(["events", "--since", "1", "--until", "0s"]).text();
+    eprintln!("{}", events.lines().rev().take(EVENTS).collect::<Vec<_>>().join("\n"));
     world.expect_nothing_left();
     world.minidocker(["volume", "rm", deck::VOLUME]).ok();
 }
@@ -117,10 +123,10 @@ fn one(world: &World, commands: &[Command], numbers: &mut Numbers, ledger: &mut 
     let all = || commands.iter().zip(&own);
     all().filter(|(command, _)| command.blocks).for_each(|(_, pid)| kill(*pid));
     let patience = Instant::now() + scaled(PATIENCE);
-    while running.iter_mut().any(Running::is_alive) {
+    while !running.iter_mut().all(Running::is_over) {
         std::thread::sleep(Duration::from_millis(1));
         if Instant::now() > patience {
-            // Who comes into a container while another pauses it goes on when it does.
+            // Who comes into a container while another pauses it goes on, or can be killed, when it does.
             ledger.all().iter().for_each(|id| drop(world.minidocker(["unpause", id])));
             break;
         }

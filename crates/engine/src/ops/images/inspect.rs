@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use images::{Image, Images};
 use oci::Reference;
+use oci::time::Rfc3339;
 use serde_json::{Value, json};
 
 use crate::image::absent;
@@ -37,7 +38,7 @@ pub fn history(settings: &Settings, name: &str) -> Result<Vec<History>, Error> {
             Some(layer) => images.layers().size(&layer.diff_id)?.map_or(0, |size| size.disk),
             None => 0,
         };
-        let created = entry.created.as_deref().and_then(images::seconds).unwrap_or(image.created);
+        let created = entry.created.as_deref().and_then(oci::time::seconds).unwrap_or(image.created);
         all.push(History {
             id: None,
             created: time(created),
@@ -104,7 +105,7 @@ pub fn inspect(settings: &Settings, name: &str) -> Result<Value, Error> {
         "Size": image.size,
         "GraphDriver": {"Data": data, "Name": "overlay2"},
         "RootFS": {"Type": "layers", "Layers": layers},
-        "Metadata": {"LastTagTime": images::rfc3339(image.tagged)},
+        "Metadata": {"LastTagTime": Rfc3339::seconds(image.tagged).to_string()},
         "Descriptor": descriptor(&image),
     }))
 }

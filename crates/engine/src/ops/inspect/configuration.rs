@@ -3,6 +3,7 @@
 use ::images::Images;
 use serde_json::{Map, Value, json};
 
+use super::super::port;
 use crate::Settings;
 use crate::request::NetworkMode;
 use crate::state::Record;
@@ -46,10 +47,15 @@ pub(super) fn of(settings: &Settings, record: &Record) -> Value {
     if let Some(check) = &request.healthcheck {
         value["Healthcheck"] = json!(check);
     }
-    for name in ["ExposedPorts", "Shell"] {
-        if let Some(known) = image.get(name).filter(|known| !known.is_null()) {
-            value[name] = known.clone();
-        }
+    if let Some(known) = image.get("Shell").filter(|known| !known.is_null()) {
+        value["Shell"] = known.clone();
+    }
+    let exposed = port::exposed(record);
+    let each = exposed.iter().flat_map(|ports| {
+        (ports.first..=ports.last).map(|port| (format!("{port}/{}", ports.protocol), json!({})))
+    });
+    if !exposed.is_empty() {
+        value["ExposedPorts"] = Value::Object(each.collect());
     }
     if let Some(signal) = request.stop_signal {
         value["StopSignal"] = match of_image("StopSignal") {

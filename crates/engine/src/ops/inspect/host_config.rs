@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::mounts::bind_text;
 use crate::Settings;
 use crate::request::{
-    Mount, Namespace, NetworkMode, Restart, RunRequest, Seccomp, Security, Ulimit, UserNamespace,
+    Mount, Namespace, NetworkMode, Publish, Restart, RunRequest, Seccomp, Security, Ulimit, UserNamespace,
+    Wanted,
 };
 
 pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
@@ -27,6 +28,8 @@ pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
     set("LogConfig", json!({"Type": request.log.driver.name(), "Config": request.log.options}));
     set("ContainerIDFile", json!(request.cidfile.clone().unwrap_or_default()));
     set("NetworkMode", json!(network(&request.network.mode)));
+    set("PortBindings", bindings(&request.network.publish));
+    set("PublishAllPorts", json!(request.network.publish_all));
     set("RestartPolicy", json!({"Name": policy, "MaximumRetryCount": times}));
     set("AutoRemove", json!(request.remove));
     set("CapAdd", some(security.cap_add.clone()));
@@ -86,8 +89,12 @@ pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
     if !security.sysctls.is_empty() {
         set("Sysctls", json!(security.sysctls));
     }
-    if let Some(size) = request.storage.size {
-        set("StorageOpt", json!({"size": size.to_string()}));
+    let size = request.storage.size.map(|size| ("size", size.to_string()));
+    let volatile = request.storage.volatile.map(|volatile| ("volatile", volatile.to_string()));
+    let options: Map<String, Value> =
+        size.into_iter().chain(volatile).map(|(name, value)| (name.to_owned(), value.into())).collect();
+    if !options.is_empty() {
+        set("StorageOpt", options.into());
     }
     let memory: Map<String, Value> = request.storage.mounts.iter().filter_map(tmpfs).collect();
     if !memory.is_empty() {
@@ -99,12 +106,10 @@ pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
 /// Docker's fields that minidocker has no option for.
 fn base() -> Map<String, Value> {
     let value = json!({
-        "PortBindings": {},
         "VolumeDriver": "",
         "VolumesFrom": null,
         "Cgroup": "",
         "Links": null,
-        "PublishAllPorts": false,
         "Runtime": "minidocker",
         "ConsoleSize": [0, 0],
         "Isolation": "",
@@ -119,6 +124,28 @@ fn base() -> Map<String, Value> {
         "IOMaximumBandwidth": 0,
     });
     value.as_object().cloned().unwrap_or_default()
+}
+
+/// What was asked to be published, by the container's port.
+fn bindings(all: &[Publish]) -> Value {
+    let mut bindings: Map<String, Value> = Map::new();
+    for publish in all {
+        let ports = publish.container;
+        for number in ports.first..=ports.last {
+            let host = match publish.host {
+                Wanted::Any => String::new(),
+                Wanted::From(first) => (first + (number - ports.first)).to_string(),
+                Wanted::Within(first, last) => format!("{first}-{last}"),
+            };
+            let address = publish.address.map(|address| address.to_string()).unwrap_or_default();
+            let one = json!({"HostIp": address, "HostPort": host});
+            let all = bindings.entry(format!("{number}/{}", ports.protocol)).or_insert(json!([]));
+            if let Value::Array(all) = all {
+                all.push(one);
+            }
+        }
+    }
+    bindings.into()
 }
 
 /// Go's list without members is null.

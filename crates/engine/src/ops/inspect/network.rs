@@ -2,9 +2,31 @@
 
 use serde_json::{Map, Value, json};
 
+use super::super::port;
 use super::host_config;
 use crate::request::NetworkMode;
 use crate::state::Record;
+
+/// Every port that is exposed, and where it is published: null for nowhere.
+fn ports(record: &Record) -> Value {
+    let mut all = Map::new();
+    for ports in port::exposed(record) {
+        for number in ports.first..=ports.last {
+            all.insert(format!("{number}/{}", ports.protocol), Value::Null);
+        }
+    }
+    for published in port::published(record) {
+        for (host, container) in published.each() {
+            let place = json!({"HostIp": published.address, "HostPort": host.to_string()});
+            let name = format!("{container}/{}", published.container.protocol);
+            match all.entry(name).or_insert(Value::Null) {
+                Value::Array(places) => places.push(place),
+                none => *none = json!([place]),
+            }
+        }
+    }
+    all.into()
+}
 
 /// One that does not run has no addresses.
 pub(super) fn of(record: &Record, runs: bool) -> Value {
@@ -41,7 +63,7 @@ pub(super) fn of(record: &Record, runs: bool) -> Value {
         "HairpinMode": false,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
-        "Ports": Value::Object(Map::new()),
+        "Ports": if runs { ports(record) } else { json!({}) },
         "SandboxKey": "",
         "SecondaryIPAddresses": null,
         "SecondaryIPv6Addresses": null,

@@ -214,7 +214,7 @@ impl Filter {
                     value.split_once('=').map_or((value, None), |(key, value)| (key, Some(value)));
                 Ok(Self::Label { key: key.to_owned(), value: value.map(str::to_owned), is })
             }
-            ("until", true) => durations::moment(value, SystemTime::now()).map(Self::Until),
+            ("until", true) => durations::moment(value).map(Self::Until),
             (key, _) => Err(format!("no filter {}, there are dangling, label and until", step::quote(key))),
         }
     }

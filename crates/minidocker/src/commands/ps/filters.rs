@@ -1,11 +1,11 @@
 //! `ps --filter`: conditions, read from what was typed and then looked up once for all containers.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use engine::Settings;
 use engine::ops::list::{self, Health, State, Summary};
+use engine::request::Ports;
 
 use crate::problem::Problem;
 use crate::values::numbers;
@@ -39,9 +39,9 @@ pub(super) enum Filter {
     Network(String),
     /// Something mounted, by what it is of the host or by where it is in the container.
     Volume(String),
-    /// A published port: there are none yet.
+    /// A port of the container that is published: first, last, protocol.
     Publish(u16, u16, String),
-    /// A port that the image exposes: first, last, protocol.
+    /// A port that it exposes: first, last, protocol.
     Expose(u16, u16, String),
 }
 
@@ -110,9 +110,6 @@ pub(super) struct Filters {
     ancestors: HashMap<String, HashSet<String>>,
     /// When the containers of `before` and `since` were made.
     created: HashMap<String, SystemTime>,
-    /// What images expose, by id, as far as it was asked for.
-    exposed: RefCell<HashMap<String, Vec<String>>>,
-    settings: Settings,
 }
 
 impl Filters {
@@ -130,7 +127,7 @@ impl Filters {
                 _ => {}
             }
         }
-        Ok(Self { all, ancestors, created, exposed: RefCell::default(), settings: settings.clone() })
+        Ok(Self { all, ancestors, created })
     }
 
     /// Whether containers that do not run are meant: the conditions themselves speak of them.
@@ -180,28 +177,15 @@ impl Filters {
             Filter::Volume(name) => {
                 one.mounts.iter().any(|(source, target)| source == name || target == name)
             }
-            Filter::Publish(..) => false,
-            Filter::Expose(first, last, protocol) => {
-                one.image_id.as_ref().is_some_and(|id| self.exposes(id, *first, *last, protocol))
-            }
+            Filter::Publish(first, last, protocol) => has_port(&one.to_publish, *first, *last, protocol),
+            Filter::Expose(first, last, protocol) => has_port(&one.exposed, *first, *last, protocol),
         }
-    }
-
-    fn exposes(&self, image_id: &str, first: u16, last: u16, protocol: &str) -> bool {
-        let mut known = self.exposed.borrow_mut();
-        let ports =
-            known.entry(image_id.to_owned()).or_insert_with(|| list::exposed(&self.settings, image_id));
-        let is_one = |text: &String| {
-            ports_of(text).is_some_and(|(port, of)| of == protocol && (first..=last).contains(&port))
-        };
-        ports.iter().any(is_one)
     }
 }
 
-/// `80/tcp` of an image.
-fn ports_of(text: &str) -> Option<(u16, &str)> {
-    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    Some((port.parse().ok()?, protocol))
+/// Whether one of these is among the ports.
+fn has_port(ports: &[Ports], first: u16, last: u16, protocol: &str) -> bool {
+    ports.iter().any(|one| one.protocol.name() == protocol && one.first <= last && first <= one.last)
 }
 
 #[cfg(test)]
@@ -216,10 +200,6 @@ mod tests {
         let mut filters = Filters::new(Vec::new(), &Settings::default()).unwrap();
         filters.created.insert("then".to_owned(), SystemTime::UNIX_EPOCH + Duration::from_secs(1));
         filters.ancestors.insert("base".to_owned(), HashSet::from(["sha256:1".to_owned()]));
-        filters
-            .exposed
-            .borrow_mut()
-            .insert("sha256:1".to_owned(), vec!["80/tcp".to_owned(), "53/udp".to_owned()]);
         filters.all = read;
         filters.let_through(one)
     }
@@ -229,6 +209,8 @@ mod tests {
         let mut web = summary("web-1", State::Exited(SystemTime::UNIX_EPOCH, 3));
         assert!(passes(&["ancestor=host"], &web) && !passes(&["ancestor=base"], &web));
         web.image_id = Some("sha256:1".to_owned());
+        web.exposed = ["80/tcp", "53/udp"].map(|text| text.parse().unwrap()).to_vec();
+        web.to_publish = vec!["80/tcp".parse().unwrap()];
         for yes in [
             "name=web",
             "name=^web",
@@ -250,6 +232,8 @@ mod tests {
             "volume=/srv/of/the/website",
             "expose=80",
             "expose=50-60/udp",
+            "publish=80",
+            "publish=70-90/tcp",
         ] {
             assert!(passes(&[yes], &web), "{yes}");
         }
@@ -270,7 +254,8 @@ mod tests {
             "is-task=true",
             "network=host",
             "volume=/",
-            "publish=80",
+            "publish=53/udp",
+            "publish=8080",
             "expose=53",
             "expose=81-90",
         ] {

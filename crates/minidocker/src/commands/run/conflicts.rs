@@ -16,6 +16,12 @@ pub(super) fn check(typed: &Typed, request: &RunRequest) -> Result<(), Problem> 
     if request.detach && typed.read_many("attach", streams::stream)?.iter().any(|_| true) {
         return Err(Problem::new("--attach with --detach: a container in the background has no streams"));
     }
+    if request.storage.volatile == Some(true) && !request.remove {
+        return Err(Problem::new(
+            "--storage-opt volatile=true without --rm: a crash would make the layer useless",
+        )
+        .hint("add --rm, which has it by default, or leave it out"));
+    }
     let rules =
         [&host_name(request)[..], &network(request)[..], &limits(request)[..], &security(request)[..]];
     match rules.into_iter().flatten().find(|(broken, _)| *broken) {
@@ -26,6 +32,18 @@ pub(super) fn check(typed: &Typed, request: &RunRequest) -> Result<(), Problem> 
 
 /// Says what is allowed and unwise.
 pub(super) fn warn(request: &RunRequest) {
+    let network = &request.network;
+    let alone = match network.mode {
+        NetworkMode::Host => Some(("host", "its ports are the host's already")),
+        NetworkMode::None => Some(("none", "nobody can reach it")),
+        NetworkMode::Bridge | NetworkMode::Container(_) => None,
+    };
+    if let Some((mode, why)) = alone.filter(|_| !network.publish.is_empty() || network.publish_all) {
+        report_warning(
+            &format!("--publish is ignored with --network {mode}: {why}"),
+            Some("leave out one of them"),
+        );
+    }
     if request.resources.oom_kill_disable && request.resources.memory.is_none() {
         report_warning(
             "--oom-kill-disable without a limit: the host may run out of memory",
@@ -56,7 +74,7 @@ fn host_name(request: &RunRequest) -> [Rule; 3] {
     ]
 }
 
-fn network(request: &RunRequest) -> [Rule; 7] {
+fn network(request: &RunRequest) -> [Rule; 9] {
     let network = &request.network;
     let shared = matches!(network.mode, NetworkMode::Container(_));
     let (host, none) = (network.mode == NetworkMode::Host, network.mode == NetworkMode::None);
@@ -79,6 +97,14 @@ fn network(request: &RunRequest) -> [Rule; 7] {
                     && network.dns_search.is_empty()
                     && network.dns_options.is_empty()),
             "--dns options with --network container: both have the other container's /etc/resolv.conf",
+        ),
+        (
+            shared && (!network.publish.is_empty() || network.publish_all),
+            "--publish with --network container: publish the ports of the other container",
+        ),
+        (
+            shared && !network.expose.is_empty(),
+            "--expose with --network container: expose the ports of the other container",
         ),
         (
             host && matches!(request.namespaces.user, UserNamespace::Private { .. }),

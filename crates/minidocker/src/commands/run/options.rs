@@ -103,6 +103,14 @@ const NETWORK: Group = Group {
     title: "Network",
     options: &[
         many("network", "NETWORK", "bridge (default), host, none or container:NAME").alias("net"),
+        many(
+            "publish",
+            "[[ADDRESS:]PORT:]PORT",
+            "A port of this host, or a range, that leads to the container's:\n8080:80, 127.0.0.1:8080:80, 5353:53/udp, 8000-8010:8000-8010;\nwithout one of the host any free one",
+        )
+        .short('p'),
+        flag("publish-all", "Publish all exposed ports, on any free ones of this host").short('P'),
+        many("expose", "PORT[/PROTOCOL]", "Say that the container listens there: 80, 53/udp, 8000-8010"),
         one(
             "ip",
             "ADDRESS[/PREFIX]",
@@ -134,7 +142,7 @@ const FILES: Group = Group {
         one("volume-driver", "DRIVER", "local"),
         many("tmpfs", "TARGET[:OPTIONS]", "Mount memory: size=64m, mode=1777, …"),
         flag("read-only", "Mount the root file system read-only"),
-        many("storage-opt", "size=BYTES", "Most that the container may write to disk: size=10g"),
+        many("storage-opt", "NAME=VALUE", "size=10g: most to write; volatile=false: sync with --rm too"),
         one(
             "rootfs-kind",
             "KIND",

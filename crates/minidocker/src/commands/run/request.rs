@@ -14,8 +14,8 @@ use crate::options::{Typed, bad_value};
 use crate::problem::Problem;
 use crate::terminal::io_reason;
 use crate::values::{
-    addresses, capabilities, cpus, devices, disks, env, health, mounts, names, namespaces, numbers, restarts,
-    security, signals, sizes, sysctls, ulimits, volumes,
+    addresses, capabilities, cpus, devices, disks, env, health, mounts, names, namespaces, numbers, ports,
+    restarts, security, signals, sizes, sysctls, ulimits, volumes,
 };
 
 /// What is read of the process that calls.
@@ -211,6 +211,9 @@ fn network(typed: &Typed) -> Result<Network, Problem> {
         dns: typed.read_many("dns", addresses::server)?,
         dns_search: typed.read_many("dns-search", addresses::search)?,
         dns_options: typed.read_many("dns-option", addresses::option)?,
+        publish: typed.read_many("publish", ports::publish)?,
+        publish_all: typed.flag("publish-all")?.unwrap_or(false),
+        expose: typed.read_many("expose", ports::expose)?,
     })
 }
 
@@ -231,12 +234,14 @@ fn storage(typed: &Typed, caller: &Caller<'_>) -> Result<Storage, Problem> {
         all.push(mount);
     }
     typed.read("volume-driver", volumes::driver)?;
+    let (size, volatile) = disks::last(&typed.read_many("storage-opt", disks::option)?);
     Ok(Storage {
         mounts: all,
         volumes_from: typed.read_many("volumes-from", volumes::volumes_from)?,
         read_only: typed.flag("read-only")?.unwrap_or(false),
         kind: typed.read("rootfs-kind", disks::kind)?,
-        size: typed.read_many("storage-opt", disks::option)?.pop(),
+        size,
+        volatile,
         shm_size: typed.read("shm-size", sizes::parse)?.filter(|bytes| *bytes > 0),
     })
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bundle::ops::{self, EventsRequest};
 
+use super::super::Context;
 use super::super::arguments::Typed;
-use super::super::{Context, duration};
 use super::Command;
 use crate::options::{flag, one};
 use crate::problem::Problem;
+use crate::values::durations;
 
 pub(super) const COMMAND: Command = Command {
     about: "Prints what a container uses every 5 seconds, and that it ran out of memory, until it ends.",
@@ -30,7 +31,7 @@ fn exec(typed: &Typed, context: &Context) -> Result<u8, Problem> {
 
 fn request(typed: &Typed) -> Result<EventsRequest, Problem> {
     let interval = match typed.text("interval") {
-        Some(text) => duration::parse(text).ok_or_else(|| {
+        Some(text) => durations::duration(text).ok_or_else(|| {
             Problem::new(format!("invalid value {text:?} for flag -interval: parse error"))
                 .hint("write it as 5s, 100ms or 1m30s")
         })?,

@@ -1,41 +1,54 @@
-//! Moments: as `logs -t` shows them, as Docker's files have them, and as `--since` and `--until` are typed.
+//! Moments and durations: RFC 3339 as images, containers and logs have it, Go's durations, and what Docker's `--since`,
+//! `--until` and filters take.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::writer::nanoseconds;
-
 const SECOND: i64 = 1_000_000_000;
 
 /// So many nanoseconds after 1970.
-pub(crate) fn at(nanoseconds: i64) -> SystemTime {
+pub fn at(nanoseconds: i64) -> SystemTime {
     let distance = Duration::from_nanos(nanoseconds.unsigned_abs());
     if nanoseconds < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
 }
 
-/// RFC 3339 in UTC, `2026-11-21T20:41:34.5Z`.
+/// Since 1970; what is before or after all time of 64 bits is its end.
+pub fn nanoseconds(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |before| -before),
+    }
+}
+
+/// RFC 3339 in UTC, `2026-11-21T20:41:34.5Z`; years from 0 to 9999.
 #[derive(Debug, Clone, Copy)]
 pub struct Rfc3339 {
+    seconds: i64,
     nanoseconds: i64,
     all_digits: bool,
 }
 
 impl Rfc3339 {
-    /// With nine digits of the second, as `logs -t` has it, so that columns stay columns.
+    /// So many nanoseconds after 1970, with nine digits of the second, as `logs -t` has it, so that columns stay columns.
     pub fn aligned(nanoseconds: i64) -> Self {
-        Self { nanoseconds, all_digits: true }
+        Self { all_digits: true, ..Self::short(nanoseconds) }
     }
 
-    /// Without the zeros at the end of the second, as json-file has it (Go's RFC3339Nano).
+    /// So many nanoseconds after 1970, without the zeros at the end of the second (Go's RFC3339Nano).
     pub fn short(nanoseconds: i64) -> Self {
-        Self { nanoseconds, all_digits: false }
+        let (seconds, nanoseconds) = (nanoseconds.div_euclid(SECOND), nanoseconds.rem_euclid(SECOND));
+        Self { seconds, nanoseconds, all_digits: false }
+    }
+
+    /// So many seconds after 1970, without a fraction.
+    pub fn seconds(seconds: i64) -> Self {
+        Self { seconds, nanoseconds: 0, all_digits: false }
     }
 
     /// The same as bytes, without the machinery of formatting: the number of those in `space` that it took.
     pub fn write(self, space: &mut [u8; 30]) -> usize {
-        let (seconds, mut fraction) =
-            (self.nanoseconds.div_euclid(SECOND), self.nanoseconds.rem_euclid(SECOND));
-        let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let mut fraction = self.nanoseconds;
+        let (day, second) = (self.seconds.div_euclid(86_400), self.seconds.rem_euclid(86_400));
         let (year, month, day) = date(day);
         space.copy_from_slice(b"0000-00-00T00:00:00.000000000Z");
         for (place, width, number) in [
@@ -77,8 +90,7 @@ fn digits(space: &mut [u8], mut number: i64) {
     }
 }
 
-/// Year, month and day of the day so many after 1970-01-01; years of four digits are all that 64 bits of nanoseconds have.
-/// By eras of 400 years that begin in March, so that the leap day is a year's last.
+/// Year, month and day of the day so many after 1970-01-01, by eras of 400 years that begin in March, so that the leap day is a year's last.
 fn date(day: i64) -> (i64, i64, i64) {
     let day = day + 719_468;
     let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
@@ -106,23 +118,43 @@ const HELP: &str = "write it as 42m, 2026-11-21T13:23:37Z or in seconds since 19
 
 /// A moment as Docker's `--since` and `--until` take it: so long before `now` (`42m`, `1h30m`; `-5m` lies after it), a
 /// date with or without time and zone (`2026-11-21`, `2026-11-21T13:23:37.5+01:00`), or seconds since 1970 with a
-/// fraction. A date without a zone is in that of `offset`, seconds east of UTC. What is wrong with it, and how to write it.
-pub fn moment(text: &str, now: SystemTime, offset: i32) -> Result<SystemTime, String> {
+/// fraction. A date without a zone is in the user's: `zone` says how many seconds east of UTC that is, of a moment told in
+/// its own clock's seconds since 1970.
+///
+/// # Errors
+/// What is wrong with it, and how to write it.
+pub fn moment(text: &str, now: SystemTime, zone: impl Fn(i64) -> i64) -> Result<SystemTime, String> {
     let wrong = || format!("'{text}' is no time; {HELP}");
-    let nanoseconds = if text == "0" {
+    let since = if text == "0" {
         0
     } else if let Some(age) = duration(text) {
         nanoseconds(now).checked_sub(age).ok_or_else(wrong)?
     } else if text.trim_start_matches('-').contains('-') {
-        calendar(text, offset).ok_or_else(wrong)?
+        calendar(text, zone).and_then(Calendar::nanoseconds).ok_or_else(wrong)?
     } else {
         unix(text).ok_or_else(wrong)?
     };
-    Ok(at(nanoseconds))
+    Ok(at(since))
 }
 
-/// Go's durations, in nanoseconds: `1h30m`, `1.5s`, `-300ms`.
-fn duration(text: &str) -> Option<i64> {
+/// A time of RFC 3339, in nanoseconds since 1970; none where it is none, or before 1678 or after 2262.
+pub fn parse(text: &str) -> Option<i64> {
+    rfc3339(text)?.nanoseconds()
+}
+
+/// A time of RFC 3339, in seconds since 1970, fractions cut off; none where it is none. Docker writes the year 1 where it
+/// knows no time.
+pub fn seconds(text: &str) -> Option<i64> {
+    Some(rfc3339(text)?.seconds)
+}
+
+fn rfc3339(text: &str) -> Option<Calendar> {
+    let has_zone = text.get(10..)?.contains(['Z', 'z', '+', '-']);
+    if has_zone { calendar(text, |_| 0) } else { None }
+}
+
+/// Go's durations, in nanoseconds: `1h30m`, `1.5s`, `-300ms`; none where it is none, or longer than 292 years.
+pub fn duration(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
@@ -181,8 +213,21 @@ fn unix(text: &str) -> Option<i64> {
     }
 }
 
+/// A date and a time of day, in UTC.
+struct Calendar {
+    seconds: i64,
+    /// Of the second, in nanoseconds.
+    fraction: i64,
+}
+
+impl Calendar {
+    fn nanoseconds(self) -> Option<i64> {
+        self.seconds.checked_mul(SECOND)?.checked_add(self.fraction)
+    }
+}
+
 /// `2026-11-21[T13[:23[:37[.5]]]][Z|+01:00]`.
-fn calendar(text: &str, offset: i32) -> Option<i64> {
+fn calendar(text: &str, local: impl Fn(i64) -> i64) -> Option<Calendar> {
     let (date, rest) = text.split_at_checked(10)?;
     let day = days(field(date, 0, 4)?, field(date, 5, 2)?, field(date, 8, 2)?)?;
     if date.as_bytes()[4] != b'-' || date.as_bytes()[7] != b'-' {
@@ -190,8 +235,13 @@ fn calendar(text: &str, offset: i32) -> Option<i64> {
     }
     let zone = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
     let (time, zone) = rest.split_at(zone);
+    let of_day = match time {
+        "" => 0,
+        _ => clock(time.strip_prefix(['T', 't', ' '])?)?,
+    };
+    let shown = day * 86_400 + of_day / SECOND;
     let offset = match zone.as_bytes() {
-        [] => i64::from(offset),
+        [] => local(shown),
         b"Z" | b"z" => 0,
         [sign, _, _, b':', _, _] => {
             let (hours, minutes) = (field(zone, 1, 2)?, field(zone, 4, 2)?);
@@ -201,11 +251,7 @@ fn calendar(text: &str, offset: i32) -> Option<i64> {
         }
         _ => return None,
     };
-    let of_day = match time {
-        "" => 0,
-        _ => clock(time.strip_prefix(['T', 't', ' '])?)?,
-    };
-    (day * 86_400 - offset).checked_mul(SECOND)?.checked_add(of_day)
+    Some(Calendar { seconds: shown - offset, fraction: of_day % SECOND })
 }
 
 /// `13[:23[:37[.5]]]`, in nanoseconds.
@@ -228,14 +274,6 @@ fn clock(text: &str) -> Option<i64> {
 fn field(text: &str, at: usize, size: usize) -> Option<i64> {
     let digits = text.get(at..at + size)?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
-}
-
-/// A time as json-file has it, in nanoseconds; none where it is no time of RFC 3339.
-pub(crate) fn parse(text: &str) -> Option<i64> {
-    calendar(text, 0).filter(|_| {
-        text.len() > 10
-            && text.contains(['Z', 'z', '+']) | text.get(10..).is_some_and(|zone| zone.contains('-'))
-    })
 }
 
 #[cfg(test)]
@@ -276,7 +314,7 @@ mod tests {
     #[test]
     fn moments_are_read_as_docker_reads_them() {
         let now = at(1_000_000 * SECOND);
-        let read = |text| moment(text, now, 3600).map(nanoseconds);
+        let read = |text| moment(text, now, |_| 3600).map(nanoseconds);
         for (text, expected) in [
             ("42m", (1_000_000 - 2520) * SECOND),
             ("1h30m", (1_000_000 - 5400) * SECOND),
@@ -319,5 +357,53 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.contains("is no time; write it as 42m"), "{error}");
         }
+    }
+
+    #[test]
+    fn seconds_reach_to_the_year_1() {
+        for (text, number) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2000-02-29T23:59:59Z", 951_868_799),
+            ("2026-11-21T17:12:37Z", 1_795_281_157),
+            ("1969-12-31T23:59:59Z", -1),
+            ("2100-03-01T00:00:00Z", 4_107_542_400),
+            ("0001-01-01T00:00:00Z", -62_135_596_800),
+        ] {
+            assert_eq!(seconds(text), Some(number), "{text}");
+            assert_eq!(Rfc3339::seconds(number).to_string(), text);
+        }
+        assert_eq!(seconds("2026-11-21T18:12:37.999+01:00"), Some(1_795_281_157));
+        assert_eq!(parse("0001-01-01T00:00:00Z"), None);
+        for wrong in
+            ["", "2026-11-21", "2026-11-21T17:12:37", "2026-13-21T17:12:37Z", "2026-11-21T17:12:37Zé"]
+        {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, milliseconds) in [
+            ("24h", 86_400_000),
+            ("5s", 5_000),
+            ("100ms", 100),
+            ("1h30m", 5_400_000),
+            ("1.5s", 1_500),
+            ("0", 0),
+            ("0s", 0),
+            ("1m1s1ms", 61_001),
+            ("+2s", 2_000),
+            ("-1h", -3_600_000),
+            ("1000000ns", 1),
+            ("1000µs", 1),
+        ] {
+            assert_eq!(duration(text), Some(milliseconds * 1_000_000), "{text}");
+        }
+        for text in
+            ["", "5", "h", "s", "1d", "1h30", "1x", "1..5s", "1.2.3s", "1s ", "1e3s", "+", "-", ".", ".s"]
+        {
+            assert_eq!(duration(text), None, "{text:?}");
+        }
+        assert_eq!(duration("99999999999999999999h"), None);
     }
 }

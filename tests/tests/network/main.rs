@@ -1,6 +1,9 @@
 //! The network: a cable from every container to a bridge of its network, an address, routes; real TCP between host,
 //! container and neighbour. "The host" is each world's own network namespace.
 
+mod ports;
+mod rules;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;

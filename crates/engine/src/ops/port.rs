@@ -1,0 +1,29 @@
+//! `port`: which ports of the host lead into a container.
+
+use crate::request::{Ports, Published};
+use crate::state::{Record, Store};
+use crate::sweep::sweep;
+use crate::{Error, Settings};
+
+/// The published ports of a container; none of one that does not run.
+pub fn ports(settings: &Settings, name: &str) -> Result<Vec<Published>, Error> {
+    let store = Store::new(settings);
+    sweep(settings, &store)?;
+    let (id, record) = store.load(name)?;
+    Ok(if store.living_init(&id).is_some() { published(&record) } else { Vec::new() })
+}
+
+/// What leads into a container while it runs.
+pub(crate) fn published(record: &Record) -> Vec<Published> {
+    record.network.iter().flat_map(|place| place.ports.iter().copied()).collect()
+}
+
+/// All ports of a container that somebody is meant to know of: exposed or asked to be published, in order.
+pub(crate) fn exposed(record: &Record) -> Vec<Ports> {
+    let network = &record.request.network;
+    let mut all: Vec<Ports> = network.expose.clone();
+    all.extend(network.publish.iter().map(|publish| publish.container));
+    all.sort();
+    all.dedup();
+    all
+}
