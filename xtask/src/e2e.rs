@@ -52,10 +52,12 @@ impl Version {
     }
 }
 
-/// `cargo xtask test [--cgroup ...] [--release]`: unit tests, then the kernel tests.
+/// `cargo xtask test [--cgroup ...] [--release]`: unit tests, then the kernel tests. All of them, whatever fails: a run
+/// takes long enough to be told everything by one.
 pub(crate) fn test(arguments: Arguments) -> Result<()> {
-    process::run(process::cargo().args([&["test", "--locked", "--quiet"], &UNITS[..]].concat()))?;
-    e2e(arguments)
+    let words = [&["test", "--locked", "--quiet", "--no-fail-fast"], &UNITS[..]].concat();
+    let units = process::run(process::cargo().args(words)).inspect_err(|error| eprintln!("error: {error:#}"));
+    e2e(arguments).and(units)
 }
 
 /// `cargo xtask e2e [--cgroup v1|v2|all] [--systemd] [--release] [FILTER]`.
@@ -83,9 +85,10 @@ pub(crate) fn e2e(mut arguments: Arguments) -> Result<()> {
         )?),
         _ => None,
     };
+    let mut ended = Ok(());
     for version in &versions {
         if *version == here {
-            tests.run_here(filter.as_deref())?;
+            ended = tests.run_here(filter.as_deref());
         } else if beside.is_none() {
             tests.run_in_machine(*version, filter.as_deref().unwrap_or(MACHINE_FILTER))?;
         }
@@ -94,7 +97,8 @@ pub(crate) fn e2e(mut arguments: Arguments) -> Result<()> {
     if alone && beside.is_none() {
         tests.run_with_systemd(filter.as_deref())?;
     }
-    beside.map_or(Ok(()), Beside::finish)
+    // What was told beside is told whatever failed here.
+    beside.map_or(Ok(()), Beside::finish).and(ended)
 }
 
 /// The tests in the QEMU machine, by this program once more while others run here; what it says is kept for the end.
@@ -189,8 +193,15 @@ impl Tests {
 
     fn run_here(&self, filter: Option<&str>) -> Result<()> {
         self.need_match(filter.unwrap_or_default())?;
+        let mut failed = Vec::new();
         for program in &self.programs {
-            process::run(self.command(program).args(filter))?;
+            if let Err(error) = process::run(self.command(program).args(filter)) {
+                eprintln!("error: {error:#}");
+                failed.push(program.name.as_str());
+            }
+        }
+        if !failed.is_empty() {
+            bail!("kernel tests failed: {}", failed.join(", "));
         }
         Ok(())
     }

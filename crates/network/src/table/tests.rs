@@ -93,6 +93,8 @@ fn a_host_that_was_no_router_is_one_for_our_bridges_alone() {
 fn ports_come_and_go_and_say_whose_they_are() {
     apart(|| {
         let table = table("ports");
+        // A router already, or the table would have a rule more.
+        fs::write(IP_FORWARD, "1").unwrap();
         let settings = Settings { run_dir: table.run_dir.clone(), ..Settings::default() };
         let list = || nft(&["list", "table", "inet", &table.name]);
         let enter = |digit: &str, address: [u8; 4], words: &[&str]| {
