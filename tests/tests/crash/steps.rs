@@ -335,6 +335,10 @@ fn in_the_middle_of_rm() {
             let known = again.code == 0 || again.err().contains("no such container");
             assert!(known, "rm after a kill at {moment:?}: {again:?}");
             let last = killed.calls.of(Role::Command).last().map_or(String::new(), |call| call.text.clone());
+            // The victim's monitor has nothing left to do then, but to end.
+            minidocker_tests::until("its monitor ended", || {
+                !world.leaks().iter().any(|leak| leak.starts_with("process "))
+            });
             expect_clean(&world, &format!("rm, killed at {moment:?} ({last}), and {again:?}"), &killed);
         }
     }

@@ -123,6 +123,8 @@ fn fields(theirs: &Value, ours: &Value, what: &mut Vec<String>) {
 fn collect(path: &str, value: &Value, into: &mut Paths) {
     let kind = match value {
         Value::Null => "null".to_owned(),
+        // Docker's daemon turns it on at its own start, we at the first start on a bridge.
+        Value::Bool(_) if path.ends_with(".IPv4Forwarding") => "the machine's".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(number) => number_of(path, &number.to_string()),
         // A path of the engine's own world.
