@@ -30,7 +30,7 @@ pub(crate) struct Builder<'b> {
     pub(crate) progress: &'b dyn Progress,
     pub(crate) file: Dockerfile,
     pub(crate) plan: Plan,
-    pub(crate) cache: Cache,
+    pub(crate) cache: Cache<'b>,
     pub(crate) shelf: Shelf,
     pub(crate) memo: Memo,
     pub(crate) context: Stack,
@@ -106,13 +106,14 @@ pub fn build(request: &Request, host: &dyn Host, progress: &dyn Progress) -> Res
         0 => thread::available_parallelism().map_or(2, usize::from),
         jobs => jobs,
     };
+    let warn = |words: &str| progress.event(&Event::Warning(words));
     let builder = Builder {
         request,
         host,
         progress,
         file,
         plan,
-        cache: Cache::open(&own, &request.cache_from, &request.cache_to, !request.no_cache)?,
+        cache: Cache::open(&own, (&request.cache_from, &request.cache_to, !request.no_cache), host, &warn)?,
         shelf,
         memo: Memo::load(own.join("digests")),
         context,
@@ -309,6 +310,7 @@ impl Builder<'_> {
         let Stage { mut image, mut layers, .. } = stage;
         image.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
         image.created = Some(image.last_created().unwrap_or_else(|| self.now()));
+        image.carrier = self.cache.inline(&image.rootfs.diff_ids);
         let wrong =
             |error: serde_json::Error| Error::new(format!("the configuration cannot be written: {error}"));
         let config = serde_json::to_vec(&image).map_err(wrong)?;
@@ -317,6 +319,7 @@ impl Builder<'_> {
         let manifest_digest = self.shelf.blobs.put_bytes(&manifest)?;
         self.shelf.publish()?;
         layers.iter_mut().for_each(|layer| self.shelf.settled(layer));
+        self.cache.carry(&image.rootfs.diff_ids)?;
         Ok(Built {
             config_digest,
             manifest_digest,

@@ -6,17 +6,24 @@
 //! <DIR>/blobs/sha256/<hex>         the layers' blobs
 //! ```
 //!
+//! An image of a registry carries [`Steps`]: `--cache-to type=registry` makes one for nothing else, `type=inline` puts them
+//! into the image that was built. Their layers are fetched when a step asks for them.
+//!
 //! A record stands for nothing but itself: the layer is looked for when it is read. A layer whose directory is gone is
 //! unpacked from its blob; if that is gone too, the step is done again.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use oci::{Digest, Hasher};
 use serde::{Deserialize, Serialize};
 use step::Failure;
 use storage::blobs::{Blobs, Ingesting};
+
+use crate::host::{Host, Packed};
 
 const STEP: &str = "build.cache";
 
@@ -38,6 +45,12 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn new(diff_id: Digest, media_type: &str, digest: Digest, size: u64, created: String) -> Self {
         Self { format: FORMAT, diff_id, media_type: media_type.to_owned(), digest, size, created }
+    }
+
+    /// The layer as a blob.
+    fn packed(&self) -> Packed {
+        let Self { diff_id, digest, size, .. } = *self;
+        Packed { diff_id, digest, size, media_type: self.media_type.clone() }
     }
 }
 
@@ -74,25 +87,103 @@ impl Key {
     }
 }
 
-/// The records below a root, and those of `--cache-from` and `--cache-to`.
-#[derive(Debug)]
-pub(crate) struct Cache {
-    own: PathBuf,
-    from: Vec<PathBuf>,
-    to: Vec<PathBuf>,
-    /// Whether records are read: not with `--no-cache`.
-    reads: bool,
+/// Steps as an image carries them to other machines: JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Steps {
+    format: u32,
+    steps: BTreeMap<String, Record>,
 }
 
-impl Cache {
-    pub(crate) fn open(build: &Path, from: &[PathBuf], to: &[PathBuf], reads: bool) -> Result<Self, Failure> {
+impl Steps {
+    /// Their layers' blobs, each once.
+    fn packed(&self) -> Vec<Packed> {
+        let mut seen = HashSet::new();
+        let all = self.steps.values().filter(|record| seen.insert(record.digest));
+        all.map(Record::packed).collect()
+    }
+}
+
+/// The part of an image's configuration that carries them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Carrier {
+    #[serde(rename = "minidocker.build.steps", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) steps: Option<Steps>,
+}
+
+impl Carrier {
+    /// What a configuration carries. What cannot be read, or is of another format, is nothing.
+    fn read(configuration: &[u8]) -> Option<Steps> {
+        let carrier: Self = serde_json::from_slice(configuration).ok()?;
+        carrier.steps.filter(|steps| steps.format == FORMAT)
+    }
+}
+
+/// Where `--cache-from` takes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheFrom {
+    /// `type=local,src=`.
+    Directory(PathBuf),
+    /// `type=registry,ref=`, or a name alone: an image of a registry that carries steps.
+    Image(String),
+}
+
+/// Where `--cache-to` brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheTo {
+    /// `type=local,dest=`.
+    Directory(PathBuf),
+    /// `type=registry,ref=`, or a name alone.
+    Image {
+        /// Its name at its registry.
+        name: String,
+        /// `mode=max`: the steps of all stages, not only those whose layers the image has.
+        all: bool,
+    },
+    /// `type=inline`: the image that is built carries the steps of its layers.
+    Inline,
+}
+
+/// The records below a root, and those of `--cache-from` and `--cache-to`.
+pub(crate) struct Cache<'c> {
+    own: PathBuf,
+    from: &'c [CacheFrom],
+    to: &'c [CacheTo],
+    /// What the images of `from` carry, by their names.
+    carried: BTreeMap<&'c str, Steps>,
+    /// All steps of this build.
+    steps: Mutex<BTreeMap<String, Record>>,
+    /// Whether records are read: not with `--no-cache`.
+    reads: bool,
+    host: &'c dyn Host,
+    warn: &'c (dyn Fn(&str) + Sync),
+}
+
+impl<'c> Cache<'c> {
+    /// `warn` gets what cannot be had of another cache: a build goes on without.
+    pub(crate) fn open(
+        build: &Path,
+        (from, to, reads): (&'c [CacheFrom], &'c [CacheTo], bool),
+        host: &'c dyn Host,
+        warn: &'c (dyn Fn(&str) + Sync),
+    ) -> Result<Self, Failure> {
         let own = build.join("cache");
         make(&own)?;
-        for directory in to {
-            make(&directory.join("cache"))?;
-            make(&directory.join("blobs/sha256"))?;
+        for to in to {
+            if let CacheTo::Directory(directory) = to {
+                make(&directory.join("cache"))?;
+                make(&directory.join("blobs/sha256"))?;
+            }
         }
-        Ok(Self { own, from: from.to_vec(), to: to.to_vec(), reads })
+        let mut carried = BTreeMap::new();
+        for from in from.iter().filter(|_| reads) {
+            let CacheFrom::Image(name) = from else { continue };
+            match host.configuration(name).map(|bytes| Carrier::read(&bytes)) {
+                Ok(Some(steps)) => drop(carried.insert(name.as_str(), steps)),
+                Ok(None) => warn(&format!("no cache from {name}: it carries none that this version reads")),
+                Err(failure) => warn(&format!("no cache from {name}: {failure}")),
+            }
+        }
+        Ok(Self { own, from, to, carried, steps: Mutex::default(), reads, host, warn })
     }
 
     /// What was made of that key. What cannot be read is not there.
@@ -107,12 +198,20 @@ impl Cache {
             touch(&path);
             return Some(record);
         }
-        self.from.iter().find_map(|directory| {
-            let record = read(&directory.join("cache").join(format!("{key}.json")))?;
-            import(directory, &record, blobs)?;
-            let _ = write(&self.own, key, &record);
-            Some(record)
-        })
+        let record = self.from.iter().find_map(|from| match from {
+            CacheFrom::Directory(directory) => {
+                let record = read(&directory.join("cache").join(format!("{key}.json")))?;
+                import(directory, &record, blobs).map(|()| record)
+            }
+            CacheFrom::Image(name) => {
+                let record = self.carried.get(name.as_str())?.steps.get(key)?;
+                let brought = self.host.bring(name, &record.packed());
+                let brought = brought.inspect_err(|failure| (self.warn)(&format!("from {name}: {failure}")));
+                brought.ok().map(|()| record.clone())
+            }
+        })?;
+        let _ = write(&self.own, key, &record);
+        Some(record)
     }
 
     /// Keeps what was made.
@@ -121,9 +220,11 @@ impl Cache {
         self.export(key, record, blobs)
     }
 
-    /// Writes it to the directories of `--cache-to` too.
+    /// Writes it to the directories of `--cache-to` too, and notes it for the images.
     pub(crate) fn export(&self, key: &str, record: &Record, blobs: &Blobs) -> Result<(), Failure> {
-        for directory in &self.to {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), record.clone());
+        for to in self.to {
+            let CacheTo::Directory(directory) = to else { continue };
             let target = directory.join("blobs/sha256").join(record.digest.hex());
             let failed = |cause| Failure::new(STEP, target.display().to_string(), cause);
             if !target.exists()
@@ -138,6 +239,32 @@ impl Cache {
             write(&directory.join("cache"), key, record)?;
         }
         Ok(())
+    }
+
+    /// What the image with these layers carries itself; none where that was not asked for.
+    pub(crate) fn inline(&self, layers: &[Digest]) -> Carrier {
+        Carrier { steps: self.to.contains(&CacheTo::Inline).then(|| self.steps_of(Some(layers))) }
+    }
+
+    /// Brings the steps to the images of `--cache-to`; `layers` are those of the image that was built.
+    pub(crate) fn carry(&self, layers: &[Digest]) -> Result<(), Failure> {
+        for to in self.to {
+            let CacheTo::Image { name, all } = to else { continue };
+            let steps = self.steps_of((!all).then_some(layers));
+            let layers = steps.packed();
+            let configuration = serde_json::to_vec(&Carrier { steps: Some(steps) });
+            let configuration = configuration.map_err(|cause| Failure::new(STEP, name, cause))?;
+            self.host.carry(name, &configuration, &layers)?;
+        }
+        Ok(())
+    }
+
+    /// The steps of this build; with `layers` those that made one of them.
+    fn steps_of(&self, layers: Option<&[Digest]>) -> Steps {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = |record: &Record| layers.is_none_or(|layers| layers.contains(&record.diff_id));
+        let steps = steps.iter().filter(|(_, record)| wanted(record));
+        Steps { format: FORMAT, steps: steps.map(|(key, record)| (key.clone(), record.clone())).collect() }
     }
 }
 

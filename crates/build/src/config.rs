@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use oci::{Digest, Platform};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::cache::Carrier;
 use crate::dockerfile::{Command, Healthcheck};
 use crate::host::Layer;
 
@@ -39,6 +40,9 @@ pub(crate) struct Image {
     pub(crate) rootfs: RootFs,
     #[serde(default, deserialize_with = "or_null")]
     pub(crate) history: Vec<History>,
+    /// `--cache-to type=inline`. Never read: those of a base are not this image's.
+    #[serde(flatten, skip_deserializing)]
+    pub(crate) carrier: Carrier,
 }
 
 /// What containers of it start with.

@@ -37,6 +37,37 @@ pub trait Host: Sync {
     /// # Errors
     /// No git, no such repository, nothing of that name in it.
     fn repository(&self, repository: &Repository, place: &Path, keep: bool) -> Result<Cloned, Failure>;
+
+    /// The configuration of an image of a registry, which may carry steps of earlier builds.
+    ///
+    /// # Errors
+    /// No such image.
+    fn configuration(&self, name: &str) -> Result<Vec<u8>, Failure>;
+
+    /// Fetches a layer that such an image carries: a blob, and unpacked, in the same store.
+    ///
+    /// # Errors
+    /// It is not there, or another one than it says.
+    fn bring(&self, name: &str, layer: &Packed) -> Result<(), Failure>;
+
+    /// Makes an image at a registry with this configuration and these layers, whose blobs are in the store. Nobody runs it.
+    ///
+    /// # Errors
+    /// The registry's.
+    fn carry(&self, name: &str, configuration: &[u8], layers: &[Packed]) -> Result<(), Failure>;
+}
+
+/// A layer as a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// The digest of its tar stream.
+    pub diff_id: Digest,
+    /// The blob's digest.
+    pub digest: Digest,
+    /// The blob's size in bytes.
+    pub size: u64,
+    /// The blob's media type.
+    pub media_type: String,
 }
 
 /// An image to build on.

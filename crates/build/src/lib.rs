@@ -47,9 +47,10 @@ use std::path::{Path, PathBuf};
 use oci::{Digest, Platform};
 
 pub use builder::build;
+pub use cache::{CacheFrom, CacheTo};
 pub use error::Error;
 pub use git::Repository;
-pub use host::{Base, Cloned, Fetched, Host, Layer, Mount, MountKind, Run, STUBS, Stream};
+pub use host::{Base, Cloned, Fetched, Host, Layer, Mount, MountKind, Packed, Run, STUBS, Stream};
 pub use ignore::Ignore;
 pub use kept::{CacheMount, Cached, cache_mounts, cached};
 pub use progress::{Event, Plain, Progress, Quiet, Vertex, line};
@@ -86,10 +87,10 @@ pub struct Request {
     pub network: dockerfile::Network,
     /// `--no-cache`: nothing is taken from earlier builds.
     pub no_cache: bool,
-    /// `--cache-from type=local,src=`.
-    pub cache_from: Vec<PathBuf>,
-    /// `--cache-to type=local,dest=`.
-    pub cache_to: Vec<PathBuf>,
+    /// `--cache-from`.
+    pub cache_from: Vec<CacheFrom>,
+    /// `--cache-to`.
+    pub cache_to: Vec<CacheTo>,
     /// `--secret`, by id.
     pub secrets: BTreeMap<String, Secret>,
     /// `--ssh`, by id: the socket of an agent.

@@ -63,7 +63,7 @@ impl Images {
         let config = self.pull_config(&client, reference, content.config())?;
         let id = Digest::of(&config);
         let layers = layers(&content, &Config::parse(&config)?, reference)?;
-        let from = Registry { client, repository: reference.repository(), content: &content };
+        let from = Registry { client, repository: reference.repository() };
         let known = self.by_id(&id)?;
         // Of an image that is here Docker tells no layers.
         let told = |event: Event<'_>| {
@@ -85,6 +85,34 @@ impl Images {
         });
         let image = self.add(image, name.as_slice())?;
         Ok(Pulled { image, digest, up_to_date })
+    }
+
+    /// The configuration of an image of a registry, nothing else of it.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub fn pull_configuration(&self, pull: Pull<'_>) -> Result<Vec<u8>, Failure> {
+        let Pull { settings, reference, platform } = pull;
+        let failed = |error: registry::Error| error.into_failure("pull");
+        let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
+        let (_, content) = client.image(reference, platform).map_err(failed)?;
+        self.pull_config(&client, reference, content.config())
+    }
+
+    /// Brings a layer of an image of a registry: a blob, and unpacked.
+    ///
+    /// # Errors
+    /// The registry's; content that is not what it says.
+    pub fn pull_layer(
+        &self,
+        settings: &Arc<Settings>,
+        reference: &Reference,
+        layer: &Layer,
+    ) -> Result<(), Failure> {
+        let client = Client::new(reference.registry(), Arc::clone(settings))
+            .map_err(|error| error.into_failure("pull"))?;
+        let from = Registry { client, repository: reference.repository() };
+        self.bring(std::slice::from_ref(layer), &from, &|_| {})
     }
 
     /// Gives an image whose content is here a place in the catalogue, and names, each of which another image may lose.
@@ -152,6 +180,13 @@ fn layers(manifest: &ImageManifest, config: &Config, reference: &Reference) -> R
         .map_err(|error| Failure::because("pull", reference.to_string(), error.to_string()))?;
     let diff_ids = &config.rootfs.diff_ids;
     if packed.len() != diff_ids.len() {
+        let kind = manifest.config().media_type().to_string();
+        if !["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"]
+            .contains(&kind.as_str())
+        {
+            let reason = format!("is no image to run: its configuration is of type {kind}");
+            return Err(Failure::because("pull", reference.to_string(), reason));
+        }
         let reason = format!("has {} layers, its configuration knows {}", packed.len(), diff_ids.len());
         return Err(Failure::because("pull", reference.to_string(), reason));
     }
@@ -169,17 +204,12 @@ fn layers(manifest: &ImageManifest, config: &Config, reference: &Reference) -> R
 struct Registry<'r> {
     client: Client,
     repository: &'r str,
-    content: &'r ImageManifest,
 }
 
 impl Supply for Registry<'_> {
     fn open(&self, layer: &Layer, offset: u64) -> Result<Box<dyn Read + Send + '_>, Failure> {
-        let digest = layer.digest.to_string();
-        let mut all = self.content.layers().iter();
-        let descriptor = all
-            .find(|descriptor| descriptor.digest().as_ref() == digest)
-            .ok_or_else(|| Failure::because("pull", &digest, "is no layer of the image"))?;
-        let blob = self.client.blob(self.repository, descriptor, offset);
+        let described = crate::push::descriptor(&layer.media_type, layer.digest, layer.size)?;
+        let blob = self.client.blob(self.repository, &described, offset);
         Ok(Box::new(blob.map_err(|error| error.into_failure("pull"))?))
     }
 }

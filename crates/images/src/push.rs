@@ -54,42 +54,7 @@ impl Images {
             .map(|from| from.repository().to_owned())
             .next();
 
-        let next = AtomicUsize::new(0);
-        let failure: Mutex<Option<Failure>> = Mutex::default();
-        let keep = |error: Failure| {
-            failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        };
-        let one = |layer: &Layer| -> Result<(), Failure> {
-            watch(Event { layer, phase: Phase::Waiting });
-            let mut progress = |bytes: u64| watch(Event { layer, phase: Phase::Downloading(bytes) });
-            let pushed = client
-                .push_blob(
-                    reference.repository(),
-                    &descriptor(&layer.media_type, layer.digest, layer.size)?,
-                    &self.blobs.path(&layer.digest),
-                    from.as_deref(),
-                    &mut progress,
-                )
-                .map_err(failed)?;
-            let phase = if pushed == Pushed::Present { Phase::Present } else { Phase::Done };
-            watch(Event { layer, phase });
-            Ok(())
-        };
-        thread::scope(|scope| {
-            for _ in 0..sent.len().min(AT_ONCE) {
-                scope.spawn(|| {
-                    while let Some(layer) = sent.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = one(layer) {
-                            keep(error);
-                            next.store(usize::MAX / 2, Ordering::Relaxed);
-                        }
-                    }
-                });
-            }
-        });
-        if let Some(failure) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(failure);
-        }
+        send(self, &client, (reference, from.as_deref()), &sent, watch)?;
         let (bytes, media_type) = match sent == image.layers {
             true => (bytes, image.manifest.media_type.clone()),
             false => repacked(&bytes, &sent)?,
@@ -113,6 +78,38 @@ impl Images {
             Ok::<_, Failure>(())
         })?;
         Ok(digest)
+    }
+
+    /// Makes an image at a registry of a configuration and of layers whose blobs are here, as they are. Nobody runs it:
+    /// `media_type` says what the configuration is (image specification, manifest.md, "Guidelines for Artifact Usage").
+    ///
+    /// # Errors
+    /// The registry's; blobs that are gone.
+    pub fn push_artifact(
+        &self,
+        settings: &Arc<Settings>,
+        reference: &Reference,
+        (media_type, configuration): (&str, &[u8]),
+        layers: &[Layer],
+    ) -> Result<(), Failure> {
+        const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+        let failed = |error: registry::Error| error.into_failure("push");
+        let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
+        send(self, &client, (reference, None), layers, &|_| {})?;
+        let digest = Digest::of(configuration);
+        let size = configuration.len() as u64;
+        let described = descriptor(media_type, digest, size)?;
+        client
+            .push_blob(reference.repository(), &described, &configuration, None, &mut |_: u64| {})
+            .map_err(failed)?;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": media_type, "digest": digest, "size": size},
+            "layers": described_layers(layers),
+        });
+        client.push_manifest(reference, MANIFEST, manifest.to_string().as_bytes()).map_err(failed)?;
+        Ok(())
     }
 
     /// The layer as it goes over the net. Its blob stays until the next removal: it is named by nobody.
@@ -139,21 +136,69 @@ impl Images {
     }
 }
 
+/// Sends blobs to a repository, several at the same time; `from` is a repository that may have them.
+fn send(
+    images: &Images,
+    client: &Client,
+    (reference, from): (&Reference, Option<&str>),
+    sent: &[Layer],
+    watch: Watch<'_>,
+) -> Result<(), Failure> {
+    let next = AtomicUsize::new(0);
+    let failure: Mutex<Option<Failure>> = Mutex::default();
+    let keep = |error: Failure| {
+        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    };
+    let one = |layer: &Layer| -> Result<(), Failure> {
+        watch(Event { layer, phase: Phase::Waiting });
+        let mut progress = |bytes: u64| watch(Event { layer, phase: Phase::Downloading(bytes) });
+        let pushed = client
+            .push_blob(
+                reference.repository(),
+                &descriptor(&layer.media_type, layer.digest, layer.size)?,
+                &images.blobs.path(&layer.digest),
+                from,
+                &mut progress,
+            )
+            .map_err(|error| error.into_failure("push"))?;
+        let phase = if pushed == Pushed::Present { Phase::Present } else { Phase::Done };
+        watch(Event { layer, phase });
+        Ok(())
+    };
+    thread::scope(|scope| {
+        for _ in 0..sent.len().min(AT_ONCE) {
+            scope.spawn(|| {
+                while let Some(layer) = sent.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(error) = one(layer) {
+                        keep(error);
+                        next.store(usize::MAX / 2, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
 /// A manifest with other layers.
 fn repacked(bytes: &[u8], layers: &[Layer]) -> Result<(Vec<u8>, String), Failure> {
     let failed = |cause: serde_json::Error| Failure::new("push", "the image's manifest", cause);
     let mut manifest: Value = serde_json::from_slice(bytes).map_err(failed)?;
-    manifest["layers"] = layers
-        .iter()
-        .map(|layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}))
-        .collect();
+    manifest["layers"] = described_layers(layers);
     let kind = manifest.get("mediaType").and_then(Value::as_str);
     let kind = kind.unwrap_or("application/vnd.oci.image.manifest.v1+json").to_owned();
     Ok((serde_json::to_vec(&manifest).map_err(failed)?, kind))
 }
 
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Result<Descriptor, Failure> {
-    let failed = |why: String| Failure::because("push", digest.to_string(), why);
+/// A manifest's list of layers.
+fn described_layers(layers: &[Layer]) -> Value {
+    let one =
+        |layer: &Layer| json!({"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size});
+    layers.iter().map(one).collect()
+}
+
+pub(crate) fn descriptor(media_type: &str, digest: Digest, size: u64) -> Result<Descriptor, Failure> {
+    let failed = |why: String| Failure::because("images", digest.to_string(), why);
     let digest: oci::image::Digest =
         digest.to_string().parse().map_err(|error| failed(format!("{error}")))?;
     DescriptorBuilder::default()

@@ -1,9 +1,13 @@
 //! What a second build does again, and what it does not.
 
 use crate::world::World;
+use build::{CacheFrom, CacheTo};
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
+
+use storage::blobs::Blobs;
 
 /// Builds and says how many steps were cached, of how many.
 fn cached(world: &World, source: &str) -> (usize, usize) {
@@ -137,13 +141,13 @@ fn a_cache_goes_to_another_machine() {
         fs::set_permissions(world.context().join("d/x"), fs::Permissions::from_mode(0o644)).unwrap();
     }
     let mut request = one.request(SOURCE);
-    request.cache_to = vec![one.path.join("exported")];
+    request.cache_to = vec![CacheTo::Directory(one.path.join("exported"))];
     let first = one.with(&request).unwrap();
     // All of it again, from this machine's cache.
     fs::remove_dir_all(one.path.join("exported")).unwrap();
     one.with(&request).unwrap();
     let mut request = two.request(SOURCE);
-    request.cache_from = vec![two.path.join("none"), one.path.join("exported")];
+    request.cache_from = ["none", "exported"].map(|name| CacheFrom::Directory(one.path.join(name))).to_vec();
     let second = two.with(&request).unwrap();
     assert_eq!((second.cached, two.count()), ((3, 3), 0));
     assert_eq!(first.config_digest, second.config_digest);
@@ -158,8 +162,56 @@ fn a_cache_goes_to_another_machine() {
         fs::write(path, vec![0; length]).unwrap();
     }
     let mut request = three.request(SOURCE);
-    request.cache_from = vec![one.path.join("exported")];
+    request.cache_from = vec![CacheFrom::Directory(one.path.join("exported"))];
     assert_eq!(three.with(&request).unwrap().cached, (0, 3));
+    three.is_tidy();
+}
+
+#[test]
+fn a_cache_goes_by_an_image_of_a_registry() {
+    const STAGES: &str = "FROM base AS first\nRUN cat /bin/sh > /big; echo a > /a\nRUN echo b > /b\n\
+                          FROM base\nCOPY --from=first /a /a\nRUN cat /a > /c\n";
+    let one = World::new("carries");
+    let image = |name: &str, all| CacheTo::Image { name: name.to_owned(), all };
+    let mut request = one.request(STAGES);
+    request.cache_to = vec![image("max", true), image("min", false), CacheTo::Inline];
+    let first = one.with(&request).unwrap();
+    assert_eq!(first.cached, (0, 4));
+    let carried = std::mem::take(&mut *one.carried.lock().unwrap());
+    let blobs = |name: &str| carried[name].1.len();
+    assert_eq!((blobs("max"), blobs("min")), (4, 2), "the steps of all stages, those of the image's layers");
+    let packed = first.layers[first.layers.len() - 2..].iter().map(|layer| {
+        let mut bytes = Vec::new();
+        let mut blob = Blobs::open(&one.root()).unwrap().get(&layer.digest).unwrap().unwrap();
+        blob.file.read_to_end(&mut bytes).unwrap();
+        (layer.digest, bytes)
+    });
+    let inline = (first.config.clone(), packed.collect());
+    // With the whole cache nothing is made; with the image's own layers, what they are made from.
+    for (name, expected) in [("max", (4, 4)), ("min", (2, 4)), ("inline", (2, 4))] {
+        let two = World::new("takes");
+        let mut all = carried.clone();
+        all.insert("inline".to_owned(), inline.clone());
+        *two.carried.lock().unwrap() = all;
+        let mut request = two.request(STAGES);
+        request.cache_from = vec![CacheFrom::Image("none".to_owned()), CacheFrom::Image(name.to_owned())];
+        let second = two.with(&request).unwrap();
+        assert_eq!(second.cached, expected, "{name}");
+        assert!(two.said.lock().unwrap().contains("no cache from none: "));
+    }
+    // Of a base the cache is not the image's.
+    let config: serde_json::Value = serde_json::from_slice(&first.config).unwrap();
+    assert_eq!(config["minidocker.build.steps"]["steps"].as_object().unwrap().len(), 2);
+    // A blob that is not what it says is not taken, and the build goes on without.
+    let three = World::new("forged");
+    let mut forged = carried;
+    for blob in forged.get_mut("max").unwrap().1.values_mut() {
+        blob.fill(0);
+    }
+    *three.carried.lock().unwrap() = forged;
+    let mut request = three.request(STAGES);
+    request.cache_from = vec![CacheFrom::Image("max".to_owned())];
+    assert_eq!(three.with(&request).unwrap().cached, (0, 4));
     three.is_tidy();
 }
 

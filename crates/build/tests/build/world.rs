@@ -10,11 +10,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
-use build::{Base, Built, Error, Event, Fetched, Host, Layer, MountKind, Progress, Request, Run, Stream};
-use oci::Platform;
+use build::{
+    Base, Built, Error, Event, Fetched, Host, Layer, MountKind, Packed, Progress, Request, Run, Stream,
+};
+use oci::{Digest, Platform};
 use step::Failure;
+use storage::blobs::Blobs;
 use storage::layer::{Kind, Settings, archive};
 use storage::layers::{Extraction, Layers, publish};
+
+/// What carries a cache: a configuration, and blobs.
+pub(crate) type Carried = BTreeMap<String, (Vec<u8>, BTreeMap<Digest, Vec<u8>>)>;
 
 /// What an address has, and since when.
 pub(crate) type Download = (Vec<u8>, Option<i64>);
@@ -23,6 +29,8 @@ pub(crate) struct World {
     pub(crate) path: PathBuf,
     images: Mutex<BTreeMap<String, Base>>,
     pub(crate) downloads: Mutex<BTreeMap<String, Download>>,
+    /// Images of a registry that carry caches.
+    pub(crate) carried: Mutex<Carried>,
     /// Commands that ran.
     pub(crate) runs: AtomicUsize,
     /// How many ran at the same time.
@@ -44,6 +52,7 @@ impl World {
             path,
             images: Mutex::default(),
             downloads: Mutex::default(),
+            carried: Mutex::default(),
             runs: AtomicUsize::new(0),
             now: AtomicUsize::new(0),
             together: AtomicUsize::new(0),
@@ -283,6 +292,33 @@ impl Host for World {
         let (bytes, modified) =
             downloads.get(url).cloned().ok_or_else(|| Failure::because("fetch", url, "404"))?;
         Ok(Fetched { body: Box::new(std::io::Cursor::new(bytes)), modified, name: None })
+    }
+
+    fn configuration(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        let carried = self.carried.lock().unwrap();
+        let (configuration, _) = carried.get(name).ok_or_else(|| Failure::because("pull", name, "404"))?;
+        Ok(configuration.clone())
+    }
+
+    fn bring(&self, name: &str, layer: &Packed) -> Result<(), Failure> {
+        let carried = self.carried.lock().unwrap();
+        let blob = carried.get(name).and_then(|(_, blobs)| blobs.get(&layer.digest));
+        let blob = blob.ok_or_else(|| Failure::because("pull", layer.digest.to_string(), "404"))?;
+        Blobs::open(&self.root())?.put_bytes(blob)?;
+        Ok(())
+    }
+
+    fn carry(&self, name: &str, configuration: &[u8], layers: &[Packed]) -> Result<(), Failure> {
+        let blobs = Blobs::open(&self.root())?;
+        let read = |layer: &Packed| {
+            let mut bytes = Vec::new();
+            blobs.get(&layer.digest).unwrap().unwrap().file.read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes.len() as u64, layer.size);
+            (layer.digest, bytes)
+        };
+        let carried = (configuration.to_vec(), layers.iter().map(read).collect());
+        self.carried.lock().unwrap().insert(name.to_owned(), carried);
+        Ok(())
     }
 
     fn run(&self, run: &Run<'_>) -> Result<i32, Failure> {

@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::build::{Base, Built, Cloned, Fetched, Host, MountKind, Progress, Repository, Request, Run, Stream};
+use ::build::{
+    Base, Built, Cloned, Fetched, Host, MountKind, Packed, Progress, Repository, Request, Run, Stream,
+};
 use images::{Bringing, Images, Manifest, Pull};
 use oci::{Digest, Platform, Reference};
 use step::Failure;
@@ -16,8 +18,9 @@ use crate::worker::{Task, View, Workers};
 use crate::{Error, Kind, Settings};
 
 pub use ::build::{
-    Error as Failed, Event, Ignore, Plain, Progress as Watch, Quiet, Repository as Source, Request as Asked,
-    Secret, Stream as Output, Vertex, Workplace, dockerfile, ignore_file, is_archive,
+    CacheFrom, CacheTo, Error as Failed, Event, Ignore, Plain, Progress as Watch, Quiet,
+    Repository as Source, Request as Asked, Secret, Stream as Output, Vertex, Workplace, dockerfile,
+    ignore_file, is_archive,
 };
 
 /// Where bases come from and what commands may have.
@@ -248,6 +251,36 @@ impl Host for Engine<'_> {
         let super::git::Fetched { directory, commit } = super::git::fetch(repository, place, keep)?;
         Ok(Cloned { directory, commit })
     }
+
+    fn configuration(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        let (settings, reference) = (registries().map_err(failure)?, reference(name).map_err(failure)?);
+        let platform = Platform::host();
+        self.images.pull_configuration(Pull {
+            settings: &settings,
+            reference: &reference,
+            platform: &platform,
+        })
+    }
+
+    fn bring(&self, name: &str, layer: &Packed) -> Result<(), Failure> {
+        let (settings, reference) = (registries().map_err(failure)?, reference(name).map_err(failure)?);
+        self.images.pull_layer(&settings, &reference, &known(layer))
+    }
+
+    fn carry(&self, name: &str, configuration: &[u8], layers: &[Packed]) -> Result<(), Failure> {
+        let (settings, reference) = (registries().map_err(failure)?, reference(name).map_err(failure)?);
+        let layers: Vec<images::Layer> = layers.iter().map(known).collect();
+        self.images.push_artifact(&settings, &reference, (CACHE, configuration), &layers)
+    }
+}
+
+/// What the configuration of an image is that `--cache-to type=registry` makes.
+const CACHE: &str = "application/vnd.minidocker.build.steps.v1+json";
+
+/// A layer as the images know it.
+fn known(layer: &Packed) -> images::Layer {
+    let Packed { diff_id, digest, size, .. } = *layer;
+    images::Layer { diff_id, digest, size, media_type: layer.media_type.clone() }
 }
 
 /// Mounts that the engine binds, and those that a worker makes first.

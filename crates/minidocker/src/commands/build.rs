@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use engine::Settings;
 use engine::ops::build::{
-    self, Asked, Failed, Ignore, Options, Plain, Quiet, Secret, Source, Workplace, dockerfile,
+    self, Asked, CacheFrom, CacheTo, Failed, Ignore, Options, Plain, Quiet, Secret, Source, Workplace,
+    dockerfile,
 };
 use engine::ops::{files, git};
 
@@ -66,8 +67,8 @@ pub(crate) const COMMAND: Command = Command {
             title: "How",
             options: &[
                 flag("no-cache", "Take nothing from earlier builds"),
-                many("cache-from", "type=local,src=DIR", "Take from this cache, too"),
-                many("cache-to", "type=local,dest=DIR", "Copy what was built to this cache"),
+                many("cache-from", "CACHE", "Take from this cache, too: type=local,src=DIR,\ntype=registry,ref=IMAGE, or IMAGE"),
+                many("cache-to", "CACHE", "Bring what was built to this cache: type=local,dest=DIR,\ntype=registry,ref=IMAGE[,mode=max], or type=inline"),
                 flag("pull", "Ask for bases at their registries although they are here"),
                 one("progress", "MODE", "auto, plain, tty or quiet; auto is tty on a terminal"),
                 flag("quiet", "Print the image's id alone").short('q'),
@@ -142,8 +143,8 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         .unwrap_or(dockerfile::Network::Default);
     asked.no_cache = on("no-cache")?;
     asked.squash = on("squash")?;
-    asked.cache_from = typed.read_many("cache-from", |text| cache(text, "src"))?;
-    asked.cache_to = typed.read_many("cache-to", |text| cache(text, "dest"))?;
+    asked.cache_from = typed.read_many("cache-from", cache_from)?;
+    asked.cache_to = typed.read_many("cache-to", cache_to)?;
     asked.secrets = typed.read_many("secret", secret)?.into_iter().collect::<BTreeMap<_, _>>();
     asked.agents = typed.read_many("ssh", agent)?.into_iter().collect();
     asked.jobs = typed
@@ -418,21 +419,46 @@ fn output(text: &str) -> Result<Output, String> {
     }
 }
 
-fn cache(text: &str, key: &str) -> Result<PathBuf, String> {
+fn cache_from(text: &str) -> Result<CacheFrom, String> {
+    const FORMS: &str = "write it as type=local,src=DIR or type=registry,ref=IMAGE";
     if !text.contains('=') {
-        return Err(format!("an image is no cache here; write it as type=local,{key}=DIR"));
+        return Ok(CacheFrom::Image(image(text)?));
     }
     let fields = fields(text)?;
+    let field = |name| fields.get(name).cloned().ok_or_else(|| format!("{name}= is missing; {FORMS}"));
     match fields.get("type").map_or("", String::as_str) {
-        "local" => {}
-        other => {
-            return Err(format!(
-                "a cache of type {} is not taken; write it as type=local,{key}=DIR and carry the directory",
-                step::quote(other)
-            ));
-        }
+        "local" => Ok(CacheFrom::Directory(PathBuf::from(field("src")?))),
+        "registry" => Ok(CacheFrom::Image(image(&field("ref")?)?)),
+        other => Err(format!("a cache of type {} is not taken; {FORMS}", step::quote(other))),
     }
-    fields.get(key).map(PathBuf::from).ok_or_else(|| format!("write it as type=local,{key}=DIR"))
+}
+
+fn cache_to(text: &str) -> Result<CacheTo, String> {
+    const FORMS: &str = "write it as type=local,dest=DIR, type=registry,ref=IMAGE[,mode=max] or type=inline";
+    if !text.contains('=') {
+        return Ok(CacheTo::Image { name: image(text)?, all: true });
+    }
+    let fields = fields(text)?;
+    let field = |name| fields.get(name).cloned().ok_or_else(|| format!("{name}= is missing; {FORMS}"));
+    let all = match fields.get("mode").map_or("min", String::as_str) {
+        "min" => false,
+        "max" => true,
+        other => return Err(format!("mode={other} is neither min nor max")),
+    };
+    match fields.get("type").map_or("", String::as_str) {
+        "local" => Ok(CacheTo::Directory(PathBuf::from(field("dest")?))),
+        "registry" => Ok(CacheTo::Image { name: image(&field("ref")?)?, all }),
+        "inline" if all => {
+            Err("an image carries its own layers alone: mode=max needs type=registry".to_owned())
+        }
+        "inline" => Ok(CacheTo::Inline),
+        other => Err(format!("a cache of type {} is not made; {FORMS}", step::quote(other))),
+    }
+}
+
+/// An image's name that registries understand, as it was typed.
+fn image(text: &str) -> Result<String, String> {
+    text.parse::<oci::Reference>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn secret(text: &str) -> Result<(String, Secret), String> {

@@ -193,8 +193,16 @@ const OPTIONS: &[(&str, Source)] = &[
     ("attach", Words(&["stdin", "stdout", "stderr"])),
     ("blkio-weight-device", Files),
     ("build-arg", Source::Variables),
-    ("cache-from", List(&[("type", Words(&["local,"])), ("src", Directories)])),
-    ("cache-to", List(&[("type", Words(&["local,"])), ("dest", Directories)])),
+    ("cache-from", List(&[("type", Words(&["local,", "registry,"])), ("src", Directories), ("ref", Images)])),
+    (
+        "cache-to",
+        List(&[
+            ("type", Words(&["local,", "registry,", "inline"])),
+            ("dest", Directories),
+            ("ref", Images),
+            ("mode", Words(&["min", "max"])),
+        ]),
+    ),
     ("cap-add", Source::Capabilities),
     ("cap-drop", Source::Capabilities),
     ("cgroupns", Words(&["private", "host"])),
