@@ -87,7 +87,10 @@ const UBUNTU: Distribution = Distribution {
     variant: "minbase",
     components: &["main", "universe"],
     packages: &[],
-    keyring: ("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "ubuntu-keyring"),
+    keyring: (
+        "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
+        "ubuntu-keyring, or where there is none (Debian 12) dpkg -i its file of http://archive.ubuntu.com/ubuntu/pool/main/u/ubuntu-keyring",
+    ),
     script: "gutsy",
     updates: &[("-updates", None), ("-security", None)],
 };

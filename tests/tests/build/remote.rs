@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use minidocker_tests::registry::{Kind, Registry};
 use minidocker_tests::{Rootfs, Running, World};
 
 use crate::ground::{BASE, Ground, text};
@@ -56,7 +57,8 @@ impl<'w> Served<'w> {
 
     fn start(&mut self) {
         let (base, port) = (format!("--base-path={}", text(&self.base)), format!("--port={}", self.port));
-        let script = "exec git daemon --export-all --verbose --listen=127.0.0.1 \"$@\" 2>&1";
+        let script =
+            "exec \"$(git --exec-path)/git-daemon\" --export-all --verbose --listen=127.0.0.1 \"$@\" 2>&1";
         let words = ["sh", "-c", script, "sh", &port, &base];
         let daemon = self.world.program(words).env("HOME", text(&self.base)).spawn();
         daemon.until("Ready to rumble");
@@ -186,6 +188,67 @@ fn a_repository_is_added() {
     let wrong = ground.build(&format!("ADD --checksum={commit} {url} /new/\n"), &[]).exits(1);
     assert!(wrong.err().contains("hint: --checksum of a repository"), "{wrong:?}");
     served.end();
+    ground.expect_nothing_left();
+}
+
+/// By https with a certificate that git is told to trust, and by ssh, whose place a script takes: what it is called with
+/// is all that ssh hears of us.
+#[test]
+fn a_repository_comes_by_https_and_by_ssh() {
+    let ground = Ground::new();
+    let mut served = Served::new(&ground.world);
+    let registry = Registry::with(&ground.world, Kind { tls: true, ..Kind::default() });
+    let folder = registry.authority();
+    let folder = folder.parent().expect("a folder");
+    // The simplest server that git reads from: files, and what `update-server-info` says of them.
+    served
+        .make("web", "printf 'FROM base:1\nCOPY . /all/\n' > Dockerfile && git add -A && git commit -qm web");
+    ground.world.program(["git", "-C", text(&served.base.join("web")), "update-server-info"]).run().ok();
+    std::os::unix::fs::symlink("web/.git", served.base.join("web.git")).expect("our own directory");
+    let script = "import http.server,functools,ssl,sys\n\
+        h=functools.partial(http.server.SimpleHTTPRequestHandler,directory=sys.argv[1])\n\
+        s=http.server.HTTPServer(('127.0.0.1',0),h)\n\
+        c=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\nc.load_cert_chain(sys.argv[2]+'/server.pem',sys.argv[2]+'/server.key')\n\
+        s.socket=c.wrap_socket(s.socket,server_side=True)\nprint('port',s.server_port,'.',flush=True)\ns.serve_forever()\n";
+    let server = ground.world.program(["python3", "-c", script, text(&served.base), text(folder)]).spawn();
+    let said = server.until(" .");
+    let port = said.split_whitespace().nth(1).expect("a port");
+    let url = format!("https://127.0.0.1:{port}/web.git");
+    let build = |url: &str| ground.world.images(["build", "-t", "app:1", url]);
+    build(&url).run().refuses(1, &["cannot be fetched: git: ", "certificate"]);
+    build(&url).env("GIT_SSL_CAINFO", text(&registry.authority())).run().ok();
+    ground.world.minidocker(["run", "--rm", "app:1", "ls", "/all"]).prints("Dockerfile\n");
+    server.signal(15);
+    server.wait();
+
+    let ssh = ground.world.directory().join("ssh");
+    let heard = ground.world.directory().join("heard");
+    let script = format!(
+        "#!/bin/sh\nprintf '%s|' \"$@\" >> {}\nfor last; do :; done\nexec sh -c \"$last\"\n",
+        text(&heard)
+    );
+    std::fs::write(&ssh, script).expect("our own file");
+    ground.world.program(["chmod", "755", text(&ssh)]).run().ok();
+    let path = text(&served.base.join("app")).to_owned();
+    for (url, host) in [
+        (format!("ssh://me@h.example:2222{path}#v1"), "me@h.example"),
+        (format!("git@h.example:{path}#v1"), "git@h.example"),
+    ] {
+        let call = build(&url).env("GIT_SSH", text(&ssh)).env("GIT_SSH_VARIANT", "ssh");
+        // Its submodule is the daemon's.
+        call.run().ok();
+        ground.world.minidocker(["run", "--rm", "app:1", "cat", "/old/file"]).prints("old\n");
+        let words = std::fs::read_to_string(&heard).expect("ssh was asked");
+        assert!(words.contains(&format!("|{host}|git-upload-pack '{path}'|")), "{words}");
+        assert_eq!(words.contains("-p|2222|"), url.starts_with("ssh://"), "{words}");
+        std::fs::remove_file(&heard).expect("our own file");
+    }
+    served.daemon.take().into_iter().for_each(|daemon| {
+        daemon.signal(15);
+        daemon.wait();
+    });
+    drop(registry);
+    assert_eq!(left(&ground), Vec::<String>::new());
     ground.expect_nothing_left();
 }
 

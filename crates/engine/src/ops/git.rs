@@ -63,6 +63,11 @@ impl Git<'_> {
     fn get(&self) -> Result<(), Failure> {
         let wanted = self.repository.reference.as_deref().unwrap_or("HEAD");
         let shallow = self.at(&["fetch", "--quiet", "--depth=1", "--no-tags", "origin", wanted]);
+        let shallow = shallow.or_else(|failure| match failure.to_string().contains("shallow") {
+            // A server that has files and no program gives whole histories alone.
+            true => self.at(&["fetch", "--quiet", "--no-tags", "origin", wanted]),
+            false => Err(failure),
+        });
         let Err(failure) = shallow else { return Ok(()) };
         if !self.repository.names_commit() {
             return Err(failure);
