@@ -1,8 +1,10 @@
 //! What the caller says: where reservations live, which bridge, which network a container wants.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::network::Network;
 use crate::ports::Publish;
 use crate::subnet::{IpRequest, Subnet};
 
@@ -54,13 +56,30 @@ pub enum Mode {
     Bridge(BridgeRequest),
 }
 
-/// What of a bridged container's network the user chose.
+/// What of a connected container's networks the user chose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BridgeRequest {
-    /// `--ip`: the address; outside of the default network it brings a small network of its own.
-    pub ip: Option<IpRequest>,
-    /// `--mac-address`; none derives it from the address.
-    pub mac: Option<[u8; 6]>,
+    /// Its links, `eth0` first; none for one in the default network.
+    pub links: Vec<LinkRequest>,
     /// `--publish`, and what `--publish-all` makes of exposed ports.
     pub publish: Vec<Publish>,
+}
+
+/// One link of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkRequest {
+    /// The network, of those that users made; none for the default network.
+    pub network: Option<Box<Network>>,
+    /// `--ip`: the address; in the place of the default network it may bring a small network of its own.
+    pub ip: Option<IpRequest>,
+    /// `--ip6`.
+    pub ip6: Option<Ipv6Addr>,
+    /// `--mac-address`; none derives it from the address.
+    pub mac: Option<[u8; 6]>,
+    /// `--network-alias`.
+    pub aliases: Vec<String>,
+    /// `--link-local-ip`.
+    pub link_local: Vec<IpAddr>,
+    /// `gw-priority=`.
+    pub priority: i32,
 }
