@@ -169,11 +169,14 @@ pub(crate) fn id_of_host_link(name: &str) -> Option<&str> {
 /// with both families, then the first by name; never one that is internal.
 pub fn choose_way_out(places: &mut [Attachment]) {
     let best = |places: &[Attachment], v6: bool| {
-        let candidates = places.iter().enumerate().filter(|(_, place)| {
-            !place.is_internal() && (!v6 || place.v6.is_some())
-        });
+        let candidates = places
+            .iter()
+            .enumerate()
+            .filter(|(_, place)| !place.is_internal() && (!v6 || place.v6.is_some()));
         candidates
-            .min_by_key(|(_, place)| (-i64::from(place.priority), place.v6.is_none(), place.network_name().to_owned()))
+            .min_by_key(|(_, place)| {
+                (-i64::from(place.priority), place.v6.is_none(), place.network_name().to_owned())
+            })
             .map(|(n, _)| n)
     };
     let (four, six) = (best(places, false), best(places, true));
@@ -195,7 +198,8 @@ mod tests {
             assert_eq!(id_of_host_link(&name), Some("0123456789a"));
         }
         assert_eq!(nth_host_link(&id, 10), "md0123456789a-a");
-        for other in ["md-0123456789ab", "mdn0a00000018", "md0123456789a-", "md0123456789a-10", "minidocker0"] {
+        for other in ["md-0123456789ab", "mdn0a00000018", "md0123456789a-", "md0123456789a-10", "minidocker0"]
+        {
             assert_eq!(id_of_host_link(other), None, "{other}");
         }
     }

@@ -18,11 +18,14 @@
 #![forbid(unsafe_code)]
 
 mod attachment;
+mod connect;
+mod design;
 mod devices;
 mod error;
 mod facts;
 mod links;
 mod listeners;
+mod made;
 mod members;
 mod netlink;
 mod network;
@@ -32,6 +35,7 @@ mod plan;
 mod port_book;
 mod ports;
 mod publish;
+mod records;
 mod release;
 mod reservation;
 mod reserve;
@@ -43,14 +47,17 @@ mod subnet6;
 mod table;
 
 pub use attachment::{Attachment, Manner, Place6, choose_way_out, host_link};
+pub use connect::{connect, disconnect, without};
+pub use design::NewNetwork;
 pub use devices::{Namespace, move_devices};
 pub use error::Error;
+pub use made::{choose_anew, clashes, create, find, is_built_in, list, remove_network};
 pub use members::{Member, members, members_directory};
 pub use network::{Driver, Network, Pool, Pool6};
 pub use plan::{Plan, plan};
 pub use ports::{Ports, Protocol, Publish, Published, Wanted};
-pub use release::{Leftover, leftovers, release, remove, remove_link, unplug, unpublish};
-pub use reserve::reserve;
+pub use release::{Leftover, leftovers, release, remove, remove_link, rename, unplug, unpublish};
+pub use reserve::{reserve, reserve_link};
 
 pub use settings::{BridgeRequest, LinkRequest, Mode, Settings};
 pub use subnet::{IpRequest, ParseError, Subnet, mac_text, parse_mac};

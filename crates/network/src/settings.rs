@@ -14,6 +14,8 @@ pub struct Settings {
     /// The engine's run state, `/run/minidocker`; reservations are files in `addresses` below it. On a file system
     /// that a reboot empties, as the links are.
     pub run_dir: PathBuf,
+    /// Where the records of the networks are that users made, `/var/lib/minidocker/networks`: what a reboot keeps.
+    pub networks: PathBuf,
     /// The bridge of the default network, `minidocker0`. Two engines on one host each need a bridge of their own.
     pub bridge: String,
     /// The user's choice of the default network's subnet; none takes the bridge's, or a free one.
@@ -22,7 +24,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { run_dir: PathBuf::from("/run/minidocker"), bridge: "minidocker0".to_owned(), subnet: None }
+        Self {
+            run_dir: PathBuf::from("/run/minidocker"),
+            networks: PathBuf::from("/var/lib/minidocker/networks"),
+            bridge: "minidocker0".to_owned(),
+            subnet: None,
+        }
     }
 }
 

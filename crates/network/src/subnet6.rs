@@ -135,7 +135,9 @@ mod tests {
         assert_eq!((net.first().to_string(), net.prefix()), ("fd00:1::1".to_owned(), 64));
         assert_eq!(net.last().to_string(), "fd00:1::ffff:ffff:ffff:ffff");
         assert!(net.overlaps("fd00::/16".parse().unwrap()) && !net.overlaps("fd00:2::/64".parse().unwrap()));
-        for text in ["", "fd00::1", "fd00::1/64", "fd00::/127", "fe80::/64", "ff00::/16", "::/64", "10.0.0.0/8"] {
+        for text in
+            ["", "fd00::1", "fd00::1/64", "fd00::/127", "fe80::/64", "ff00::/16", "::/64", "10.0.0.0/8"]
+        {
             assert!(text.parse::<Subnet6>().is_err(), "{text}");
         }
     }
