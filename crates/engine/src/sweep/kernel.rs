@@ -58,6 +58,7 @@ pub(super) fn networks(settings: &Settings, store: &Store) -> Result<Vec<Finding
     let told = |error: network::Error| Failure::because("network.check", "networks", error.to_string());
     let strays = || -> Result<Vec<Leftover>, Failure> {
         let mut strays = Vec::new();
+        let all = network::leftovers(&network).map_err(told)?;
         for id in store.present()? {
             let Some(record) = store.record(&id).ok().flatten() else { continue };
             // While somebody changes it, it may be either way.
