@@ -80,8 +80,7 @@ pub(super) fn networks(settings: &Settings, store: &Store) -> Result<Vec<Finding
                 }
                 _ => true,
             };
-            strays
-                .extend(network::leftovers(&network).map_err(told)?.into_iter().filter(|left| !known(left)));
+            strays.extend(all.iter().filter(|left| !known(left)).cloned());
         }
         Ok(strays)
     };
