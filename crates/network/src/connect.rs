@@ -41,6 +41,7 @@ pub fn connect(
         &Attachment { way_out: false, way_out6: false, ..link.clone() },
     );
     let mut host = Context::default();
+    let mut cabled = false;
     let made = (|| {
         steps.host.iter().try_for_each(|step| step.perform(&mut host))?;
         let socket = match host.netlink.take() {
@@ -49,6 +50,7 @@ pub fn connect(
         };
         for step in &steps.beside {
             step.cable(Route::new(&socket), Inside::Namespace(namespace.as_fd()))?;
+            cabled = true;
         }
         let mut within = Context { netlink: Some(inside), ..Context::default() };
         steps.inside.iter().try_for_each(|step| step.perform(&mut within))?;
@@ -61,7 +63,7 @@ pub fn connect(
     });
     if let Err(error) = done {
         // What was made goes again; the first failure is told.
-        if let Some(link) = after.last() {
+        if let Some(link) = after.last().filter(|_| cabled) {
             let _ = remove(namespace, link);
             let _ = set_way_out(namespace, &after, places);
         }
@@ -115,11 +117,13 @@ fn inside_of(namespace: &OwnedFd) -> Result<OwnedFd, Error> {
         .map_err(|error| Failure::new(STEP, "the container's network namespace", error).into())
 }
 
-/// Removes the container's end; the host's goes with it.
+/// Removes a link: of a pair by the host's end, whose name nobody in the container has changed; the other end goes with it.
 fn remove(namespace: &OwnedFd, place: &Attachment) -> Result<(), Error> {
-    let inside = inside_of(namespace)?;
-    links::delete(Route::new(&inside), &place.link)
-        .map_err(|refusal| failed(STEP, place.link.clone(), refusal).into())
+    let (socket, link) = match place.driver() {
+        Driver::Bridge => (open()?, &place.host_link),
+        _ => (inside_of(namespace)?, &place.link),
+    };
+    links::delete(Route::new(&socket), link).map_err(|refusal| failed(STEP, link.clone(), refusal).into())
 }
 
 /// Sets the default routes, where they change.

@@ -105,27 +105,33 @@ pub(crate) fn ensure_bridge(route: Route<'_>, step: &'static str, to: &Bridge) -
     }
 }
 
-/// Gives a bridge its IPv6 address; where the host keeps IPv6 from new links it is let in.
-fn ensure_ipv6(
+/// Gives a bridge its IPv6 address, if it has not got it; where the host keeps IPv6 from new links it is let in.
+pub(crate) fn ensure_ipv6(
     route: Route<'_>,
     step: &'static str,
     bridge: &str,
     address: Ipv6Addr,
     subnet: Subnet6,
 ) -> Result<(), Failure> {
-    let switch = |name: &str| format!("/proc/sys/net/ipv6/conf/{bridge}/{name}");
-    // Nobody on it tells the host its routes. A file system that is read-only keeps what its owner wants.
-    let _ = std::fs::write(switch("accept_ra"), "0");
-    if std::fs::read(switch("disable_ipv6")).is_ok_and(|text| text.first() == Some(&b'1')) {
-        let _ = std::fs::write(switch("disable_ipv6"), "0");
+    let switch = |name: &str, value: &str| {
+        // A file system that is read-only keeps what its owner wants.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{bridge}/{name}"), value);
+    };
+    let mut added = add_address6(route, bridge, address, subnet.prefix());
+    if matches!(added, Err(Refusal { errno: Errno::ACCESS, .. })) {
+        switch("disable_ipv6", "0");
+        added = add_address6(route, bridge, address, subnet.prefix());
     }
-    match add_address6(route, bridge, address, subnet.prefix()) {
-        Ok(()) | Err(Refusal { errno: Errno::EXIST, .. }) => Ok(()),
+    match added {
+        // Nobody on it tells the host its routes.
+        Ok(()) => switch("accept_ra", "0"),
+        Err(Refusal { errno: Errno::EXIST, .. }) => {}
         Err(refusal) => {
             let failure = failed(step, format!("{bridge}, address {address}/{}", subnet.prefix()), refusal);
-            Err(failure.hint("is IPv6 off on this host? then make the network without --ipv6"))
+            return Err(failure.hint("is IPv6 off on this host? then make the network without --ipv6"));
         }
     }
+    Ok(())
 }
 
 /// Sets a bridge up that somebody else made.

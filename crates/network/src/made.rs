@@ -146,11 +146,16 @@ fn with_surroundings<T>(
 
 /// Chooses another subnet for a network whose own is the host's by now, and where no container lives: its record is
 /// written anew, its bridge goes. What it was, what it is, and whose the old one is.
-pub fn choose_anew(settings: &Settings, network: &Network, owner: &str) -> Result<(Network, String), Error> {
+pub fn choose_anew(settings: &Settings, asked: &Network, owner: &str) -> Result<(Network, String), Error> {
     let records = Records::of(settings);
     let locked = records.lock()?;
-    let mut network = records.find(&network.name)?.ok_or_else(|| gone(&network.name))?;
+    let mut network = records.find(&asked.name)?.ok_or_else(|| gone(&asked.name))?;
     let Some(old) = network.v4 else { return Err(gone(&network.name)) };
+    if asked.v4 != network.v4 {
+        // Somebody was faster.
+        let said = format!("network {} is {} now", network.name, old.subnet);
+        return Ok((network, said));
+    }
     let (socket, bridge) = (open()?, network.bridge());
     let route = Route::new(&socket);
     let subnet = with_surroundings(settings, route, &bridge, |around| {
@@ -362,7 +367,7 @@ pub fn clashes(settings: &Settings) -> Result<Vec<(Network, String)>, Error> {
     let mut all = Records::of(settings).list()?.0;
     all.push(built_in(settings, "bridge")?);
     for network in all.into_iter().filter(|network| network.driver == Driver::Bridge) {
-        let Some(pool) = network.v4 else { continue };
+        let Some(pool) = network.v4.filter(|_| route.index(&network.bridge()).is_ok()) else { continue };
         if let Some(owner) = facts::clash(route, pool.subnet, &network.bridge())? {
             found.push((network, owner));
         }

@@ -426,12 +426,16 @@ impl Step for NetworkStep {
         let route = socket(self.id(), context)?;
         match self {
             Self::Bridge(bridge) => {
-                // The question is of IPv4 alone.
-                let plain = bridge.v6.is_none();
-                if plain && links::bridge_is_ready(route, &bridge.name, bridge.subnet, bridge.gateway) {
-                    return Ok(());
+                if !links::bridge_is_ready(route, &bridge.name, bridge.subnet, bridge.gateway) {
+                    return links::ensure_bridge(route, self.id(), bridge);
                 }
-                links::ensure_bridge(route, self.id(), bridge)
+                // The question was of IPv4 alone.
+                match bridge.v6 {
+                    Some((address, subnet)) => {
+                        links::ensure_ipv6(route, self.id(), &bridge.name, address, subnet)
+                    }
+                    None => Ok(()),
+                }
             }
             Self::Rules { .. } | Self::Localnet { .. } | Self::Publish { .. } => Ok(()),
             Self::Pair { host_link, .. } | Self::Beside { link: Beside { link: host_link, .. }, .. } => {

@@ -128,11 +128,15 @@ fn network_options() {
     assert_eq!(read.network.dns_options, ["ndots:2", "rotate"]);
     assert_eq!(request("--network container:web host").network.mode, NetworkMode::Container("web".into()));
     assert_eq!(request("--network default host").network, Network::default());
-    let several = request("--network web --network name=db,alias=a --ip 10.7.0.9 --ip6 fd00::9 --network-alias b host");
+    let several =
+        request("--network web --network name=db,alias=a --ip 10.7.0.9 --ip6 fd00::9 --network-alias b host");
     assert_eq!((several.network.mode, several.network.ip), (NetworkMode::Bridge, None));
     let endpoints = several.network.endpoints.unwrap();
     assert_eq!(endpoints.iter().map(|one| one.network.as_str()).collect::<Vec<_>>(), ["web", "db"]);
-    assert_eq!((endpoints[0].aliases.clone(), endpoints[1].aliases.clone()), (vec!["b".into()], vec!["a".into()]));
+    assert_eq!(
+        (endpoints[0].aliases.clone(), endpoints[1].aliases.clone()),
+        (vec!["b".into()], vec!["a".into()])
+    );
     assert!(endpoints[0].ip.is_some() && endpoints[0].ip6.is_some() && endpoints[1].ip.is_none());
 }
 
