@@ -76,7 +76,6 @@ pub(crate) fn ensure_bridge(route: Route<'_>, step: &'static str, to: &Bridge) -
         // Without a MAC address of its own a bridge takes its ports' lowest, and changes with them.
         LinkAttribute::Address(mac_of(gateway).to_vec()),
     ];
-    link.attributes.extend(to.alias.clone().map(LinkAttribute::IfAlias));
     link.attributes.extend(to.mtu.map(LinkAttribute::Mtu));
     let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
     if let Some(tag) = to.vlan {
@@ -86,8 +85,13 @@ pub(crate) fn ensure_bridge(route: Route<'_>, step: &'static str, to: &Bridge) -
     }
     link.attributes.push(LinkAttribute::LinkInfo(info));
     match route.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL) {
-        Ok(()) => {}
+        Ok(()) => name_ours(route, step, to)?,
         Err(Refusal { errno: Errno::EXIST, .. }) => raise_bridge(route, step, bridge)?,
+        Err(refusal) if refusal.errno == Errno::OPNOTSUPP && to.vlan.is_some() => {
+            return Err(failed(step, bridge, refusal).hint(
+                "this kernel has no tags on bridges (CONFIG_BRIDGE_VLAN_FILTERING): leave out --opt vlan=",
+            ));
+        }
         Err(refusal) if refusal.errno == Errno::OPNOTSUPP => {
             return Err(failed(step, bridge, refusal)
                 .hint(format!("this kernel has no bridges: load the module (modprobe bridge), {WITHOUT}")));
@@ -103,6 +107,16 @@ pub(crate) fn ensure_bridge(route: Route<'_>, step: &'static str, to: &Bridge) -
         Some((address, subnet)) => ensure_ipv6(route, step, bridge, address, subnet),
         None => Ok(()),
     }
+}
+
+/// Writes on a new bridge whose it is: the kernel takes no alias (IFLA_IFALIAS) with the request that makes a link.
+fn name_ours(route: Route<'_>, step: &'static str, to: &Bridge) -> Result<(), Failure> {
+    let Some(alias) = &to.alias else { return Ok(()) };
+    let mut link = LinkMessage::default();
+    link.attributes = vec![LinkAttribute::IfName(to.name.clone()), LinkAttribute::IfAlias(alias.clone())];
+    route
+        .request(RouteNetlinkMessage::NewLink(link), 0)
+        .map_err(|refusal| failed(step, to.name.clone(), refusal))
 }
 
 /// Gives a bridge its IPv6 address, if it has not got it; where the host keeps IPv6 from new links it is let in.
@@ -455,7 +469,7 @@ pub(crate) fn remove_default_routes(route: Route<'_>, v6: bool) -> Result<(), Re
     for _ in 0..8 {
         match route.request(RouteNetlinkMessage::DelRoute(message.clone()), 0) {
             Ok(()) => {}
-            Err(Refusal { errno: Errno::SRCH | Errno::NODEV, .. }) => return Ok(()),
+            Err(Refusal { errno: Errno::SRCH | Errno::NODEV | Errno::NOENT, .. }) => return Ok(()),
             Err(refusal) => return Err(refusal),
         }
     }

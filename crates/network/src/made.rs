@@ -163,7 +163,7 @@ pub fn choose_anew(settings: &Settings, asked: &Network, owner: &str) -> Result<
     })?;
     network.v4 = Some(Pool { subnet, gateway: subnet.first(), range: None, chosen: true });
     records.write(&locked, &network)?;
-    if is_ours(route, &network)? {
+    if is_ours(route, &bridge)? {
         links::delete(route, &bridge).map_err(|refusal| failed(STEP, bridge.clone(), refusal))?;
     }
     raise(&network, socket)?;
@@ -316,7 +316,7 @@ pub fn remove_network(
 fn finish(book: &Book, directory: &str) -> Result<(), Error> {
     let socket = open()?;
     let route = Route::new(&socket);
-    if facts::links(route)?.iter().any(|link| link.name == directory && is_alias(link.alias.as_deref())) {
+    if is_ours(route, directory)? {
         links::delete(route, directory).map_err(|refusal| failed(STEP, directory, refusal))?;
     }
     book.table().forget_bridge(directory);
@@ -349,13 +349,15 @@ pub(crate) fn alias(network: &str) -> String {
     format!("minidocker network {network}")
 }
 
-fn is_alias(alias: Option<&str>) -> bool {
-    alias.is_some_and(|alias| alias.starts_with("minidocker network "))
-}
-
-fn is_ours(route: Route<'_>, network: &Network) -> Result<bool, Error> {
-    let name = network.bridge();
-    Ok(facts::links(route)?.iter().any(|link| link.name == name && is_alias(link.alias.as_deref())))
+/// Whether we made a bridge: its name is made of a network's id, or it bears the alias.
+fn is_ours(route: Route<'_>, name: &str) -> Result<bool, Error> {
+    let digits = name.strip_prefix("md-").unwrap_or_default();
+    if digits.len() == 12 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Ok(true);
+    }
+    let is_alias = |alias: &str| alias.starts_with("minidocker network ");
+    let mut links = facts::links(route)?.into_iter();
+    Ok(links.any(|link| link.name == name && link.alias.as_deref().is_some_and(is_alias)))
 }
 
 /// Networks whose subnet the host reaches by a route of its own by now, and that route in words: what their containers
