@@ -368,12 +368,12 @@ fn networks_that_are_open_to_each_other_meet() {
         create(&world, &["--opt", "isolate=false", name]);
     }
     create(&world, &["shut"]);
-    let a = serve(&world, &root, "a", &["--network", "one"]);
-    let b = serve(&world, &root, "b", &["--network", "two"]);
-    let c = serve(&world, &root, "c", &["--network", "shut"]);
-    assert_eq!(from(&world, "a", &four(&b, "two")), format!("b {} hello", four(&a, "one")));
-    does_not_reach(&world, "a", &four(&c, "shut"));
-    remove(&world, &["a", "b", "c"]);
+    let a = serve(&world, &root, "aa", &["--network", "one"]);
+    let b = serve(&world, &root, "bb", &["--network", "two"]);
+    let c = serve(&world, &root, "cc", &["--network", "shut"]);
+    assert_eq!(from(&world, "aa", &four(&b, "two")), format!("bb {} hello", four(&a, "one")));
+    does_not_reach(&world, "aa", &four(&c, "shut"));
+    remove(&world, &["aa", "bb", "cc"]);
     drop_networks(&world, &["one", "two", "shut"]);
 }
 
