@@ -122,6 +122,12 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
+    /// Nobody would be answered there.
+    #[error("cannot publish {what}: the kernel takes no answer of a container for ::1")]
+    PortLoopback6 {
+        /// What was asked for.
+        what: String,
+    },
     /// No network has this name or id.
     #[error("network {name} not found")]
     NoNetwork {
@@ -270,6 +276,9 @@ impl Error {
             ),
             Self::NoPort { .. } => "stop containers, or choose a port of the host: -p HOSTPORT:PORT".into(),
             Self::PortAddress { .. } => "`ip -br address` lists the addresses of this host".into(),
+            Self::PortLoopback6 { .. } => {
+                "publish on 127.0.0.1, which programs of this host try for localhost too".into()
+            }
             Self::NoNetwork { .. } => {
                 "`minidocker network ls` lists them, `minidocker network create` makes one".into()
             }

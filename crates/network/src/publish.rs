@@ -104,6 +104,9 @@ impl Desk<'_> {
         if self.to.of_family(address).is_none() {
             return Err(Error::PortFamily { what: publish.to_string() });
         }
+        if address == IpAddr::V6(Ipv6Addr::LOCALHOST) {
+            return Err(Error::PortLoopback6 { what: publish.to_string() });
+        }
         let from = self.ours.len();
         let both = publish.address.is_none() && self.to.v6.is_some();
         self.wish = (from, both);
@@ -331,7 +334,8 @@ mod tests {
             Ok::<Vec<String>, Error>(ports.iter().map(ToString::to_string).collect())
         };
         assert_eq!(words("17391:80").unwrap(), ["0.0.0.0:17391->80/tcp", "[::]:17391->80/tcp"]);
-        assert_eq!(words("[::1]:17391:80").unwrap(), ["[::1]:17391->80/tcp"]);
+        assert_eq!(words("[::]:17391:80").unwrap(), ["[::]:17391->80/tcp"]);
+        assert!(words("[::1]:17391:80").unwrap_err().to_string().contains("::1"));
         let listener = TcpListener::bind("[::1]:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(words(&format!("{port}:80")).unwrap_err().to_string().contains("taken"));

@@ -121,11 +121,11 @@ fn ipv6() -> [Expression; 2] {
     [meta(NFPROTO), compare(true, &[10])]
 }
 
-/// The source is ::1.
-fn loopback6() -> [Expression; 4] {
+/// The destination is of IPv6, and not ::1.
+fn beyond_loopback6() -> [Expression; 4] {
     let [family, is] = ipv6();
-    let load = Expression::Payload { base: 1, offset: 8, length: 16, into: Register::WHOLE };
-    [family, is, load, compare(true, &Ipv6Addr::LOCALHOST.octets())]
+    let load = Expression::Payload { base: 1, offset: 24, length: 16, into: Register::WHOLE };
+    [family, is, load, compare(false, &Ipv6Addr::LOCALHOST.octets())]
 }
 
 /// The first byte of an address is 127. `offset` in the IPv4 header: 12 of the source, 16 of the destination.
@@ -219,10 +219,12 @@ pub(crate) fn rules(alone: Alone) -> Vec<Rule> {
             "dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6",
             &[&ipv6(), &address6, &port(4), &translate(&PORTS6)],
         ),
+        // The kernel takes an answer for ::1 from loopback alone (rt6_need_strict): who asks there is refused at once and
+        // goes on to 127.0.0.1, in the place of waiting for an answer that was dropped.
         rule(
             "published",
-            "meta nfproto ipv6 fib daddr type local dnat ip6 to meta l4proto . th dport map @ports6_any",
-            &[&ipv6(), &own, &port(0), &translate(&PORTS6_ANY)],
+            "ip6 daddr != ::1 fib daddr type local dnat ip6 to meta l4proto . th dport map @ports6_any",
+            &[&beyond_loopback6(), &own, &port(0), &translate(&PORTS6_ANY)],
         ),
         rule("in", "jump published", &[&[Expression::Jump { chain: "published" }]]),
         rule("local", "jump published", &[&[Expression::Jump { chain: "published" }]]),
@@ -252,11 +254,6 @@ pub(crate) fn rules(alone: Alone) -> Vec<Rule> {
             "out",
             "ip saddr 127.0.0.0/8 oifname @bridges masquerade",
             &[&loopback(12), &to_us(false), &[Expression::Masquerade]],
-        ),
-        rule(
-            "out",
-            "ip6 saddr ::1 oifname @bridges masquerade",
-            &[&loopback6(), &to_us(false), &[Expression::Masquerade]],
         ),
         // A neighbour's answer would go to the neighbour straight, who has asked somebody else.
         rule(
