@@ -338,6 +338,10 @@ fn make_tagged(route: Route<'_>, step: &'static str, name: &str) -> Result<u32, 
     ];
     match route.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL) {
         Ok(()) | Err(Refusal { errno: Errno::EXIST, .. }) => {}
+        Err(refusal) if refusal.errno == Errno::OPNOTSUPP => {
+            return Err(failed(step, name, refusal)
+                .hint("this kernel has no tagged links (IEEE 802.1Q): load the module (modprobe 8021q)"));
+        }
         Err(refusal) => return Err(failed(step, name, refusal)),
     }
     route.index(name).map_err(|errno| Failure::new(step, name, errno))
