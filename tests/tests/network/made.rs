@@ -64,6 +64,11 @@ fn create(world: &World, words: &[&str]) -> String {
     world.minidocker(["network", "create"].into_iter().chain(words.iter().copied())).text()
 }
 
+/// Removes the cable to another machine, which may have gone with it.
+fn unplug(world: &World) {
+    drop(world.program(["ip", "link", "del", "uplink"]).run());
+}
+
 fn drop_networks(world: &World, names: &[&str]) {
     world.minidocker(["network", "rm"].into_iter().chain(names.iter().copied())).ok();
     world.expect_nothing_left();
@@ -266,7 +271,7 @@ fn connected_and_disconnected_while_it_runs() {
     remove(&world, &["web", "other"]);
     world.minidocker(["network", "rm", "more"]).ok();
     drop(machine);
-    ip(&world, &["link", "del", "uplink"]);
+    unplug(&world);
     world.expect_nothing_left();
 }
 
@@ -326,7 +331,7 @@ fn ports_are_published_on_both_families() {
     drop(running.wait());
     remove(&world, &["web"]);
     drop(machine);
-    ip(&world, &["link", "del", "uplink"]);
+    unplug(&world);
     drop_networks(&world, &["both"]);
 }
 
@@ -363,7 +368,7 @@ fn an_internal_network_reaches_nothing_outside() {
     drop(running.wait());
     remove(&world, &["one", "two"]);
     drop(machine);
-    ip(&world, &["link", "del", "uplink"]);
+    unplug(&world);
     drop_networks(&world, &["inner"]);
 }
 
@@ -401,7 +406,7 @@ fn links_beside_one_of_the_hosts() {
     remove(&world, &["one", "two"]);
     world.minidocker(["network", "rm", "lan"]).ok();
     drop(machine);
-    ip(&world, &["link", "del", "uplink"]);
+    unplug(&world);
     world.expect_nothing_left();
 }
 
@@ -411,27 +416,25 @@ fn many_start_at_once_on_one_network() {
     let root = world.rootfs_inside();
     create(&world, &["--ipv6", "busy"]);
     let barrier = Barrier::new(64);
-    let seen: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
-        let starts: Vec<_> = (0..64)
-            .map(|_| {
-                let (world, root, barrier) = (&world, &root, &barrier);
-                scope.spawn(move || {
-                    barrier.wait();
-                    let overlay = root.overlay();
-                    let words =
-                        ["run", "--rm", "--network", "busy", "--rootfs", &overlay, "/inside", "facts"];
-                    let facts = world.minidocker(words).json();
-                    let all = facts["interfaces"]["eth0"]["addresses"].clone();
-                    let of = all.as_array().expect("addresses").clone().into_iter();
-                    of.filter_map(|one| one.as_str().map(str::to_owned))
-                        .filter(|one| !one.starts_with("fe80"))
-                })
-            })
-            .collect();
-        starts.into_iter().flat_map(|start| start.join().expect("a start")).collect()
+    std::thread::scope(|scope| {
+        for n in 0..64 {
+            let (world, root, barrier) = (&world, &root, &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                let (overlay, name) = (root.overlay(), format!("c{n}"));
+                let words = ["run", "-d", "--name", &name, "--network", "busy", "--rootfs", &overlay];
+                world.minidocker(words.into_iter().chain(["/inside", "pause"])).ok();
+            });
+        }
     });
+    let members = world.minidocker(["network", "inspect", "busy"]).json()[0]["Containers"].clone();
+    let members = members.as_object().expect("containers").values();
+    let both = members.flat_map(|one| [one["IPv4Address"].to_string(), one["IPv6Address"].to_string()]);
+    let seen: std::collections::BTreeSet<String> = both.filter(|address| address.len() > 2).collect();
     // One of each family for each.
     assert_eq!(seen.len(), 128, "{seen:?}");
+    let names: Vec<String> = (0..64).map(|n| format!("c{n}")).collect();
+    world.minidocker(["rm", "-f"].into_iter().chain(names.iter().map(String::as_str))).ok();
     drop_networks(&world, &["busy"]);
 }
 
