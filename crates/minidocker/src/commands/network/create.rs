@@ -29,7 +29,7 @@ pub(crate) const COMMAND: Command = Command {
         title: "Options",
         options: &[
             one("driver", "DRIVER", "bridge (default), macvlan, ipvlan, none or host").short('d'),
-            many("subnet", "SUBNET", "Its addresses: 10.7.0.0/24; with --ipv6 a second one, fd00:7::/64"),
+            many("subnet", "SUBNET", "Its addresses: 10.7.0.0/24, and a second one of IPv6: fd00:7::/64"),
             many("gateway", "ADDRESS", "The host's address there (default: the subnet's first)"),
             many("ip-range", "SUBNET", "Containers get addresses of this part of the subnet"),
             many("aux-address", "NAME=ADDRESS", "An address that some other machine has")
