@@ -85,7 +85,11 @@ pub(crate) fn ensure_bridge(route: Route<'_>, step: &'static str, to: &Bridge) -
     }
     link.attributes.push(LinkAttribute::LinkInfo(info));
     match route.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL) {
-        Ok(()) => name_ours(route, step, to)?,
+        Ok(()) => {
+            // A container must not tell the host its routes (CVE-2020-13401). Where the file is not there IPv6 is off.
+            let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{bridge}/accept_ra"), "0");
+            name_ours(route, step, to)?;
+        }
         Err(Refusal { errno: Errno::EXIST, .. }) => raise_bridge(route, step, bridge)?,
         Err(refusal) if refusal.errno == Errno::OPNOTSUPP && to.vlan.is_some() => {
             return Err(failed(step, bridge, refusal).hint(
@@ -127,19 +131,14 @@ pub(crate) fn ensure_ipv6(
     address: Ipv6Addr,
     subnet: Subnet6,
 ) -> Result<(), Failure> {
-    let switch = |name: &str, value: &str| {
-        // A file system that is read-only keeps what its owner wants.
-        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{bridge}/{name}"), value);
-    };
     let mut added = add_address6(route, bridge, address, subnet.prefix());
     if matches!(added, Err(Refusal { errno: Errno::ACCESS, .. })) {
-        switch("disable_ipv6", "0");
+        // A file system that is read-only keeps what its owner wants.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6"), "0");
         added = add_address6(route, bridge, address, subnet.prefix());
     }
     match added {
-        // Nobody on it tells the host its routes.
-        Ok(()) => switch("accept_ra", "0"),
-        Err(Refusal { errno: Errno::EXIST, .. }) => {}
+        Ok(()) | Err(Refusal { errno: Errno::EXIST, .. }) => {}
         Err(refusal) => {
             let failure = failed(step, format!("{bridge}, address {address}/{}", subnet.prefix()), refusal);
             return Err(failure.hint("is IPv6 off on this host? then make the network without --ipv6"));

@@ -220,7 +220,7 @@ impl Table {
         bridge: Option<&Bridge>,
     ) -> Result<(), Failure> {
         let bridges = self.bridges(bridge).map_err(internal)?;
-        self.turn_forwarding_on(bridges.iter().any(|bridge| bridge.v6));
+        self.turn_forwarding_on(&bridges);
         netfilter
             .change(&self.name, |batch| self.write(batch, &bridges, &book.entries))
             .map_err(|refusal| self.refused(refusal))
@@ -249,8 +249,9 @@ impl Table {
     }
 
     /// Without it nothing goes from a bridge to the world. A host that does not forward is no router, and is made one for
-    /// our bridges alone. Where /proc/sys cannot be written, whoever made it so decides. `v6`: some network has IPv6.
-    fn turn_forwarding_on(&self, v6: bool) {
+    /// our bridges alone. Where /proc/sys cannot be written, whoever made it so decides. That of
+    /// IPv6 is for networks that have it.
+    fn turn_forwarding_on(&self, bridges: &[Bridge]) {
         let is_off = |path: &str| fs::read(path).is_ok_and(|text| text.first() == Some(&b'0'));
         // The note first: who is killed in between leaves a rule too many, not one too few.
         let note = |name: &str| fs::write(self.run_dir.join(name), "turned on by minidocker\n").is_ok();
@@ -258,8 +259,9 @@ impl Table {
             let _ = fs::write(IP_FORWARD, "1");
         }
         let forwarding6 = format!("{IPV6}/all/forwarding");
+        let v6 = bridges.iter().any(|bridge| bridge.v6);
         if v6 && is_off(&forwarding6) && note(FORWARDING6) {
-            keep_router_advertisements();
+            keep_router_advertisements(bridges);
             let _ = fs::write(forwarding6, "1");
         }
     }
@@ -348,9 +350,14 @@ pub fn rules_differ(settings: &Settings) -> Result<Option<String>, Failure> {
 }
 
 /// A router takes no routes of others: links that had theirs from advertisements lose them unless they are told to go on
-/// taking them (ip-sysctl: accept_ra 2).
-fn keep_router_advertisements() {
+/// taking them (ip-sysctl: accept_ra 2). From our bridges nobody tells the host its routes (CVE-2020-13401).
+fn keep_router_advertisements(bridges: &[Bridge]) {
     for link in fs::read_dir(IPV6).into_iter().flatten().flatten() {
+        let name = link.file_name();
+        let is_ours = bridges.iter().any(|bridge| bridge.name.as_str() == name);
+        if is_ours || ["all", "default", "lo"].iter().any(|other| *other == name) {
+            continue;
+        }
         let path = link.path().join("accept_ra");
         if fs::read(&path).is_ok_and(|text| text.first() == Some(&b'1')) {
             let _ = fs::write(path, "2");

@@ -52,6 +52,9 @@ fn both_families_at_once_and_no_packet_lost() {
         // Its place in the network is that of the IPv4 address.
         let offset = a.address.to_bits() - a.subnet.network().to_bits();
         assert_eq!(six.address.to_bits() - six.subnet.network().to_bits(), u128::from(offset));
+        // Nobody on a bridge tells the host its routes.
+        let accepts = std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{}/accept_ra", web.bridge()));
+        assert_eq!(accepts.unwrap(), "0\n");
         let there = second.run(move |_| echo6(other.address));
         assert_eq!(first.run(move |_| hello(there)), format!("hello {}", six.address));
         let there = first.run(move |_| echo6(six.address));
