@@ -46,15 +46,18 @@ pub enum Of {
     Image,
     /// A volume.
     Volume,
+    /// A network.
+    Network,
 }
 
 impl Of {
-    /// `container`, `image`, `volume`.
+    /// `container`, `image`, `volume`, `network`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Container => "container",
             Self::Image => "image",
             Self::Volume => "volume",
+            Self::Network => "network",
         }
     }
 }
@@ -88,6 +91,14 @@ pub(crate) fn container(settings: &Settings, record: &Record, action: &str, more
 /// Tells what happened to an image: `id` is its id, or what was asked for.
 pub(crate) fn image(settings: &Settings, action: &str, id: &str, name: &str) {
     tell(&settings.run_root, Of::Image, action, id, vec![("name".to_owned(), name.to_owned())]);
+}
+
+/// Tells what happened to a network; `container`: which came or went.
+pub(crate) fn network(run_root: &Path, action: &str, network: &network::Network, container: Option<&str>) {
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let mut attributes: Vec<_> = container.map(|id| pair("container", id)).into_iter().collect();
+    attributes.extend([pair("name", &network.name), pair("type", network.driver.name())]);
+    tell(run_root, Of::Network, action, &network.id, attributes);
 }
 
 /// Tells what happened to a volume.

@@ -9,7 +9,7 @@ use step::Failure;
 
 use crate::request::{Image, RunRequest};
 use crate::state::{Record, Store};
-use crate::{Error, Kind, Settings, volumes};
+use crate::{Error, Kind, Settings, networks, volumes};
 
 /// What a container keeps of its image: as long as its record is there, the layers stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,7 @@ pub(crate) fn resolve(settings: &Settings, request: &RunRequest) -> Result<Resol
     let plain = |source| {
         let mut request = request.clone();
         volumes::complete(&store, &mut request, std::iter::empty())?;
+        networks::complete(settings, &mut request)?;
         Ok(Resolved { request, source, origin: None, bringing: None })
     };
     let name = match &request.image {
@@ -58,6 +59,7 @@ pub(crate) fn resolve(settings: &Settings, request: &RunRequest) -> Result<Resol
     let source = storage::Source::Layers(layers.iter().map(|layer| images.layers().path(layer)).collect());
     let mut request = completed(request, &config)?;
     volumes::complete(&store, &mut request, config.config.volumes.keys())?;
+    networks::complete(settings, &mut request)?;
     Ok(Resolved { request, source, origin: Some(Origin { id: image.id, layers }), bringing: Some(bringing) })
 }
 

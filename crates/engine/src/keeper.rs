@@ -120,6 +120,9 @@ impl monitor::Keeper for Keeper {
     }
 
     fn clean(&mut self, trace: &mut Trace) {
+        if self.store().has_other_networks(&self.record.id) {
+            (self.remains.networks, self.remains.no_network) = (None, false);
+        }
         let down = takedown(&self.settings, &self.remains);
         self.take(&down.now, trace);
         self.later = down.later;
@@ -236,8 +239,11 @@ impl monitor::Keeper for Keeper {
         self.start = Start::Again;
         self.life.restarts += 1;
         self.life.again = None;
-        take_all(&self.remains.between_lives(), |step| trace.perform(step, &mut Context::default()))?;
         let store = self.store();
+        if store.has_other_networks(&self.record.id) {
+            (self.remains.networks, self.remains.no_network) = (None, false);
+        }
+        take_all(&self.remains.between_lives(), |step| trace.perform(step, &mut Context::default()))?;
         // A policy can change while the container runs.
         if let Ok(Some(record)) = store.record(&self.record.id) {
             self.record = record;
@@ -245,8 +251,8 @@ impl monitor::Keeper for Keeper {
         let (id, request) = (&self.record.id, &self.record.request);
         let because = |error: crate::Error| Failure::because("monitor.again", "", error.message);
         let draft = draft(&self.settings, &store, request, &self.source, id).map_err(because)?;
-        let place = self.record.network.clone();
-        let prepared = finish(&store, request, id, draft, place).map_err(because)?;
+        let places = self.record.networks.clone();
+        let prepared = finish(&store, request, id, draft, places).map_err(because)?;
         trace.perform_all(&prepared.prepare, &mut Context::default())?;
         self.checks = prepared.checks;
         self.life.started = millis(SystemTime::now());

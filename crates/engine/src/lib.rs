@@ -11,6 +11,7 @@ mod health;
 mod image;
 mod keeper;
 mod names;
+mod networks;
 pub mod ops;
 mod prepare;
 pub mod request;

@@ -13,7 +13,7 @@ use crate::request::{Image, Mount, NetworkMode, Ports, Publish, RunRequest, Secc
 use crate::spec::{self, Specified};
 use crate::state::Store;
 use crate::steps::EngineStep;
-use crate::{Error, Kind, Settings, files, names, volumes};
+use crate::{Error, Kind, Note, Settings, files, names, networks, volumes};
 
 /// What can be known before anything is reserved: bad requests end here.
 pub(crate) struct Draft {
@@ -81,16 +81,13 @@ pub(crate) fn take_name(store: &Store, request: &RunRequest, id: &str) -> Result
     }
 }
 
-pub(crate) fn network_mode(request: &RunRequest) -> network::Mode {
+/// What its network is to be, as far as steps depend on it: which networks those are stands in its places.
+fn network_mode(request: &RunRequest) -> network::Mode {
     match &request.network.mode {
         NetworkMode::Host => network::Mode::Host,
         NetworkMode::Container(_) => network::Mode::Join,
         NetworkMode::None => network::Mode::None,
-        NetworkMode::Bridge => network::Mode::Bridge(network::BridgeRequest {
-            ip: request.network.ip.map(|(addr, prefix)| network::IpRequest { addr, prefix }),
-            mac: request.network.mac,
-            publish: published(request),
-        }),
+        NetworkMode::Bridge => network::Mode::Bridge(network::BridgeRequest::default()),
     }
 }
 
@@ -113,13 +110,45 @@ fn published(request: &RunRequest) -> Vec<Publish> {
     all
 }
 
+/// Its places in networks, and what the user should be told of them.
 pub(crate) fn reserve(
     settings: &Settings,
     store: &Store,
     request: &RunRequest,
     id: &str,
     name: &str,
-) -> Result<Option<network::Attachment>, Error> {
+) -> Result<(Vec<network::Attachment>, Vec<Note>), Error> {
+    let endpoints = request.network.links();
+    if endpoints.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let chosen = network_settings(settings)?;
+    let is_alive = |id: &str| store.run_dir(id).exists();
+    let mut notes = Vec::new();
+    let places = loop {
+        let links = endpoints.iter().map(|endpoint| networks::link(settings, endpoint));
+        let links = links.collect::<Result<_, Error>>()?;
+        let mode = network::Mode::Bridge(network::BridgeRequest { links, publish: published(request) });
+        match network::reserve(&chosen, id, name, &mode, &is_alive) {
+            Err(network::Error::Clash { network, owner }) => {
+                let (_, said) = network::choose_anew(&chosen, &network, &owner).map_err(networks::told)?;
+                notes.push((said, Some("its containers get other addresses".to_owned())));
+            }
+            places => break places.map_err(networks::told)?,
+        }
+    };
+    let wanted = !request.network.publish.is_empty() || request.network.publish_all;
+    if wanted && places.iter().all(|place| place.ports.is_empty()) && !published(request).is_empty() {
+        let message =
+            "--publish has no effect: no network of the container leads out over a bridge of this host";
+        let hint = "give it a further network that is neither internal nor macvlan or ipvlan";
+        notes.push((message.to_owned(), Some(hint.to_owned())));
+    }
+    Ok((places, notes))
+}
+
+/// The network room's settings, with the subnet that the user chose for the default network.
+pub(crate) fn network_settings(settings: &Settings) -> Result<network::Settings, Error> {
     let mut chosen = settings.network();
     chosen.subnet =
         match &settings.subnet {
@@ -128,15 +157,7 @@ pub(crate) fn reserve(
             })?),
             None => None,
         };
-    let is_alive = |id: &str| store.run_dir(id).exists();
-    network::reserve(&chosen, id, name, &network_mode(request), &is_alive).map_err(|error| {
-        let hint = error.hint();
-        let error = Error::new(Kind::Invalid, error.to_string());
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
-    })
+    Ok(chosen)
 }
 
 /// A container that only has to be performed.
@@ -144,7 +165,7 @@ pub(crate) struct Prepared {
     pub(crate) prepare: Steps,
     pub(crate) plan: runtime::Plan,
     pub(crate) checks: Vec<Check>,
-    pub(crate) place: Option<network::Attachment>,
+    pub(crate) places: Vec<network::Attachment>,
     pub(crate) group: String,
     pub(crate) disk: storage::Disk,
 }
@@ -154,12 +175,12 @@ pub(crate) fn finish(
     request: &RunRequest,
     id: &str,
     draft: Draft,
-    place: Option<network::Attachment>,
+    places: Vec<network::Attachment>,
 ) -> Result<Prepared, Error> {
     let Draft { rootfs, mut facts, hierarchies, group, source } = draft;
     facts.terminal = terminal_size(request);
     let hostname = spec::own_hostname(request, &facts, id).unwrap_or_else(|| facts.hostname.clone());
-    let texts = files::texts(request, &hostname, place.as_ref());
+    let texts = files::texts(request, &hostname, &places);
     let dir = store.run_dir(id);
     let files = facts.network_files.clone().unwrap_or_else(|| dir.clone());
     let binds: Vec<_> = files::TARGETS.iter().map(|(name, target)| (files.join(name), *target)).collect();
@@ -178,7 +199,7 @@ pub(crate) fn finish(
     let beside = if own_user { Steps::new() } else { std::mem::take(&mut groups.create) };
     before.append(&mut groups.create);
     let at = network::Settings { run_dir: store.run_root().to_owned(), ..network::Settings::default() };
-    let network = network::plan(&network_mode(request), place.as_ref().map(|place| (&at, place)));
+    let network = network::plan(&network_mode(request), Some((&at, &places)));
     let filter = filter(request, &capabilities)?;
 
     let mut prepare: Steps = Vec::new();
@@ -218,7 +239,7 @@ pub(crate) fn finish(
         manner: Manner { volumes: volumes::runtime_volumes(request, &facts.volumes), ..Manner::default() },
     };
     let disk = rootfs.disk;
-    Ok(Prepared { prepare, plan: runtime::plan(container)?, checks: groups.checks, place, group, disk })
+    Ok(Prepared { prepare, plan: runtime::plan(container)?, checks: groups.checks, places, group, disk })
 }
 
 /// Docker's default policy without the way through names, or the profile that was given.

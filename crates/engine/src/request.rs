@@ -2,7 +2,7 @@
 //! Parsing fills it and touches nothing; names are Docker's options.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// How its health is looked after.
@@ -205,9 +205,13 @@ pub struct TimeOffsets {
 pub struct Network {
     /// `--network`.
     pub mode: NetworkMode,
-    /// `--ip ADDRESS[/PREFIX]`.
+    /// The networks of [`NetworkMode::Bridge`], `eth0` first; none: the default network, with `ip` and `mac`. An empty
+    /// list after it was disconnected from all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<Endpoint>>,
+    /// `--ip ADDRESS[/PREFIX]`, on the default network.
     pub ip: Option<(Ipv4Addr, Option<u8>)>,
-    /// `--mac-address`.
+    /// `--mac-address`, on the default network.
     pub mac: Option<[u8; 6]>,
     /// `--add-host name:address`; `None` stands for `host-gateway`.
     pub add_hosts: Vec<(String, Option<IpAddr>)>,
@@ -228,10 +232,55 @@ pub struct Network {
     pub expose: Vec<Ports>,
 }
 
+impl Network {
+    /// The networks that it is to be connected to, `eth0` first; none without a network of its own.
+    pub fn links(&self) -> Vec<Endpoint> {
+        match (&self.mode, &self.endpoints) {
+            (NetworkMode::Bridge, Some(endpoints)) => endpoints.clone(),
+            (NetworkMode::Bridge, None) => {
+                let network = DEFAULT_NETWORK.to_owned();
+                vec![Endpoint { network, ip: self.ip, mac: self.mac, ..Endpoint::default() }]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The default network's name.
+pub const DEFAULT_NETWORK: &str = "bridge";
+
+/// One network of a container: `--network NAME`, or with more to say `--network name=NAME,alias=…`; `network connect`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Endpoint {
+    /// The network's name, `bridge` for the default one; a name or an id as typed until the container is made.
+    pub network: String,
+    /// `--network-alias`, `alias=`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// `--ip`, `ip=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<(Ipv4Addr, Option<u8>)>,
+    /// `--ip6`, `ip6=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip6: Option<Ipv6Addr>,
+    /// `--mac-address`, `mac-address=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<[u8; 6]>,
+    /// `--link-local-ip`, `link-local-ip=`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub link_local: Vec<IpAddr>,
+    /// `driver-opt=`, as typed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_options: BTreeMap<String, String>,
+    /// `gw-priority=`: the network with the most is the way out.
+    pub priority: i32,
+}
+
 /// `--network`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkMode {
-    /// A veth pair into a bridge.
+    /// A network namespace of its own, connected to networks: the default one where none is named.
     #[default]
     Bridge,
     /// The host's network.

@@ -32,7 +32,12 @@ impl Default for Settings {
 impl Settings {
     /// For the network room.
     pub(crate) fn network(&self) -> network::Settings {
-        network::Settings { run_dir: self.run_root.clone(), bridge: self.bridge.clone(), subnet: None }
+        network::Settings {
+            run_dir: self.run_root.clone(),
+            networks: self.root.join("networks"),
+            bridge: self.bridge.clone(),
+            subnet: None,
+        }
     }
 
     /// For the storage room.

@@ -17,6 +17,7 @@
 //!     stdout, stderr                 the output's pipes of a container that lives on by itself
 //!     container.json                 the record (with --rm)
 //!     health.json                    what is known of its health, where it is looked after
+//!     networks                       its networks are others than when it was started
 //!     hosts, hostname, resolv.conf   bound into the container
 //! <root>/                            survives a reboot
 //!   containers/<id>/

@@ -10,9 +10,9 @@ use cgroup::{Group, Hierarchies};
 use rustix::fs::Mode;
 use step::{Context, Failure, Shell, Step, Steps, quote};
 
-use crate::Settings;
 use crate::state::{Record, Store, make_dirs_with, write_file};
 use crate::volumes::{VolumeStep, has_anonymous};
+use crate::{Settings, files};
 
 /// Steps of the engine.
 #[derive(Debug)]
@@ -26,9 +26,9 @@ pub(crate) enum EngineStep {
     /// Its ports of the host, and the rules that lead from there to it.
     Unpublish { settings: network::Settings, id: String },
     /// Its address, and a small network with it.
-    Release { settings: network::Settings, id: String, attachment: Option<network::Attachment> },
+    Release { settings: network::Settings, id: String, places: Option<Vec<network::Attachment>> },
     /// The host's end of its link, where it does not go by itself.
-    Unplug { id: String },
+    Unplug { id: String, places: Option<Vec<network::Attachment>> },
     /// Its layer on disk, and its record.
     RemoveLayer { places: storage::Places, id: String },
     /// Its name, and its record in the run root: from here on nobody can ask for it.
@@ -69,11 +69,12 @@ impl Step for EngineStep {
                     &id[..12]
                 )
             }
-            Self::Release { attachment: Some(place), .. } => {
-                format!("unlink(<reservation of {}>)", place.address)
+            Self::Release { places: Some(places), .. } => {
+                let addresses = files::addresses(places).iter().map(ToString::to_string).collect::<Vec<_>>();
+                format!("unlink(<reservation of {}>)", addresses.join(", "))
             }
             Self::Release { id, .. } => format!("unlink(<reservations of {}>)", &id[..12]),
-            Self::Unplug { id } => {
+            Self::Unplug { id, .. } => {
                 format!("unless it goes by itself: sendto({{RTM_DELLINK, {}}})", network::host_link(id))
             }
             Self::RemoveLayer { places, id } => {
@@ -121,13 +122,13 @@ impl Step for EngineStep {
                 "for g in /sys/fs/cgroup/*{path} /sys/fs/cgroup{path}; do rmdir \"$g\" 2>/dev/null; done"
             )),
             Self::Unpublish { settings, id } => Shell::Lines(network::unpublish_script(settings, id)),
-            Self::Release { attachment, .. } => match attachment {
-                Some(place) if place.bridge.starts_with("mdn") => {
+            Self::Release { places, .. } => match places.as_deref() {
+                Some([place]) if place.bridge.starts_with("mdn") => {
                     Shell::line(format!("ip link del {}", place.bridge))
                 }
                 _ => Shell::Nothing("the script reserves nothing"),
             },
-            Self::Unplug { id } => {
+            Self::Unplug { id, .. } => {
                 Shell::line(format!("ip link del {} 2>/dev/null || true", network::host_link(id)))
             }
             Self::RemoveLayer { places, id } => {
@@ -160,9 +161,9 @@ impl Step for EngineStep {
                 context.closing.extend(closing);
                 Ok(())
             }
-            Self::Release { settings, id, attachment } => network::release(settings, id, attachment.as_ref())
+            Self::Release { settings, id, places } => network::release(settings, id, places.as_deref())
                 .map_err(|error| Failure::because(self.id(), id[..12].to_owned(), error.to_string())),
-            Self::Unplug { id } => network::unplug(id)
+            Self::Unplug { id, places } => network::unplug(id, places.as_deref())
                 .map_err(|error| Failure::because(self.id(), id[..12].to_owned(), error.to_string())),
             Self::RemoveLayer { places, id } => storage::remove(places, id),
             Self::ReleaseName { store, name, id } => {
@@ -188,8 +189,8 @@ pub(crate) struct Remains {
     pub group: String,
     /// Processes may be left that do not end with its first: it shares a pid namespace, or crashed.
     pub kill: bool,
-    /// Its place in a network; none: look for it.
-    pub network: Option<network::Attachment>,
+    /// Its places in networks; none: look for them.
+    pub networks: Option<Vec<network::Attachment>>,
     /// It never was in a network: nothing to look for.
     pub no_network: bool,
     /// Its name; none: look for it.
@@ -209,7 +210,7 @@ impl Remains {
             id: record.id.clone(),
             group: record.group.clone(),
             kill: true,
-            network: None,
+            networks: None,
             no_network: false,
             name: Some(record.name.clone()),
             remove: record.request.remove,
@@ -218,12 +219,18 @@ impl Remains {
         }
     }
 
+    /// Whether it has a place in a network, or may have one.
+    fn has_network(&self) -> bool {
+        self.networks.as_ref().map_or(!self.no_network, |places| !places.is_empty())
+    }
+
     /// What one life of it leaves that the next one cannot use.
     pub(crate) fn between_lives(&self) -> Steps {
         let group = EngineStep::RemoveGroup { path: self.group.clone(), kill: self.kill };
         let mut steps: Steps = vec![Box::new(group)];
-        if self.network.is_some() || !self.no_network {
-            steps.push(Box::new(EngineStep::Unplug { id: self.id.clone() }));
+        if self.has_network() {
+            let (id, places) = (self.id.clone(), self.networks.clone());
+            steps.push(Box::new(EngineStep::Unplug { id, places }));
         }
         steps
     }
@@ -253,14 +260,14 @@ pub(crate) fn takedown(settings: &Settings, remains: &Remains) -> Down {
     let id = remains.id.clone();
     let mut down = Down::default();
     down.now.push(Box::new(EngineStep::RemoveGroup { path: remains.group.clone(), kill: remains.kill }));
-    if remains.network.is_some() || !remains.no_network {
-        let (settings, attachment) = (settings.network(), remains.network.clone());
-        if attachment.as_ref().is_none_or(|place| !place.ports.is_empty()) {
+    if remains.has_network() {
+        let (settings, places) = (settings.network(), remains.networks.clone());
+        if places.as_ref().is_none_or(|places| places.iter().any(|place| !place.ports.is_empty())) {
             let settings = settings.clone();
             down.now.push(Box::new(EngineStep::Unpublish { settings, id: id.clone() }));
         }
-        down.now.push(Box::new(EngineStep::Release { settings, id: id.clone(), attachment }));
-        down.later.push(Box::new(EngineStep::Unplug { id: id.clone() }));
+        down.now.push(Box::new(EngineStep::Release { settings, id: id.clone(), places: places.clone() }));
+        down.later.push(Box::new(EngineStep::Unplug { id: id.clone(), places }));
     }
     if remains.remove && !remains.keep_volumes {
         // While its record says which they are.

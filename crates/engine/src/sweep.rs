@@ -40,11 +40,12 @@ pub(crate) fn sweep(settings: &Settings, store: &Store) -> Result<Vec<Note>, Fai
 type Look = fn(&Settings, &Store) -> Result<Vec<Finding>, Failure>;
 
 /// Where is looked, in this order: what crashed first, for it takes with it what it had.
-const AREAS: [Look; 10] = [
+const AREAS: [Look; 11] = [
     records::names,
     records::directories,
     records::user_ids,
     kernel::addresses_and_links,
+    kernel::networks,
     kernel::rules,
     kernel::groups,
     files::half_written,

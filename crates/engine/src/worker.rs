@@ -246,7 +246,7 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd, line: &UnixStream)
         id: id.clone(),
         group: settings.group(request.resources.cgroup_parent.as_deref(), &id),
         kill: false,
-        network: None,
+        networks: None,
         no_network: request.network.mode != NetworkMode::Bridge,
         name: None,
         remove: true,
@@ -260,7 +260,7 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd, line: &UnixStream)
         command: spec::command(&request)?,
         created: millis(SystemTime::now()),
         group: remains.group.clone(),
-        network: None,
+        networks: Vec::new(),
         request: request.clone(),
         origin: None,
         disk: None,
@@ -272,10 +272,10 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd, line: &UnixStream)
     let mut trace = Trace::new(Actor::Command, false);
     let result = (|| {
         let draft = draft(settings, &store, &request, &source, &id)?;
-        let place = reserve(settings, &store, &request, &id, &id[..12])?;
-        let prepared = finish(&store, &request, &id, draft, place)?;
-        keeper.record.network.clone_from(&prepared.place);
-        keeper.remains.network = prepared.place;
+        let (places, _) = reserve(settings, &store, &request, &id, &id[..12])?;
+        let prepared = finish(&store, &request, &id, draft, places)?;
+        keeper.record.networks.clone_from(&prepared.places);
+        keeper.remains.networks = Some(prepared.places);
         keeper.checks = prepared.checks;
         store.write_record(&keeper.record)?;
         trace.perform_all(&prepared.prepare, &mut Context::default())?;

@@ -281,9 +281,9 @@ fn names_and_addresses() {
     bad_value("--dns", "dns.example", "dns.example", "not an IP address; write it as 9.9.9.9");
     bad_value(
         "--network",
-        "frontend",
-        "frontend",
-        "no such network: bridge, host, none and container:NAME are there, networks by name come later",
+        "front/end",
+        "front/end",
+        "no network has such a name: a letter or digit, then a-z A-Z 0-9 _ . - follow",
     );
     bad_value("--user", "a:b:c", "a:b:c", "not user[:group] with names or numbers; write it as 1000:1000");
     bad_value("--workdir", "work", "work", "not absolute; write it as /work");

@@ -318,7 +318,7 @@ fn open_namespace(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// A route socket inside of a namespace. Sockets stay in the namespace that they were opened in; the thread that went
 /// there for it ends there.
-fn open_inside(namespace: &OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn open_inside(namespace: &OwnedFd) -> io::Result<OwnedFd> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(64 * 1024).spawn_scoped(scope, || {
             let kind = Some(LinkNameSpaceType::Network);

@@ -16,7 +16,7 @@ pub enum Error {
     #[error("address {address} is taken by {owner}")]
     Taken {
         /// The address asked for.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Whose it is, by name.
         owner: String,
     },
@@ -122,6 +122,108 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
+    /// Nobody would be answered there.
+    #[error("cannot publish {what}: the kernel takes no answer of a container for ::1")]
+    PortLoopback6 {
+        /// What was asked for.
+        what: String,
+    },
+    /// No network has this name or id.
+    #[error("network {name} not found")]
+    NoNetwork {
+        /// What was asked for.
+        name: String,
+    },
+    /// A network has this name.
+    #[error("network with name {name} already exists")]
+    NetworkExists {
+        /// The name.
+        name: String,
+    },
+    /// No network can have this name.
+    #[error("'{}' cannot be a network's name", name.escape_default())]
+    NetworkName {
+        /// The name.
+        name: String,
+    },
+    /// The ids of several networks begin so.
+    #[error("network id {id} is ambiguous: several networks begin with it")]
+    NetworkAmbiguous {
+        /// The beginning.
+        id: String,
+    },
+    /// A network that is there without being made stays.
+    #[error("{name} is a pre-defined network and cannot be removed")]
+    BuiltIn {
+        /// Its name.
+        name: String,
+    },
+    /// A network with containers stays.
+    #[error("error while removing network: network {name} has active endpoints: {}", who.join(", "))]
+    InUse {
+        /// The network.
+        name: String,
+        /// Its containers by name and id.
+        who: Vec<String>,
+    },
+    /// A bridge belongs to somebody else.
+    #[error("bridge {bridge} is taken by {owner}")]
+    BridgeTaken {
+        /// The bridge's name.
+        bridge: String,
+        /// Whose it is.
+        owner: String,
+    },
+    /// A new network that contradicts itself or the host.
+    #[error("{what}")]
+    Design {
+        /// What is wrong with what.
+        what: String,
+        /// The way out.
+        hint: String,
+    },
+    /// The host has got a route of its own to a network of ours that nobody is in: it is chosen anew.
+    #[error("network {} overlaps {owner}", network.name)]
+    Clash {
+        /// The network.
+        network: Box<crate::network::Network>,
+        /// The route, in words.
+        owner: String,
+    },
+    /// An address that is not of the network that it was asked for.
+    #[error("address {address} is not of network {network}")]
+    Outside {
+        /// The address.
+        address: IpAddr,
+        /// The network's name.
+        network: String,
+        /// The network's addresses of that family; empty for none.
+        subnet: String,
+    },
+    /// Every address of a network is somebody's.
+    #[error("network {network} is full: none of its {count} addresses from {range} is free")]
+    NetworkFull {
+        /// The network's name.
+        network: String,
+        /// Where addresses come from.
+        range: String,
+        /// How many there are.
+        count: u32,
+    },
+    /// A container can have so many links.
+    #[error("a container can be in {most} networks at most")]
+    TooMany {
+        /// That many.
+        most: usize,
+    },
+    /// A record that cannot be read.
+    #[error("{} {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A reservation's file could not be read or written.
     #[error("cannot {action} {}: {}", path.display(), step::words(source))]
     File {
@@ -162,7 +264,9 @@ impl Error {
             Self::NoCandidate { .. } => {
                 "choose the default network's subnet yourself: --subnet, MINIDOCKER_SUBNET".into()
             }
-            Self::Full { .. } => "stop containers, or give this one a network of its own with --ip".into(),
+            Self::Full { .. } => {
+                "stop containers, or give this one another network: minidocker network create, --network".into()
+            }
             Self::BridgeName { .. } => {
                 "use at most 15 letters, digits, '-', '_', '.', such as minidocker0".into()
             }
@@ -172,7 +276,42 @@ impl Error {
             ),
             Self::NoPort { .. } => "stop containers, or choose a port of the host: -p HOSTPORT:PORT".into(),
             Self::PortAddress { .. } => "`ip -br address` lists the addresses of this host".into(),
-            Self::PortFamily { .. } => "publish on an IPv4 address, or leave the address off".into(),
+            Self::PortLoopback6 { .. } => {
+                "publish on 127.0.0.1, which programs of this host try for localhost too".into()
+            }
+            Self::NoNetwork { .. } => {
+                "`minidocker network ls` lists them, `minidocker network create` makes one".into()
+            }
+            Self::NetworkExists { name } => {
+                format!("choose another name, or remove that one: minidocker network rm {name}")
+            }
+            Self::NetworkName { .. } => {
+                "a name starts with a letter or digit, then a-z A-Z 0-9 _ . - follow, 200 at most".into()
+            }
+            Self::NetworkAmbiguous { .. } => "give more digits, or the name".into(),
+            Self::BuiltIn { .. } => "bridge, host and none are always there".into(),
+            Self::InUse { name, .. } => {
+                format!("stop the containers, or take them out: minidocker network disconnect {name} CONTAINER")
+            }
+            Self::BridgeTaken { .. } => {
+                "choose another name: --opt com.docker.network.bridge.name=NAME, or leave it out".into()
+            }
+            Self::Design { hint, .. } => hint.clone(),
+            Self::Clash { network, .. } => {
+                format!("remove the network and make it anew: minidocker network rm {}", network.name)
+            }
+            Self::Outside { subnet, .. } if subnet.is_empty() => {
+                "the network has no IPv6 addresses: make one with --ipv6".into()
+            }
+            Self::Outside { subnet, .. } => format!("choose one in {subnet}, or leave it off and get a free one"),
+            Self::NetworkFull { .. } => {
+                "stop containers, or make a network with a larger subnet: minidocker network create --subnet".into()
+            }
+            Self::TooMany { .. } => "leave some out".into(),
+            Self::Damaged { path, .. } => format!("mend the file, or remove it: rm {}", path.display()),
+            Self::PortFamily { .. } => {
+                "publish on an IPv4 address, or run it on a network with IPv6: minidocker network create --ipv6".into()
+            }
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "run as root".into(),
                 io::ErrorKind::StorageFull => "free some space on the file system of the run state".into(),

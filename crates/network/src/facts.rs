@@ -1,6 +1,6 @@
 //! What the kernel says of this host: its links, addresses and routes, as far as they can be in a container's way.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_route::address::{AddressHeader, AddressMessage};
 use netlink_packet_route::link::{LinkHeader, LinkMessage};
@@ -10,10 +10,12 @@ use step::Failure;
 
 use crate::netlink::{Refusal, Route, attributes, text};
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 // linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
+const IFLA_IFALIAS: u16 = 20;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const RTA_DST: u16 = 1;
@@ -32,6 +34,8 @@ pub(crate) struct Link {
     pub(crate) name: String,
     /// The bridge that it is a port of.
     pub(crate) master: Option<u32>,
+    /// What somebody wrote on it.
+    pub(crate) alias: Option<String>,
 }
 
 /// An address of this network namespace.
@@ -87,13 +91,49 @@ pub(crate) fn routes(route: Route<'_>) -> Result<Vec<Entry>, Failure> {
         .map_err(|refusal| failed("network.routes", "the routing tables", refusal))
 }
 
+/// Networks that this host reaches by IPv6 routes other than its default ones and those of the link `ours`, and the
+/// routes in the words of ip(8). A host without IPv6 has none.
+pub(crate) fn obstacles6(route: Route<'_>, ours: &str) -> Result<Vec<(Subnet6, String)>, Failure> {
+    let mut question = RouteMessage::default();
+    question.header.address_family = AddressFamily::Inet6;
+    let found = route.dump(RouteNetlinkMessage::GetRoute(question), read_route6);
+    let found = match found {
+        Err(refusal) if refusal.errno == rustix::io::Errno::OPNOTSUPP => Vec::new(),
+        found => found.map_err(|refusal| failed("network.routes", "the IPv6 routing tables", refusal))?,
+    };
+    let ours = route.index(ours).ok();
+    let others = found.into_iter().filter(|(to, link)| {
+        let special = crate::subnet6::unusable(*to).is_some();
+        to.prefix() > 3 && !special && (ours.is_none() || *link != ours)
+    });
+    let words = |(to, link): (Subnet6, Option<u32>)| {
+        let link = link.and_then(|link| route.name(link)).map(|link| format!(" dev {link}"));
+        (to, format!("route {to}{}", link.unwrap_or_default()))
+    };
+    Ok(others.map(words).collect())
+}
+
+fn read_route6(entry: &[u8]) -> Option<(Subnet6, Option<u32>)> {
+    let header = RouteHeader::parse(entry).ok()?;
+    let (mut to, mut link) = (None, None);
+    for (kind, value) in attributes(entry.get(ROUTE_HEADER..)?) {
+        match kind {
+            RTA_DST => to = <[u8; 16]>::try_from(value).ok().map(Ipv6Addr::from),
+            RTA_OIF => link = number(value),
+            _ => {}
+        }
+    }
+    Some((Subnet6::of(to?, header.destination_prefix_length), link))
+}
+
 fn read_link(entry: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(entry).ok()?;
-    let mut link = Link { index: header.index, name: String::new(), master: None };
+    let mut link = Link { index: header.index, name: String::new(), master: None, alias: None };
     for (kind, value) in attributes(entry.get(LINK_HEADER..)?) {
         match kind {
             IFLA_IFNAME => link.name = text(value)?,
             IFLA_MASTER => link.master = number(value),
+            IFLA_IFALIAS => link.alias = text(value),
             _ => {}
         }
     }
@@ -200,14 +240,18 @@ pub(crate) fn obstacles(route: Route<'_>, ours: &str) -> Result<Vec<Obstacle>, F
 /// What of this host is in the way of `wanted`, in the words of ip(8); a real route is named before the host's own
 /// address behind it.
 pub(crate) fn clash(route: Route<'_>, wanted: Subnet, ours: &str) -> Result<Option<String>, Failure> {
-    let obstacles = obstacles(route, ours)?;
+    Ok(first_of(&obstacles(route, ours)?, wanted, route))
+}
+
+/// The same of obstacles that are known.
+pub(crate) fn first_of(obstacles: &[Obstacle], wanted: Subnet, route: Route<'_>) -> Option<String> {
     let overlapping = obstacles.iter().filter(|obstacle| obstacle.network().overlaps(wanted));
     // The widest of them, so that the same state of the host gives the same words.
     let first = overlapping.min_by_key(|obstacle| {
         let real = matches!(obstacle, Obstacle::Route(Entry { kind: RouteType::Unicast, .. }));
         (!real, obstacle.network().prefix(), obstacle.network().network())
     });
-    Ok(first.map(|obstacle| obstacle.words(route)))
+    first.map(|obstacle| obstacle.words(route))
 }
 
 /// A refusal as a failure of `step` on `target`, in the kernel's own words where it has any.

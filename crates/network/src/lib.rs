@@ -18,18 +18,24 @@
 #![forbid(unsafe_code)]
 
 mod attachment;
+mod connect;
+mod design;
 mod devices;
 mod error;
 mod facts;
 mod links;
 mod listeners;
+mod made;
+mod members;
 mod netlink;
+mod network;
 mod nft;
 mod owner;
 mod plan;
 mod port_book;
 mod ports;
 mod publish;
+mod records;
 mod release;
 mod reservation;
 mod reserve;
@@ -37,18 +43,25 @@ mod rules;
 mod settings;
 mod small;
 mod subnet;
+mod subnet6;
 mod table;
 
-pub use attachment::{Attachment, host_link};
+pub use attachment::{Attachment, Manner, Place6, choose_way_out, host_link};
+pub use connect::{connect, disconnect, without};
+pub use design::NewNetwork;
 pub use devices::{Namespace, move_devices};
 pub use error::Error;
+pub use made::{choose_anew, clashes, create, find, is_built_in, list, remove_network};
+pub use members::{Member, members, members_directory};
+pub use network::{Driver, Network, Pool, Pool6};
 pub use plan::{Plan, plan};
 pub use ports::{Ports, Protocol, Publish, Published, Wanted};
-pub use release::{Leftover, leftovers, release, remove, remove_link, unplug, unpublish};
-pub use reserve::reserve;
+pub use release::{Leftover, leftovers, release, remove, remove_link, rename, unplug, unpublish};
+pub use reserve::{reserve, reserve_link};
 
-pub use settings::{BridgeRequest, Mode, Settings};
+pub use settings::{BridgeRequest, LinkRequest, Mode, Settings};
 pub use subnet::{IpRequest, ParseError, Subnet, mac_text, parse_mac};
+pub use subnet6::Subnet6;
 pub use table::{repair_rules, rules_differ, table_name, unpublish_script};
 
 /// The name of the namespace that the shell's version of the steps makes with `ip netns add`: the script has no

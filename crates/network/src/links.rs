@@ -1,12 +1,14 @@
 //! What is done to links: the bridge, the pair, addresses, routes. Each is one request, acknowledged, or a failure
 //! with the way out.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -18,6 +20,7 @@ use step::Failure;
 use crate::facts::{failed, read_route};
 use crate::netlink::{Refusal, Route};
 use crate::subnet::{Subnet, mac_of};
+use crate::subnet6::Subnet6;
 
 /// The way out where no link can be made at all.
 const WITHOUT: &str = "or run the container with --network none or --network host";
@@ -45,25 +48,54 @@ pub(crate) fn bridge_is_ready(route: Route<'_>, bridge: &str, subnet: Subnet, ga
     })
 }
 
-/// Makes the bridge, with an address, and up; what is there already is left as it is. Safe against others who do the
+/// A network's bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bridge {
+    /// Its name.
+    pub(crate) name: String,
+    pub(crate) subnet: Subnet,
+    /// Its address.
+    pub(crate) gateway: Ipv4Addr,
+    /// Its IPv6 address.
+    pub(crate) v6: Option<(Ipv6Addr, Subnet6)>,
+    /// The largest packet.
+    pub(crate) mtu: Option<u32>,
+    /// What its ports are tagged with.
+    pub(crate) vlan: Option<u16>,
+    /// What is written on it.
+    pub(crate) alias: Option<String>,
+}
+
+/// Makes the bridge, with its addresses, and up; what is there already is left as it is. Safe against others who do the
 /// same at the same time: whoever comes second finds it made.
-pub(crate) fn ensure_bridge(
-    route: Route<'_>,
-    step: &'static str,
-    bridge: &str,
-    subnet: Subnet,
-    gateway: Ipv4Addr,
-) -> Result<(), Failure> {
+pub(crate) fn ensure_bridge(route: Route<'_>, step: &'static str, to: &Bridge) -> Result<(), Failure> {
+    let (bridge, gateway, subnet) = (to.name.as_str(), to.gateway, to.subnet);
     let mut link = up();
     link.attributes = vec![
         LinkAttribute::IfName(bridge.to_owned()),
         // Without a MAC address of its own a bridge takes its ports' lowest, and changes with them.
         LinkAttribute::Address(mac_of(gateway).to_vec()),
-        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ];
+    link.attributes.extend(to.mtu.map(LinkAttribute::Mtu));
+    let mut info = vec![LinkInfo::Kind(InfoKind::Bridge)];
+    if let Some(tag) = to.vlan {
+        // Every port gets the tag, and so does the host's side.
+        let data = vec![InfoBridge::VlanDefaultPvid(tag), InfoBridge::VlanFiltering(true)];
+        info.push(LinkInfo::Data(InfoData::Bridge(data)));
+    }
+    link.attributes.push(LinkAttribute::LinkInfo(info));
     match route.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL) {
-        Ok(()) => {}
+        Ok(()) => {
+            // A container must not tell the host its routes (CVE-2020-13401). Where the file is not there IPv6 is off.
+            let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{bridge}/accept_ra"), "0");
+            name_ours(route, step, to)?;
+        }
         Err(Refusal { errno: Errno::EXIST, .. }) => raise_bridge(route, step, bridge)?,
+        Err(refusal) if refusal.errno == Errno::OPNOTSUPP && to.vlan.is_some() => {
+            return Err(failed(step, bridge, refusal).hint(
+                "this kernel has no tags on bridges (CONFIG_BRIDGE_VLAN_FILTERING): leave out --opt vlan=",
+            ));
+        }
         Err(refusal) if refusal.errno == Errno::OPNOTSUPP => {
             return Err(failed(step, bridge, refusal)
                 .hint(format!("this kernel has no bridges: load the module (modprobe bridge), {WITHOUT}")));
@@ -72,9 +104,47 @@ pub(crate) fn ensure_bridge(
     }
     let address = format!("{gateway}/{}", subnet.prefix());
     match add_address(route, bridge, gateway, subnet) {
-        Ok(()) | Err(Refusal { errno: Errno::EXIST, .. }) => Ok(()),
-        Err(refusal) => Err(failed(step, format!("{bridge}, address {address}"), refusal)),
+        Ok(()) | Err(Refusal { errno: Errno::EXIST, .. }) => {}
+        Err(refusal) => return Err(failed(step, format!("{bridge}, address {address}"), refusal)),
     }
+    match to.v6 {
+        Some((address, subnet)) => ensure_ipv6(route, step, bridge, address, subnet),
+        None => Ok(()),
+    }
+}
+
+/// Writes on a new bridge whose it is: the kernel takes no alias (IFLA_IFALIAS) with the request that makes a link.
+fn name_ours(route: Route<'_>, step: &'static str, to: &Bridge) -> Result<(), Failure> {
+    let Some(alias) = &to.alias else { return Ok(()) };
+    let mut link = LinkMessage::default();
+    link.attributes = vec![LinkAttribute::IfName(to.name.clone()), LinkAttribute::IfAlias(alias.clone())];
+    route
+        .request(RouteNetlinkMessage::NewLink(link), 0)
+        .map_err(|refusal| failed(step, to.name.clone(), refusal))
+}
+
+/// Gives a bridge its IPv6 address, if it has not got it; where the host keeps IPv6 from new links it is let in.
+pub(crate) fn ensure_ipv6(
+    route: Route<'_>,
+    step: &'static str,
+    bridge: &str,
+    address: Ipv6Addr,
+    subnet: Subnet6,
+) -> Result<(), Failure> {
+    let mut added = add_address6(route, bridge, address, subnet.prefix());
+    if matches!(added, Err(Refusal { errno: Errno::ACCESS, .. })) {
+        // A file system that is read-only keeps what its owner wants.
+        let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6"), "0");
+        added = add_address6(route, bridge, address, subnet.prefix());
+    }
+    match added {
+        Ok(()) | Err(Refusal { errno: Errno::EXIST, .. }) => {}
+        Err(refusal) => {
+            let failure = failed(step, format!("{bridge}, address {address}/{}", subnet.prefix()), refusal);
+            return Err(failure.hint("is IPv6 off on this host? then make the network without --ipv6"));
+        }
+    }
+    Ok(())
 }
 
 /// Sets a bridge up that somebody else made.
@@ -102,16 +172,40 @@ pub(crate) struct Pair<'a> {
     pub(crate) bridge: &'a str,
     pub(crate) link: &'a str,
     pub(crate) mac: [u8; 6],
+    /// The largest packet.
+    pub(crate) mtu: Option<u32>,
 }
 
-/// Makes the pair: the host's end, up, a port of the bridge; the container's end in the network namespace of the
-/// process `init`. One request: made here and moved there later it takes 19 ms instead of 0.55.
-pub(crate) fn attach(route: Route<'_>, step: &'static str, pair: Pair<'_>, init: i32) -> Result<(), Failure> {
+/// Whose network namespace a link goes into.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Inside<'fd> {
+    /// That of this process.
+    Init(i32),
+    /// This one.
+    Namespace(BorrowedFd<'fd>),
+}
+
+impl Inside<'_> {
+    fn attribute(self) -> LinkAttribute {
+        match self {
+            Self::Init(pid) => LinkAttribute::NetNsPid(pid.unsigned_abs()),
+            Self::Namespace(fd) => LinkAttribute::NetNsFd(fd.as_raw_fd()),
+        }
+    }
+}
+
+/// Makes the pair: the host's end, up, a port of the bridge; the container's end in its network namespace. One request: made here and moved there later it takes 19 ms instead of 0.55.
+pub(crate) fn attach(
+    route: Route<'_>,
+    step: &'static str,
+    pair: Pair<'_>,
+    into: Inside<'_>,
+) -> Result<(), Failure> {
     let mut attempt = 0;
     loop {
         attempt += 1;
         let refusal = match route.index(pair.bridge) {
-            Ok(bridge) => match route.request(new_pair(pair, bridge, init), NLM_F_CREATE | NLM_F_EXCL) {
+            Ok(bridge) => match route.request(new_pair(pair, bridge, into), NLM_F_CREATE | NLM_F_EXCL) {
                 Ok(()) => return Ok(()),
                 Err(refusal) => refusal,
             },
@@ -129,16 +223,17 @@ pub(crate) fn attach(route: Route<'_>, step: &'static str, pair: Pair<'_>, init:
     }
 }
 
-fn new_pair(pair: Pair<'_>, bridge: u32, init: i32) -> RouteNetlinkMessage {
+fn new_pair(pair: Pair<'_>, bridge: u32, into: Inside<'_>) -> RouteNetlinkMessage {
     // One queue each: a pair without XDP uses no more, and each costs files in sysfs (2 CPUs: 300 us against 430).
     let queues = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
     let mut peer = LinkMessage::default();
     peer.attributes = vec![
         LinkAttribute::IfName(pair.link.to_owned()),
         LinkAttribute::Address(pair.mac.to_vec()),
-        LinkAttribute::NetNsPid(init.unsigned_abs()),
+        into.attribute(),
     ];
     peer.attributes.extend_from_slice(&queues);
+    peer.attributes.extend(pair.mtu.map(LinkAttribute::Mtu));
     let mut link = up();
     link.attributes = vec![
         LinkAttribute::IfName(pair.host_link.to_owned()),
@@ -149,7 +244,106 @@ fn new_pair(pair: Pair<'_>, bridge: u32, init: i32) -> RouteNetlinkMessage {
         ]),
     ];
     link.attributes.extend(queues);
+    link.attributes.extend(pair.mtu.map(LinkAttribute::Mtu));
     RouteNetlinkMessage::NewLink(link)
+}
+
+/// A link beside one of the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Beside {
+    /// The host's.
+    pub(crate) parent: String,
+    /// The container's.
+    pub(crate) link: String,
+    pub(crate) mac: [u8; 6],
+    pub(crate) mtu: Option<u32>,
+    /// Of the parent's hardware address: ipvlan.
+    pub(crate) shared: bool,
+    pub(crate) mode: Option<String>,
+}
+
+/// Makes a link beside one of the host's, in a container's network namespace. A tagged parent, `eth0.7`, is made where
+/// it is missing.
+pub(crate) fn stand_beside(
+    route: Route<'_>,
+    step: &'static str,
+    beside: &Beside,
+    into: Inside<'_>,
+) -> Result<(), Failure> {
+    let parent = match route.index(&beside.parent) {
+        Ok(index) => index,
+        Err(_) => make_tagged(route, step, &beside.parent)?,
+    };
+    let (kind, data) = if beside.shared {
+        let mode = match beside.mode.as_deref() {
+            Some("l3") => IpVlanMode::L3,
+            Some("l3s") => IpVlanMode::L3S,
+            _ => IpVlanMode::L2,
+        };
+        (InfoKind::IpVlan, InfoData::IpVlan(vec![InfoIpVlan::Mode(mode)]))
+    } else {
+        let mode = match beside.mode.as_deref() {
+            Some("private") => MacVlanMode::Private,
+            Some("vepa") => MacVlanMode::Vepa,
+            Some("passthru") => MacVlanMode::Passthrough,
+            _ => MacVlanMode::Bridge,
+        };
+        (InfoKind::MacVlan, InfoData::MacVlan(vec![InfoMacVlan::Mode(mode)]))
+    };
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(beside.link.clone()),
+        LinkAttribute::Link(parent),
+        into.attribute(),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]),
+    ];
+    if !beside.shared {
+        link.attributes.push(LinkAttribute::Address(beside.mac.to_vec()));
+    }
+    link.attributes.extend(beside.mtu.map(LinkAttribute::Mtu));
+    let refused = |refusal: Refusal| {
+        let errno = refusal.errno;
+        let failure = failed(step, format!("{} beside {}", beside.link, beside.parent), refusal);
+        let module = if beside.shared { "ipvlan" } else { "macvlan" };
+        match errno {
+            Errno::OPNOTSUPP => {
+                failure.hint(format!("this kernel has no {module}: load the module (modprobe {module})"))
+            }
+            Errno::BUSY => failure.hint(format!(
+                "{} is in use in another way: as a port of a bridge, or beside links of another kind",
+                beside.parent
+            )),
+            _ => failure,
+        }
+    };
+    route.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL).map_err(refused)
+}
+
+/// Makes the tagged link `eth0.7` of `eth0`, and sets it up. It stays for the next container, as one made by hand.
+fn make_tagged(route: Route<'_>, step: &'static str, name: &str) -> Result<u32, Failure> {
+    let missing =
+        || Failure::because(step, name, "this host has no such link").hint("`ip -br link` lists them");
+    let (below, tag) = name.rsplit_once('.').ok_or_else(missing)?;
+    let tag: u16 = tag.parse().map_err(|_| missing())?;
+    let index = route.index(below).map_err(|_| missing())?;
+    let mut link = up();
+    link.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Link(index),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Vlan),
+            LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(tag)])),
+        ]),
+    ];
+    match route.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL) {
+        Ok(()) | Err(Refusal { errno: Errno::EXIST, .. }) => {}
+        Err(refusal) if refusal.errno == Errno::OPNOTSUPP => {
+            return Err(failed(step, name, refusal)
+                .hint("this kernel has no tagged links (IEEE 802.1Q): load the module (modprobe 8021q)"));
+        }
+        Err(refusal) => return Err(failed(step, name, refusal)),
+    }
+    route.index(name).map_err(|errno| Failure::new(step, name, errno))
 }
 
 fn attach_failed(step: &'static str, pair: Pair<'_>, refusal: Refusal) -> Failure {
@@ -157,8 +351,8 @@ fn attach_failed(step: &'static str, pair: Pair<'_>, refusal: Refusal) -> Failur
     let failure = failed(step, pair.host_link, refusal);
     match errno {
         Errno::XFULL => failure.hint(format!(
-            "bridge {} is full: a bridge has 1,024 ports; stop containers, or give this one a network of its own \
-             with --ip",
+            "bridge {} is full: a bridge has 1,023 ports; stop containers, or give this one another network: \
+             minidocker network create, --network",
             pair.bridge
         )),
         Errno::OPNOTSUPP => failure.hint(format!(
@@ -221,16 +415,68 @@ pub(crate) fn add_address(
     route.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// Adds the default route.
-pub(crate) fn add_default_route(route: Route<'_>, gateway: Ipv4Addr) -> Result<(), Refusal> {
+/// Gives a link an IPv6 address, which counts at once: nobody else can have it, so nobody is asked (IFA_F_NODAD).
+pub(crate) fn add_address6(
+    route: Route<'_>,
+    link: &str,
+    address: Ipv6Addr,
+    prefix: u8,
+) -> Result<(), Refusal> {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.prefix_len = prefix;
+    message.header.scope =
+        if address.is_unicast_link_local() { AddressScope::Link } else { AddressScope::Universe };
+    message.header.index = route.index(link)?;
+    message.attributes =
+        vec![AddressAttribute::Local(IpAddr::V6(address)), AddressAttribute::Flags(AddressFlags::Nodad)];
+    route.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Adds the default route of the gateway's family, by this link; with `replace` in the place of the one that is there.
+pub(crate) fn add_default_route(
+    route: Route<'_>,
+    link: &str,
+    gateway: IpAddr,
+    replace: bool,
+) -> Result<(), Refusal> {
     let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet;
+    message.header.address_family = match gateway {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Boot;
     message.header.scope = RouteScope::Universe;
     message.header.kind = RouteType::Unicast;
-    message.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(gateway))];
-    route.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL)
+    let way = match gateway {
+        IpAddr::V4(gateway) => RouteAddress::Inet(gateway),
+        IpAddr::V6(gateway) => RouteAddress::Inet6(gateway),
+    };
+    message.attributes = vec![RouteAttribute::Gateway(way)];
+    // The addresses tell the link, but for what is on every link.
+    if gateway.is_ipv6() {
+        message.attributes.push(RouteAttribute::Oif(route.index(link)?));
+    }
+    let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NLM_F_CREATE | NLM_F_EXCL };
+    route.request(RouteNetlinkMessage::NewRoute(message), flags)
+}
+
+/// Removes the default routes of a family; none is content.
+pub(crate) fn remove_default_routes(route: Route<'_>, v6: bool) -> Result<(), Refusal> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = if v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.scope = RouteScope::NoWhere;
+    // One request takes one of them.
+    for _ in 0..8 {
+        match route.request(RouteNetlinkMessage::DelRoute(message.clone()), 0) {
+            Ok(()) => {}
+            Err(Refusal { errno: Errno::SRCH | Errno::NODEV | Errno::NOENT, .. }) => return Ok(()),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(())
 }
 
 /// A request that sets a link up.

@@ -13,8 +13,10 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 pub(crate) struct Owner {
     /// 64 hexadecimal digits, lower case.
     pub(crate) id: String,
-    /// For messages.
+    /// For messages, and for those who ask for the container's address.
     pub(crate) name: String,
+    /// Further names, on one network.
+    pub(crate) aliases: Vec<String>,
 }
 
 impl Owner {
@@ -22,19 +24,31 @@ impl Owner {
     pub(crate) fn new(id: &str, name: &str) -> Option<Self> {
         let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let fits = id.len() == 64 && id.bytes().all(digit);
-        fits.then(|| Self { id: id.to_owned(), name: name.to_owned() })
+        fits.then(|| Self { id: id.to_owned(), name: name.to_owned(), aliases: Vec::new() })
     }
 
     /// Reads a link's text. One that is none of ours is an owner whom nobody knows.
     pub(crate) fn read(text: &str) -> Self {
-        let (id, name) = text.split_once(' ').unwrap_or((text, ""));
+        let mut words = text.split(' ');
+        let (id, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let printable = |text: &str| text.chars().filter(|c| !c.is_control()).collect();
-        Self { id: unpack(id).unwrap_or_else(|| printable(id)), name: printable(name) }
+        let aliases = words.filter(|word| !word.is_empty()).map(printable).collect();
+        Self { id: unpack(id).unwrap_or_else(|| printable(id)), name: printable(name), aliases }
     }
 
-    /// The link's text.
+    /// The link's text: the id, the name, the aliases.
     pub(crate) fn text(&self) -> String {
-        format!("{} {}", pack(&self.id), self.name)
+        let mut text = format!("{} {}", pack(&self.id), self.name);
+        for alias in &self.aliases {
+            text.push(' ');
+            text.push_str(alias);
+        }
+        text
+    }
+
+    /// The same with further names on a network.
+    pub(crate) fn called(&self, aliases: &[String]) -> Self {
+        Self { aliases: aliases.to_vec(), ..self.clone() }
     }
 }
 
@@ -91,6 +105,8 @@ mod tests {
             assert!(owner.text().len() <= 59, "{}", owner.text());
             assert_eq!(Owner::read(&owner.text()), owner);
         }
+        let owner = Owner::new(&"5a".repeat(32), "web").unwrap().called(&["db".into(), "db.example".into()]);
+        assert_eq!(Owner::read(&owner.text()), owner);
         // As base64(1) writes these 32 bytes.
         assert_eq!(pack(&"0123456789abcdef".repeat(4)), "ASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4mrze8");
     }

@@ -7,17 +7,22 @@
 //! ```
 
 use std::borrow::Cow;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use rustix::io::Errno;
 use step::{Context, Failure, Shell, Step, Steps, quote};
 
 use crate::attachment::Attachment;
 use crate::facts::failed;
-use crate::links::{self, Pair};
+use crate::links::{self, Beside, Bridge, Inside, Pair};
+use crate::made::alias;
 use crate::netlink::{self, Route};
 use crate::netns_name;
+use crate::network::{Driver, Network};
+use crate::port_book::Target;
 use crate::ports::Published;
+use crate::reserve::target;
+use crate::rules;
 use crate::settings::{Mode, Settings};
 use crate::subnet::{Subnet, mac_of, mac_text};
 use crate::table::{Table, is_unsupported, let_loopback_out, localnet};
@@ -42,80 +47,160 @@ pub struct Plan {
 ///
 /// The host's network and another container's need none; a bridge for which nothing was reserved gets loopback
 /// alone.
-pub fn plan(mode: &Mode, attachment: Option<(&Settings, &Attachment)>) -> Plan {
-    match mode {
-        Mode::Host | Mode::Join => Plan::default(),
-        Mode::None => Plan { loopback: vec![Box::new(NetworkStep::Loopback)], ..Plan::default() },
-        Mode::Bridge(_) => Plan {
-            loopback: vec![Box::new(NetworkStep::Loopback)],
-            ..attachment.map(|(settings, to)| bridged(settings, to)).unwrap_or_default()
-        },
+pub fn plan(mode: &Mode, places: Option<(&Settings, &[Attachment])>) -> Plan {
+    let mut plan = match (mode, places) {
+        (Mode::Bridge(_), Some((settings, places))) => connected(settings, places),
+        _ => Plan::default(),
+    };
+    if !matches!(mode, Mode::Host | Mode::Join) {
+        plan.loopback.push(Box::new(NetworkStep::Loopback));
+    }
+    plan
+}
+
+fn connected(settings: &Settings, places: &[Attachment]) -> Plan {
+    let table = Table::of(&settings.run_dir);
+    let mut plan = Plan::default();
+    for to in places {
+        steps_of(&table, to).into_plan(&mut plan);
+    }
+    let ports: Vec<Published> = places.iter().flat_map(|to| to.ports.iter().copied()).collect();
+    if let Some((to, target)) = places.iter().find(|to| !to.ports.is_empty()).zip(target(places)) {
+        if ports.iter().any(Published::is_on_loopback) {
+            plan.beside.push(Box::new(NetworkStep::Localnet { bridge: to.bridge.clone() }));
+        }
+        plan.beside.push(Box::new(NetworkStep::Publish { table, id: to.id.clone(), to: target, ports }));
+    }
+    plan
+}
+
+/// The steps of one link, by who takes them and when.
+#[derive(Debug, Default)]
+pub(crate) struct LinkSteps {
+    pub(crate) host: Vec<NetworkStep>,
+    pub(crate) beside: Vec<NetworkStep>,
+    pub(crate) inside: Vec<NetworkStep>,
+    pub(crate) settled: Vec<NetworkStep>,
+}
+
+impl LinkSteps {
+    fn into_plan(self, plan: &mut Plan) {
+        let boxed = |steps: Vec<NetworkStep>| steps.into_iter().map(|step| Box::new(step) as Box<dyn Step>);
+        plan.host.extend(boxed(self.host));
+        plan.beside.extend(boxed(self.beside));
+        plan.inside.extend(boxed(self.inside));
+        plan.settled.extend(boxed(self.settled));
     }
 }
 
-fn bridged(settings: &Settings, to: &Attachment) -> Plan {
-    let table = Table::of(&settings.run_dir);
-    let bridge = NetworkStep::Bridge { bridge: to.bridge.clone(), subnet: to.subnet, gateway: to.gateway };
-    let pair = NetworkStep::Pair {
-        id: to.id.clone(),
-        host_link: to.host_link.clone(),
-        bridge: to.bridge.clone(),
-        link: to.link.clone(),
-        mac: to.mac,
-    };
-    let address = NetworkStep::Address {
-        link: to.link.clone(),
-        address: to.address,
-        subnet: to.subnet,
-        bridge: to.bridge.clone(),
-    };
-    let rules =
-        NetworkStep::Rules { table: table.clone(), bridge: to.bridge.clone(), needed: !to.ports.is_empty() };
-    let mut beside: Steps = vec![Box::new(pair)];
-    if to.ports.iter().any(Published::is_on_loopback) {
-        beside.push(Box::new(NetworkStep::Localnet { bridge: to.bridge.clone() }));
+/// The steps of one link.
+pub(crate) fn steps_of(table: &Table, to: &Attachment) -> LinkSteps {
+    let mut plan = LinkSteps::default();
+    let manner = to.manner.clone().unwrap_or_default();
+    match manner.driver {
+        Driver::Macvlan | Driver::Ipvlan => plan.beside.push(NetworkStep::Beside {
+            id: to.id.clone(),
+            link: Beside {
+                parent: manner.parent.clone().unwrap_or_default(),
+                link: to.link.clone(),
+                mac: to.mac,
+                mtu: manner.mtu,
+                shared: manner.driver == Driver::Ipvlan,
+                mode: manner.mode.clone(),
+            },
+        }),
+        Driver::Bridge | Driver::None | Driver::Host => {
+            let bridge = Bridge {
+                name: to.bridge.clone(),
+                subnet: to.subnet,
+                gateway: to.gateway,
+                v6: to.v6.map(|six| (six.gateway, six.subnet)),
+                mtu: manner.mtu,
+                vlan: manner.vlan,
+                alias: to.network_id.as_deref().map(alias),
+            };
+            let rules = rules::Bridge {
+                name: to.bridge.clone(),
+                internal: manner.internal,
+                open: manner.open,
+                routed: manner.routed,
+                v6: to.v6.is_some(),
+            };
+            plan.host.push(NetworkStep::Bridge(bridge));
+            // What is not to be reached must not be reached without rules either.
+            let needed = !to.ports.is_empty() || manner.internal;
+            plan.host.push(NetworkStep::Rules { table: table.clone(), bridge: rules, needed });
+            plan.beside.push(NetworkStep::Pair {
+                id: to.id.clone(),
+                host_link: to.host_link.clone(),
+                bridge: to.bridge.clone(),
+                link: to.link.clone(),
+                mac: to.mac,
+                mtu: manner.mtu,
+            });
+            plan.settled
+                .push(NetworkStep::Settle { host_link: to.host_link.clone(), bridge: to.bridge.clone() });
+        }
     }
-    if !to.ports.is_empty() {
-        let (id, address, ports) = (to.id.clone(), to.address, to.ports.clone());
-        beside.push(Box::new(NetworkStep::Publish { table, id, address, ports }));
+    let link = &to.link;
+    let (address, subnet, bridge) = (to.address, to.subnet, to.bridge.clone());
+    plan.inside.push(NetworkStep::Address { link: link.clone(), address, subnet, bridge });
+    plan.inside.push(NetworkStep::Up { link: link.clone() });
+    let further = to.link_local.iter().map(|address| (*address, if address.is_ipv4() { 16 } else { 64 }));
+    let six = to.v6.map(|six| (IpAddr::V6(six.address), six.subnet.prefix()));
+    for (address, prefix) in six.into_iter().chain(further) {
+        plan.inside.push(NetworkStep::Further { link: link.clone(), address, prefix });
     }
-    Plan {
-        host: vec![Box::new(bridge), Box::new(rules)],
-        beside,
-        inside: vec![
-            Box::new(address),
-            Box::new(NetworkStep::Up { link: to.link.clone() }),
-            Box::new(NetworkStep::DefaultRoute { gateway: to.gateway }),
-        ],
-        settled: vec![Box::new(NetworkStep::Settle {
-            host_link: to.host_link.clone(),
-            bridge: to.bridge.clone(),
-        })],
-        loopback: Steps::new(),
+    if to.way_out {
+        let gateway = to.gateway.into();
+        plan.inside.push(NetworkStep::DefaultRoute { link: link.clone(), gateway });
     }
+    if let Some(six) = to.v6.filter(|_| to.way_out6) {
+        let gateway = six.gateway.into();
+        plan.inside.push(NetworkStep::DefaultRoute { link: link.clone(), gateway });
+    }
+    plan
+}
+
+/// The step that makes a network's bridge; none of one without.
+pub(crate) fn bridge_of(network: &Network) -> Option<impl Step + use<>> {
+    let pool = network.v4.filter(|_| network.driver == Driver::Bridge)?;
+    Some(NetworkStep::Bridge(Bridge {
+        name: network.bridge(),
+        subnet: pool.subnet,
+        gateway: pool.gateway,
+        v6: network.v6.map(|six| (six.gateway, six.subnet)),
+        mtu: network.mtu(),
+        vlan: network.vlan(),
+        alias: Some(alias(&network.id)),
+    }))
 }
 
 /// One step of this room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum NetworkStep {
+pub(crate) enum NetworkStep {
     /// The network's bridge: there, up, with the host's address.
-    Bridge { bridge: String, subnet: Subnet, gateway: Ipv4Addr },
-    /// The engine's table of rules: there, with this bridge. `needed`: ports are published.
-    Rules { table: Table, bridge: String, needed: bool },
+    Bridge(Bridge),
+    /// The engine's table of rules: there, with this bridge. `needed`: ports are published, or the network is internal.
+    Rules { table: Table, bridge: rules::Bridge, needed: bool },
     /// What the host sends to its own 127.0.0.1 may leave by the bridge.
     Localnet { bridge: String },
     /// The host's ports that lead to the container.
-    Publish { table: Table, id: String, address: Ipv4Addr, ports: Vec<Published> },
+    Publish { table: Table, id: String, to: Target, ports: Vec<Published> },
     /// The pair of links, one end a port of the bridge, the other in the container.
-    Pair { id: String, host_link: String, bridge: String, link: String, mac: [u8; 6] },
+    Pair { id: String, host_link: String, bridge: String, link: String, mac: [u8; 6], mtu: Option<u32> },
+    /// A link beside one of the host's, in the container.
+    Beside { id: String, link: Beside },
     /// The container's loopback link.
     Loopback,
     /// The container's address.
     Address { link: String, address: Ipv4Addr, subnet: Subnet, bridge: String },
+    /// A further address of the container, of IPv6 or for the link alone.
+    Further { link: String, address: IpAddr, prefix: u8 },
     /// The container's link.
     Up { link: String },
     /// The container's way out.
-    DefaultRoute { gateway: Ipv4Addr },
+    DefaultRoute { link: String, gateway: IpAddr },
     /// The bridge's port: forwarding.
     Settle { host_link: String, bridge: String },
 }
@@ -128,6 +213,8 @@ impl Step for NetworkStep {
             Self::Localnet { .. } => "network.localnet",
             Self::Publish { .. } => "network.publish",
             Self::Pair { .. } => "network.veth",
+            Self::Beside { .. } => "network.beside",
+            Self::Further { .. } => "network.address",
             Self::Loopback => "network.loopback",
             Self::Address { .. } => "network.address",
             Self::Up { .. } => "network.up",
@@ -138,22 +225,38 @@ impl Step for NetworkStep {
 
     fn call(&self) -> String {
         match self {
-            Self::Bridge { bridge, subnet, gateway } => format!(
+            Self::Bridge(Bridge { name: bridge, subnet, gateway, v6, .. }) => format!(
                 "unless {subnet} dev {bridge} src {gateway} is a route: sendto(netlink, RTM_NEWLINK {{name={bridge}, \
-                 kind=bridge, address={}, up}}), sendto(netlink, RTM_NEWADDR {{local={gateway}/{}, dev={bridge}}})",
+                 kind=bridge, address={}, up}}), sendto(netlink, RTM_NEWADDR {{local={gateway}/{}, dev={bridge}}}){}",
                 mac_text(mac_of(*gateway)),
-                subnet.prefix()
+                subnet.prefix(),
+                v6.map_or_else(String::new, |(address, subnet)| new_address(
+                    bridge,
+                    address.into(),
+                    subnet.prefix()
+                ))
             ),
             Self::Rules { table, bridge, .. } => format!(
-                "unless table inet {name} has bridge {bridge}, NFT_MSG_GETSETELEM: sendto(netlink, {{NFT_MSG_NEWTABLE                  {name}, NFT_MSG_NEWSET, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSETELEM {bridge}}})",
-                name = table.name
+                "unless table inet {name} has bridge {bridge}, NFT_MSG_GETSETELEM: sendto(netlink, {{NFT_MSG_NEWTABLE \
+                 {name}, NFT_MSG_NEWSET, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWSETELEM {bridge}}})",
+                name = table.name,
+                bridge = bridge.name
             ),
             Self::Localnet { bridge } => format!("write(\"{}\", \"1\")", localnet(bridge)),
-            Self::Publish { table, address, ports, .. } => format!(
-                "sendto(netlink, {{NFT_MSG_NEWSETELEM {} {} to {address}}})",
+            Self::Publish { table, to, ports, .. } => format!(
+                "sendto(netlink, {{NFT_MSG_NEWSETELEM {} {} to {}{}}})",
                 table.name,
-                ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                to.v4,
+                to.v6.map_or_else(String::new, |six| format!(" and {six}"))
             ),
+            Self::Beside { link, .. } => format!(
+                "sendto(netlink, RTM_NEWLINK {{name={}, kind={}, link={}, netns=<init>}})",
+                link.link,
+                beside_kind(link),
+                link.parent
+            ),
+            Self::Further { link, address, prefix } => new_address(link, *address, *prefix)[2..].to_owned(),
             Self::Pair { host_link, bridge, link, mac, .. } => format!(
                 "sendto(netlink, RTM_NEWLINK {{name={host_link}, kind=veth, master={bridge}, up, queues=1, \
                  peer={{name={link}, address={}, netns=<init>, queues=1}}}})",
@@ -164,8 +267,9 @@ impl Step for NetworkStep {
                 format!("sendto(netlink, RTM_NEWADDR {{local={address}/{}, dev={link}}})", subnet.prefix())
             }
             Self::Up { link } => format!("sendto(netlink, RTM_NEWLINK {{name={link}, up}})"),
-            Self::DefaultRoute { gateway } => {
-                format!("sendto(netlink, RTM_NEWROUTE {{dst=0.0.0.0/0, gateway={gateway}}})")
+            Self::DefaultRoute { gateway, .. } => {
+                let all = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+                format!("sendto(netlink, RTM_NEWROUTE {{dst={all}, gateway={gateway}}})")
             }
             Self::Settle { host_link, bridge } => format!(
                 "sendto(netlink, RTM_GETLINK {{name={host_link}}}), sendto(netlink, RTM_GETLINK {{name={bridge}}})"
@@ -192,6 +296,12 @@ impl Step for NetworkStep {
                 "a cable from the bridge into the container; made at both ends in one request, for moving an end later \
                  takes 19 ms"
             }
+            Self::Beside { .. } => {
+                "the container stands in the host's own network: its packets leave by the host's link as they are"
+            }
+            Self::Further { .. } => {
+                "an address that counts at once: nobody is asked whether it is taken (IFA_F_NODAD)"
+            }
             Self::Loopback => "a new network namespace has its loopback link down",
             Self::Address { .. } => {
                 "the address that was reserved; the route to the neighbours comes with it"
@@ -207,48 +317,85 @@ impl Step for NetworkStep {
 
     fn shell(&self) -> Shell {
         Shell::Lines(match self {
-            Self::Bridge { bridge, subnet, gateway } => vec![
-                format!(
-                    "ip link show dev {bridge} >/dev/null 2>&1 || ip link add name {bridge} address {} type bridge",
-                    mac_text(mac_of(*gateway))
-                ),
-                format!("ip address replace {gateway}/{} broadcast + dev {bridge}", subnet.prefix()),
-                format!("ip link set dev {bridge} up"),
-            ],
+            Self::Bridge(Bridge { name: bridge, subnet, gateway, v6, mtu, vlan, alias }) => {
+                let mtu = mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"));
+                let tag =
+                    vlan.map(|tag| format!(" vlan_filtering 1 vlan_default_pvid {tag}")).unwrap_or_default();
+                let mut lines = vec![
+                    format!(
+                        "ip link show dev {bridge} >/dev/null 2>&1 || ip link add name {bridge} address {}{mtu} type \
+                         bridge{tag}",
+                        mac_text(mac_of(*gateway))
+                    ),
+                    format!("ip address replace {gateway}/{} broadcast + dev {bridge}", subnet.prefix()),
+                    format!("ip link set dev {bridge} up"),
+                ];
+                lines.extend(
+                    alias.as_ref().map(|alias| format!("ip link set dev {bridge} alias {}", quote(alias))),
+                );
+                if let Some((address, subnet)) = v6 {
+                    lines
+                        .push(format!("ip address replace {address}/{} dev {bridge} nodad", subnet.prefix()));
+                }
+                lines
+            }
             Self::Rules { table, bridge, .. } => {
                 let name = &table.name;
-                vec![
-                    format!(
-                        "nft list table inet {name} >/dev/null 2>&1 || nft {}",
-                        quote(&table.script(bridge))
-                    ),
-                    format!("nft {}", quote(&format!("add element inet {name} bridges {{ \"{bridge}\" }}"))),
-                    format!(
-                        "nft {}",
-                        quote(&format!("add element inet {name} within {{ \"{bridge}\" . \"{bridge}\" }}"))
-                    ),
-                ]
+                let mut lines = vec![format!(
+                    "nft list table inet {name} >/dev/null 2>&1 || nft {}",
+                    quote(&table.script(bridge))
+                )];
+                let add = |(set, element): (&str, String)| {
+                    format!("nft {}", quote(&format!("add element inet {name} {set} {{ {element} }}")))
+                };
+                lines.extend(bridge.script().into_iter().map(add));
+                lines
             }
             Self::Localnet { bridge } => vec![format!("echo 1 > {}", localnet(bridge))],
-            Self::Publish { table, address, ports, .. } => Table::script_ports(*address, ports)
+            Self::Publish { table, to, ports, .. } => Table::script_ports(*to, ports)
                 .into_iter()
                 .map(|(map, list)| {
                     let command = format!("add element inet {} {map} {list}", table.name);
                     format!("nft {}", quote(&command))
                 })
                 .collect(),
-            Self::Pair { id, host_link, bridge, link, mac } => vec![format!(
-                "ip link add name {host_link} up master {bridge} numtxqueues 1 numrxqueues 1 type veth peer name {link} \
-                 address {} numtxqueues 1 numrxqueues 1 netns {}",
-                mac_text(*mac),
-                netns_name(id)
-            )],
+            Self::Pair { id, host_link, bridge, link, mac, mtu } => {
+                let mtu = mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"));
+                vec![format!(
+                    "ip link add name {host_link} up master {bridge}{mtu} numtxqueues 1 numrxqueues 1 type veth peer name \
+                     {link} address {}{mtu} numtxqueues 1 numrxqueues 1 netns {}",
+                    mac_text(*mac),
+                    netns_name(id)
+                )]
+            }
+            Self::Beside { id, link } => {
+                let address =
+                    if link.shared { String::new() } else { format!(" address {}", mac_text(link.mac)) };
+                let mode = link.mode.as_deref().unwrap_or(if link.shared { "l2" } else { "bridge" });
+                let mtu = link.mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"));
+                vec![format!(
+                    "ip link add name {} link {}{address}{mtu} netns {} type {} mode {mode}",
+                    link.link,
+                    link.parent,
+                    netns_name(id),
+                    beside_kind(link)
+                )]
+            }
+            Self::Further { link, address, prefix } => {
+                let nodad = if address.is_ipv6() { " nodad" } else { "" };
+                vec![format!("ip addr add {address}/{prefix} dev {link}{nodad}")]
+            }
             Self::Loopback => vec!["ip link set lo up".into()],
             Self::Address { link, address, subnet, .. } => {
                 vec![format!("ip addr add {address}/{} broadcast + dev {link}", subnet.prefix())]
             }
             Self::Up { link } => vec![format!("ip link set {link} up")],
-            Self::DefaultRoute { gateway } => vec![format!("ip route add default via {gateway}")],
+            Self::DefaultRoute { gateway: IpAddr::V4(gateway), .. } => {
+                vec![format!("ip route add default via {gateway}")]
+            }
+            Self::DefaultRoute { gateway, link } => {
+                vec![format!("ip -6 route add default via {gateway} dev {link}")]
+            }
             Self::Settle { host_link, bridge } => {
                 [host_link, bridge].iter().map(|link| format!("ip link show dev {link} >/dev/null")).collect()
             }
@@ -272,20 +419,26 @@ impl Step for NetworkStep {
                     )
                 });
             }
-            Self::Publish { table, id, address, ports } => return table.publish(id, *address, ports),
+            Self::Publish { table, id, to, ports } => return table.publish(id, *to, ports),
             _ => {}
         }
         let init = context.init;
         let route = socket(self.id(), context)?;
         match self {
-            Self::Bridge { bridge, subnet, gateway } => {
-                if links::bridge_is_ready(route, bridge, *subnet, *gateway) {
-                    return Ok(());
+            Self::Bridge(bridge) => {
+                if !links::bridge_is_ready(route, &bridge.name, bridge.subnet, bridge.gateway) {
+                    return links::ensure_bridge(route, self.id(), bridge);
                 }
-                links::ensure_bridge(route, self.id(), bridge, *subnet, *gateway)
+                // The question was of IPv4 alone.
+                match bridge.v6 {
+                    Some((address, subnet)) => {
+                        links::ensure_ipv6(route, self.id(), &bridge.name, address, subnet)
+                    }
+                    None => Ok(()),
+                }
             }
             Self::Rules { .. } | Self::Localnet { .. } | Self::Publish { .. } => Ok(()),
-            Self::Pair { host_link, bridge, link, mac, .. } => {
+            Self::Pair { host_link, .. } | Self::Beside { link: Beside { link: host_link, .. }, .. } => {
                 let init = init.ok_or_else(|| {
                     Failure::because(
                         self.id(),
@@ -293,7 +446,24 @@ impl Step for NetworkStep {
                         "there is no process yet whose namespace it could lead to",
                     )
                 })?;
-                links::attach(route, self.id(), Pair { host_link, bridge, link, mac: *mac }, init)
+                self.cable(route, Inside::Init(init))
+            }
+            Self::Further { link, address, prefix } => {
+                let added = match address {
+                    IpAddr::V4(address) => {
+                        links::add_address(route, link, *address, Subnet::of(*address, *prefix))
+                    }
+                    IpAddr::V6(address) => links::add_address6(route, link, *address, *prefix),
+                };
+                added.map_err(|refusal| {
+                    let off = refusal.errno == Errno::ACCESS || refusal.errno == Errno::OPNOTSUPP;
+                    let failure = failed(self.id(), format!("{link}, address {address}"), refusal);
+                    if off && address.is_ipv6() {
+                        failure.hint("IPv6 is off in the container: use a network without --ipv6, or turn it on: --sysctl net.ipv6.conf.all.disable_ipv6=0")
+                    } else {
+                        failure
+                    }
+                })
             }
             Self::Loopback => links::raise(route, "lo").map_err(|refusal| failed(self.id(), "lo", refusal)),
             Self::Address { link, address, subnet, bridge } => {
@@ -310,7 +480,7 @@ impl Step for NetworkStep {
             Self::Up { link } => {
                 links::raise(route, link).map_err(|refusal| failed(self.id(), link, refusal))
             }
-            Self::DefaultRoute { gateway } => links::add_default_route(route, *gateway)
+            Self::DefaultRoute { link, gateway } => links::add_default_route(route, link, *gateway, false)
                 .map_err(|refusal| failed(self.id(), format!("default via {gateway}"), refusal)),
             // The port first: it gives the bridge its carrier.
             Self::Settle { host_link, bridge } => [host_link, bridge].into_iter().try_for_each(|link| {
@@ -318,6 +488,31 @@ impl Step for NetworkStep {
             }),
         }
     }
+}
+
+impl NetworkStep {
+    /// Makes the container's link.
+    pub(crate) fn cable(&self, route: Route<'_>, inside: Inside<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Pair { host_link, bridge, link, mac, mtu, .. } => links::attach(
+                route,
+                self.id(),
+                Pair { host_link, bridge, link, mac: *mac, mtu: *mtu },
+                inside,
+            ),
+            Self::Beside { link, .. } => links::stand_beside(route, self.id(), link, inside),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn beside_kind(link: &Beside) -> &'static str {
+    if link.shared { "ipvlan" } else { "macvlan" }
+}
+
+/// A further request that gives a link an address, after another.
+fn new_address(link: &str, address: IpAddr, prefix: u8) -> String {
+    format!(", sendto(netlink, RTM_NEWADDR {{local={address}/{prefix}, dev={link}, nodad}})")
 }
 
 /// The process's route socket, opened by the first step that needs one.
@@ -350,13 +545,21 @@ mod tests {
             mac: mac_of(address),
             link: "eth0".into(),
             ports: vec!["0.0.0.0:8080->80/tcp".parse().unwrap(), "10.1.1.1:53->53/udp".parse().unwrap()],
+            network_id: None,
+            v6: None,
+            aliases: Vec::new(),
+            link_local: Vec::new(),
+            priority: 0,
+            way_out: true,
+            way_out6: false,
+            manner: None,
         }
     }
 
     #[test]
     fn says_what_it_does() {
         let (settings, place) = (Settings::default(), attachment());
-        let plan = plan(&Mode::Bridge(BridgeRequest::default()), Some((&settings, &place)));
+        let plan = plan(&Mode::Bridge(BridgeRequest::default()), Some((&settings, &[place])));
         let calls = |steps: &Steps| steps.iter().map(|step| step.call()).collect::<Vec<_>>();
         assert_eq!(
             calls(&plan.beside)[..1],
@@ -388,7 +591,7 @@ mod tests {
     #[test]
     fn the_shell_names_a_namespace_for_init() {
         let (settings, place) = (Settings::default(), attachment());
-        let plan = plan(&Mode::Bridge(BridgeRequest::default()), Some((&settings, &place)));
+        let plan = plan(&Mode::Bridge(BridgeRequest::default()), Some((&settings, &[place])));
         let line = "ip link add name md0123456789a up master mdn0a07000018 numtxqueues 1 numrxqueues 1 type veth peer \
                     name eth0 address 02:42:0a:07:00:05 numtxqueues 1 numrxqueues 1 netns md-0123456789ab";
         assert_eq!(plan.beside[0].shell(), Shell::line(line));

@@ -1,12 +1,13 @@
 //! The book of published ports: the file `ports` of the run state, one line for each container that has some: its
-//! owner, its address, and each range, `OWNER NAME 172.30.0.2 0.0.0.0:8080->80/tcp`.
+//! owner, its address, and each range, `OWNER NAME 172.30.0.2 0.0.0.0:8080->80/tcp`. One with an IPv6 address has both,
+//! `172.30.0.2,fd00::2`.
 //!
 //! It is written whole beside its name and renamed, under the lock `ports.lock`; whoever dies on the way has changed
 //! nothing. A thousand ports in a row are one range.
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -21,18 +22,57 @@ const FILE: &str = "ports";
 const LOCK: &str = "ports.lock";
 const NEW: &str = ".ports.new";
 
+/// The addresses of a container that ports lead to, one of each family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) v4: Ipv4Addr,
+    pub(crate) v6: Option<Ipv6Addr>,
+}
+
+impl Target {
+    /// Where what comes for an address of the host goes.
+    pub(crate) fn of_family(self, host: IpAddr) -> Option<IpAddr> {
+        match host {
+            IpAddr::V4(_) => Some(self.v4.into()),
+            IpAddr::V6(_) => self.v6.map(IpAddr::V6),
+        }
+    }
+
+    fn text(self) -> String {
+        match self.v6 {
+            Some(six) => format!("{},{six}", self.v4),
+            None => self.v4.to_string(),
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (four, six) = text.split_once(',').map_or((text, None), |(four, six)| (four, Some(six)));
+        let v6 = match six {
+            Some(six) => Some(six.parse().ok()?),
+            None => None,
+        };
+        Some(Self { v4: four.parse().ok()?, v6 })
+    }
+}
+
+impl From<Ipv4Addr> for Target {
+    fn from(v4: Ipv4Addr) -> Self {
+        Self { v4, v6: None }
+    }
+}
+
 /// A container's line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) owner: Owner,
-    /// The container's address.
-    pub(crate) address: Ipv4Addr,
+    /// The container's addresses.
+    pub(crate) to: Target,
     pub(crate) ports: Vec<Published>,
 }
 
 impl Entry {
     fn line(&self) -> String {
-        let mut line = format!("{} {}", self.owner.text(), self.address);
+        let mut line = format!("{} {}", self.owner.called(&[]).text(), self.to.text());
         for port in &self.ports {
             line += &format!(" {port}");
         }
@@ -42,8 +82,8 @@ impl Entry {
     fn read(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let owner = Owner::read(&format!("{} {}", words.next()?, words.next()?));
-        let address = words.next()?.parse().ok()?;
-        Some(Self { owner, address, ports: words.map(|word| word.parse().ok()).collect::<Option<_>>()? })
+        let to = Target::read(words.next()?)?;
+        Some(Self { owner, to, ports: words.map(|word| word.parse().ok()).collect::<Option<_>>()? })
     }
 }
 
@@ -107,7 +147,7 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         let entry = |digit: &str, ports: &[&str]| Entry {
             owner: Owner::new(&digit.repeat(64), "web").unwrap(),
-            address: Ipv4Addr::new(10, 0, 0, 2),
+            to: Target { v4: Ipv4Addr::new(10, 0, 0, 2), v6: ports.first().and(Some(Ipv6Addr::LOCALHOST)) },
             ports: ports.iter().map(|text| text.parse().unwrap()).collect(),
         };
         let (one, two) = (

@@ -238,17 +238,19 @@ impl Published {
 
     /// Whether no two sockets could have both.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        let same =
-            self.address == other.address || self.address.is_unspecified() || other.address.is_unspecified();
+        let same = self.address.is_ipv4() == other.address.is_ipv4()
+            && (self.address == other.address
+                || self.address.is_unspecified()
+                || other.address.is_unspecified());
         self.container.protocol == other.container.protocol
             && same
             && self.host <= other.last()
             && other.host <= self.last()
     }
 
-    /// Whether the host's loopback leads there.
+    /// Whether the host's loopback of IPv4 leads there: that needs a switch of the bridge.
     pub(crate) fn is_on_loopback(&self) -> bool {
-        self.address.is_unspecified() || self.address.is_loopback()
+        self.address.is_ipv4() && (self.address.is_unspecified() || self.address.is_loopback())
     }
 }
 
@@ -351,6 +353,8 @@ mod tests {
         assert!(overlap("0.0.0.0:80-90->80-90/tcp", "0.0.0.0:90->1/tcp"));
         assert!(!overlap("127.0.0.2:80->80/tcp", "127.0.0.1:80->80/tcp"));
         assert!(!overlap("0.0.0.0:80->80/tcp", "0.0.0.0:80->80/udp"));
+        assert!(!overlap("0.0.0.0:80->80/tcp", "[::]:80->80/tcp"));
+        assert!(overlap("[::1]:80->80/tcp", "[::]:80->80/tcp"));
         assert!(!overlap("0.0.0.0:80->80/tcp", "0.0.0.0:81->80/tcp"));
     }
 }

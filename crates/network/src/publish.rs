@@ -4,7 +4,7 @@
 //! No socket stays open for it: a thousand ports would be a thousand descriptors of each monitor. A program that takes
 //! such a port later gets it, and hears nothing on it: the rules come first.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, ipproto, socket};
@@ -12,7 +12,7 @@ use step::Failure;
 
 use crate::error::Error;
 use crate::listeners;
-use crate::port_book::{Entry, PortBook};
+use crate::port_book::{Entry, PortBook, Target};
 use crate::ports::{Ports, Protocol, Publish, Published, Wanted};
 use crate::reservation::{Claimant, hash};
 use crate::settings::Settings;
@@ -22,11 +22,12 @@ const LOCAL_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// The kernel's own, ip(7).
 const USUAL_RANGE: (u16, u16) = (32768, 60999);
 
-/// Reserves what is wanted for the claimant's container, which has the address `to`; its earlier ports are given back.
+/// Reserves what is wanted for the claimant's container, which has the addresses `to`; its earlier ports are given back.
+/// What names no address of the host is published on all, of IPv6 too where the container has an address of it.
 pub(crate) fn claim(
     settings: &Settings,
     by: Claimant<'_>,
-    to: Ipv4Addr,
+    to: Target,
     wanted: &[Publish],
 ) -> Result<Vec<Published>, Error> {
     if wanted.is_empty() {
@@ -34,7 +35,7 @@ pub(crate) fn claim(
     }
     let mut book = PortBook::open(&settings.run_dir)?;
     book.take(&by.owner.id);
-    let mut desk = Desk { settings, by, book, ours: Vec::new() };
+    let mut desk = Desk { settings, by, book, to, ours: Vec::new(), wish: (0, false) };
     // Those that leave no choice first.
     let mut order: Vec<&Publish> = wanted.iter().collect();
     order.sort_by_key(|one| !matches!(one.host, Wanted::From(_)));
@@ -43,7 +44,7 @@ pub(crate) fn claim(
     }
     let mut ports = desk.ours;
     ports.sort_by_key(|one| (one.container, one.address, one.host));
-    let entry = Entry { owner: by.owner.clone(), address: to, ports: ports.clone() };
+    let entry = Entry { owner: by.owner.called(&[]), to, ports: ports.clone() };
     desk.book.entries.push(entry);
     desk.book.write()?;
     Ok(ports)
@@ -70,25 +71,59 @@ pub(crate) fn give_back(settings: &Settings, id: &str) -> Result<Option<std::os:
     Ok(closing)
 }
 
+/// Leads a container's ports to other addresses of it; to none they are given back.
+pub(crate) fn lead_to(settings: &Settings, id: &str, to: Option<Target>) -> Result<(), Error> {
+    let Some(to) = to else { return give_back(settings, id).map(drop) };
+    let mut book = PortBook::open(&settings.run_dir)?;
+    let Some(entry) = book.take(id) else { return Ok(()) };
+    let table = Table::of(&settings.run_dir);
+    table.unpublish(&book, &entry, &table::open()?)?;
+    let entry = Entry { to, ..entry };
+    let (ports, id) = (entry.ports.clone(), entry.owner.id.clone());
+    book.entries.push(entry);
+    book.write()?;
+    drop(book);
+    table.publish(&id, to, &ports)?;
+    Ok(())
+}
+
 /// One container's ports being decided on.
 struct Desk<'a> {
     settings: &'a Settings,
     by: Claimant<'a>,
     book: PortBook,
+    to: Target,
     ours: Vec<Published>,
+    /// Where those of the present wish begin, and whether they are published on both families.
+    wish: (usize, bool),
 }
 
 impl Desk<'_> {
     fn one(&mut self, publish: &Publish) -> Result<(), Error> {
         let address = publish.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        if address.is_ipv6() {
+        if self.to.of_family(address).is_none() {
             return Err(Error::PortFamily { what: publish.to_string() });
         }
+        if address == IpAddr::V6(Ipv6Addr::LOCALHOST) {
+            return Err(Error::PortLoopback6 { what: publish.to_string() });
+        }
+        let from = self.ours.len();
+        let both = publish.address.is_none() && self.to.v6.is_some();
+        self.wish = (from, both);
+        self.of_one_family(publish, address)?;
+        if both {
+            let sixes: Vec<Published> = self.ours[from..].iter().map(on_all_of_ipv6).collect();
+            self.ours.extend(sixes);
+        }
+        Ok(())
+    }
+
+    fn of_one_family(&mut self, publish: &Publish, address: IpAddr) -> Result<(), Error> {
         let container = publish.container;
         match publish.host {
             Wanted::From(host) => {
                 let all = Published { address, host, container };
-                if let Some(why) = self.taken(all)? {
+                if let Some(why) = self.refused(all)? {
                     return Err(why);
                 }
                 self.ours.push(all);
@@ -119,16 +154,24 @@ impl Desk<'_> {
     ) -> Result<(), Error> {
         for host in (start..=last).chain(first..start) {
             let one = Published { address, host, container };
-            if self.taken(one)?.is_some() {
+            if self.refused(one)?.is_some() {
                 continue;
             }
-            match self.ours.last_mut() {
+            match self.ours.get_mut(self.wish.0..).and_then(<[Published]>::last_mut) {
                 Some(before) if follows(before, &one) => before.container.last = container.last,
                 _ => self.ours.push(one),
             }
             return Ok(());
         }
         Err(Error::NoPort { first, last, protocol: container.protocol })
+    }
+
+    /// Whose one of these ports is, or one of the same of IPv6 where both are wanted.
+    fn refused(&mut self, wanted: Published) -> Result<Option<Error>, Error> {
+        match self.taken(wanted)? {
+            None if self.wish.1 => self.taken(on_all_of_ipv6(&wanted)),
+            taken => Ok(taken),
+        }
     }
 
     /// Whose one of these ports is; a dead container's are taken from it.
@@ -179,6 +222,11 @@ impl Desk<'_> {
     }
 }
 
+/// The same ports on all addresses of IPv6.
+fn on_all_of_ipv6(four: &Published) -> Published {
+    Published { address: IpAddr::V6(Ipv6Addr::UNSPECIFIED), ..*four }
+}
+
 fn port_taken(wanted: &Published, port: u16, owner: String) -> Error {
     let protocol = wanted.container.protocol;
     Error::PortTaken { address: wanted.address, port, protocol, owner }
@@ -221,6 +269,10 @@ fn try_port(address: IpAddr, port: u16, protocol: Protocol) -> Result<(), Errno>
         // Connections that were closed a moment ago are no reason; listeners are one all the same, socket(7).
         rustix::net::sockopt::set_socket_reuseaddr(&asked, true)?;
     }
+    if address.is_ipv6() {
+        // Its own family alone, or whoever has the port of IPv4 would be met too.
+        rustix::net::sockopt::set_ipv6_v6only(&asked, true)?;
+    }
     rustix::net::bind(&asked, &SocketAddr::new(address, port))
 }
 
@@ -245,7 +297,7 @@ mod tests {
         let wanted: Vec<Publish> = words.iter().map(|word| word.parse().unwrap()).collect();
         let owner = owner(n);
         let by = Claimant { owner: &owner, is_alive: &|_| true };
-        let claimed = claim(settings, by, Ipv4Addr::new(10, 0, 0, n), &wanted);
+        let claimed = claim(settings, by, Ipv4Addr::new(10, 0, 0, n).into(), &wanted);
         claimed.map(|all| all.iter().map(ToString::to_string).collect()).map_err(|error| error.to_string())
     }
 
@@ -268,6 +320,25 @@ mod tests {
         assert!(ask(&settings, 3, &["192.0.2.77:7002:80"]).unwrap_err().contains("192.0.2.77"));
         // Asked again it is given again.
         assert!(ask(&settings, 1, &["127.77.0.1:7001:80"]).is_ok());
+        std::fs::remove_dir_all(&settings.run_dir).unwrap();
+    }
+
+    #[test]
+    fn a_container_with_both_families_has_both_ports() {
+        let settings = settings("both");
+        let owner = owner(1);
+        let by = Claimant { owner: &owner, is_alive: &|_| true };
+        let to = Target { v4: Ipv4Addr::new(10, 0, 0, 1), v6: Some(Ipv6Addr::LOCALHOST) };
+        let words = |wanted: &str| {
+            let ports = claim(&settings, by, to, &[wanted.parse().unwrap()])?;
+            Ok::<Vec<String>, Error>(ports.iter().map(ToString::to_string).collect())
+        };
+        assert_eq!(words("17391:80").unwrap(), ["0.0.0.0:17391->80/tcp", "[::]:17391->80/tcp"]);
+        assert_eq!(words("[::]:17391:80").unwrap(), ["[::]:17391->80/tcp"]);
+        assert!(words("[::1]:17391:80").unwrap_err().to_string().contains("::1"));
+        let listener = TcpListener::bind("[::1]:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(words(&format!("{port}:80")).unwrap_err().to_string().contains("taken"));
         std::fs::remove_dir_all(&settings.run_dir).unwrap();
     }
 

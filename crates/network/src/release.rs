@@ -1,16 +1,19 @@
 //! Giving back what a container had, and finding what nobody gave back.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use step::Failure;
 
-use crate::attachment::{Attachment, host_link};
+use crate::attachment::{Attachment, MOST, id_of_host_link, nth_host_link};
 use crate::error::Error;
 use crate::facts::{self, failed};
 use crate::links;
+use crate::made;
 use crate::netlink::{self, Route};
+use crate::network::Driver;
+use crate::owner::Owner;
 use crate::port_book;
 use crate::publish;
 use crate::reservation::Book;
@@ -24,33 +27,58 @@ pub fn unpublish(settings: &Settings, id: &str) -> Result<Option<OwnedFd>, Error
     publish::give_back(settings, id)
 }
 
-/// Removes the reservations of `id`: the attachment's, or without one whatever is found. A small network goes with
+/// Removes the reservations of `id`: those of its places, or without them whatever is found. A small network goes with
 /// its last container; that takes some 22 ms, so this is for the time after the container. Again is nothing.
 ///
 /// The container's links are not touched: see [`unplug`].
-pub fn release(settings: &Settings, id: &str, attachment: Option<&Attachment>) -> Result<(), Error> {
+pub fn release(settings: &Settings, id: &str, places: Option<&[Attachment]>) -> Result<(), Error> {
     let book = Book::new(settings.addresses());
-    let networks = match attachment {
-        Some(attachment) => vec![attachment.directory()],
-        None => book.networks()?,
-    };
-    for network in networks {
-        match attachment {
-            Some(attachment) => drop(book.give_back(&network, attachment.address, id)?),
-            None => {
-                for (address, owner) in book.members(&network)? {
-                    if owner.id == id {
-                        book.give_back(&network, address, id)?;
-                    }
-                }
+    for place in places.unwrap_or_default() {
+        let network = place.directory();
+        book.give_back(&network, place.address, id)?;
+        if let Some(six) = &place.v6 {
+            book.give_back(&network, six.address, id)?;
+        }
+        leave_small(&book, &network)?;
+    }
+    if places.is_some() {
+        return Ok(());
+    }
+    for network in book.networks()? {
+        for (address, owner) in book.members(&network)? {
+            if owner.id == id {
+                book.give_back(&network, address, id)?;
             }
         }
-        if let Some(small) = Small::read(&network) {
-            small::leave(&book, small)?;
-        }
+        leave_small(&book, &network)?;
     }
     // After a crash alone is there something that nobody has in hand.
-    if attachment.is_none() { small::finish_going(&book) } else { Ok(()) }
+    finish_going(settings)
+}
+
+fn leave_small(book: &Book, network: &str) -> Result<(), Error> {
+    Small::read(network).map_or(Ok(()), |small| small::leave(book, small))
+}
+
+/// Finishes removals of networks that somebody who was killed had begun.
+pub(crate) fn finish_going(settings: &Settings) -> Result<(), Error> {
+    let book = Book::new(settings.addresses());
+    small::finish_going(&book)?;
+    made::finish_going(settings, &book)
+}
+
+/// Gives a container another name in the books: whoever asks its networks for names finds it by the new one.
+pub fn rename(settings: &Settings, places: &[Attachment], name: &str) -> Result<(), Error> {
+    let book = Book::new(settings.addresses());
+    for place in places {
+        let Some(owner) = Owner::new(&place.id, name) else { continue };
+        let owner = owner.called(&place.aliases);
+        let six = place.v6.map(|six| IpAddr::V6(six.address));
+        for address in [IpAddr::V4(place.address)].into_iter().chain(six) {
+            book.rewrite(&place.directory(), address, &owner)?;
+        }
+    }
+    Ok(())
 }
 
 /// Something of ours on this host. Whether it is left over, the caller knows: it is where its owner is dead.
@@ -65,7 +93,7 @@ pub enum Leftover {
         /// The network's directory below `addresses`.
         network: String,
         /// Which.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// The host's end of a pair, a port of one of our bridges.
     Link {
@@ -102,6 +130,9 @@ pub fn leftovers(settings: &Settings) -> Result<Vec<Leftover>, Error> {
     let mut bridges = vec![settings.bridge.clone()];
     for network in book.networks()? {
         let members = book.members(&network)?;
+        if book.rules_of(&network)?.is_some() {
+            bridges.push(network.clone());
+        }
         if let Some(small) = Small::read(&network) {
             bridges.push(small.bridge());
             if members.is_empty() {
@@ -121,8 +152,7 @@ pub fn leftovers(settings: &Settings) -> Result<Vec<Leftover>, Error> {
     let links = facts::links(Route::new(&socket))?;
     let name_of = |index: u32| links.iter().find(|link| link.index == index).map(|link| link.name.as_str());
     for link in &links {
-        let id = link.name.strip_prefix("md").filter(|id| id.len() == 11);
-        let id = id.filter(|id| id.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let id = id_of_host_link(&link.name);
         let master = link.master.and_then(name_of);
         let ours = master.is_some_and(|master| bridges.iter().any(|bridge| bridge == master));
         let name = link.name.clone();
@@ -159,18 +189,28 @@ pub fn remove(settings: &Settings, leftover: &Leftover) -> Result<(), Error> {
 /// happens.
 const DYING: Duration = Duration::from_millis(100);
 
-/// Sees to it that the host's end of the container's pair is gone. It goes with the container's network namespace, as
-/// a rule: but a connection whose other side no longer answers keeps a network namespace for minutes after the last
-/// process (tcp(7), tcp_orphan_retries), and with it an interface that still answers for the address.
-pub fn unplug(id: &str) -> Result<(), Error> {
+/// Sees to it that the host's ends of the container's pairs are gone: those of its places, or without them all that it
+/// can have. They go with the container's network namespace, as a rule: but a connection whose other side no longer
+/// answers keeps a network namespace for minutes after the last process (tcp(7), tcp_orphan_retries), and with it an
+/// interface that still answers for the address.
+pub fn unplug(id: &str, places: Option<&[Attachment]>) -> Result<(), Error> {
     let socket = open()?;
-    let name = host_link(id);
-    let start = Instant::now();
-    while rustix::net::netdevice::name_to_index(&socket, &name).is_ok() {
-        if start.elapsed() > DYING {
-            return remove_link(&name);
+    let names: Vec<String> = match places {
+        Some(places) => {
+            let paired = places.iter().filter(|place| place.driver() == Driver::Bridge);
+            paired.map(|place| place.host_link.clone()).collect()
         }
-        std::thread::sleep(Duration::from_millis(10));
+        None => (0..MOST).map(|n| nth_host_link(id, n)).collect(),
+    };
+    let start = Instant::now();
+    for name in names {
+        while rustix::net::netdevice::name_to_index(&socket, &name).is_ok() {
+            if start.elapsed() > DYING {
+                remove_link(&name)?;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The book of addresses: one symbolic link for each, `addresses/<network>/<a.b.c.d>` -> its owner.
+//! The book of addresses: one symbolic link for each, `addresses/<network>/<address>` -> its owner.
 //!
 //! symlink(2) is atomic and fails where the name is taken, so that no lock is needed to take a free address. A link
 //! whose owner is dead is stale; replacing and removing links is done under the lock `addresses/lock`, for some
@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,43 @@ pub(crate) enum Claim {
     Theirs(Owner),
     /// The network's directory is not there.
     NoNetwork,
+}
+
+/// What came of asking for any address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Any {
+    /// This one is reserved now.
+    Ours(Ipv4Addr),
+    /// All are the living's.
+    Full,
+    /// The network's directory is not there.
+    NoNetwork,
+}
+
+/// Which addresses a network gives to who asks for none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice<'a> {
+    /// The first, as a number.
+    pub(crate) first: u32,
+    /// How many.
+    pub(crate) count: u32,
+    /// These are somebody's for ever: the host's side.
+    pub(crate) kept: &'a [Ipv4Addr],
+}
+
+impl<'a> Choice<'a> {
+    /// All of a network, or those of them that lie in a range.
+    pub(crate) fn of(subnet: Subnet, range: Option<Subnet>, kept: &'a [Ipv4Addr]) -> Self {
+        let within = range.unwrap_or(subnet);
+        let first = subnet.first().max(within.network()).to_bits();
+        let last = subnet.last().min(within.broadcast()).to_bits();
+        Self { first, count: (last.saturating_add(1)).saturating_sub(first), kept }
+    }
+
+    fn has(&self, address: Ipv4Addr) -> bool {
+        let offset = address.to_bits().checked_sub(self.first);
+        offset.is_some_and(|offset| offset < self.count) && !self.kept.contains(&address)
+    }
 }
 
 /// Who asks, and how to find out who lives.
@@ -91,8 +128,13 @@ impl Book {
     }
 
     /// Reserves this address for the claimant, whose id may have it already; a dead owner's is taken over.
-    pub(crate) fn claim(&self, network: &str, address: Ipv4Addr, by: Claimant<'_>) -> Result<Claim, Error> {
-        let path = self.directory(network).join(address.to_string());
+    pub(crate) fn claim(
+        &self,
+        network: &str,
+        address: impl Into<IpAddr>,
+        by: Claimant<'_>,
+    ) -> Result<Claim, Error> {
+        let path = self.directory(network).join(address.into().to_string());
         loop {
             match write_link(&by.owner.text(), &path) {
                 Ok(()) => return Ok(Claim::Ours),
@@ -129,46 +171,49 @@ impl Book {
         Ok(true)
     }
 
-    /// Reserves some free address of `subnet`, but `gateway`; none where all are taken by the living.
+    /// Reserves some free address of a choice. The directory of the default network is made on the way; one that a user
+    /// made has its directory made by [`Book::open_network`].
     ///
     /// The id says where the search begins: containers are spread over the network, hardly ever meet, and get the
     /// same address again when they start again.
     pub(crate) fn claim_any(
         &self,
         network: &str,
-        subnet: Subnet,
-        gateway: Ipv4Addr,
+        choice: Choice<'_>,
+        make: bool,
         by: Claimant<'_>,
-    ) -> Result<Option<Ipv4Addr>, Error> {
-        let (first, usable) = (subnet.first().to_bits(), subnet.usable());
-        let start = hash(&by.owner.id) % usable.max(1);
+    ) -> Result<Any, Error> {
+        let start = hash(&by.owner.id) % choice.count.max(1);
         let nth = |n: u32| {
-            let offset = (u64::from(start) + u64::from(n)) % u64::from(usable);
-            Ipv4Addr::from_bits(first + offset as u32)
+            let offset = (u64::from(start) + u64::from(n)) % u64::from(choice.count);
+            Ipv4Addr::from_bits(choice.first + offset as u32)
         };
         let text = by.owner.text();
         let directory = self.directory(network);
         let mut taken = HashSet::new();
-        for n in 0..usable {
+        for n in 0..choice.count {
             if n == PROBES {
                 taken = members(&directory)?.into_iter().map(|(address, _)| address).collect();
             }
             let address = nth(n);
-            if address == gateway || taken.contains(&address) {
+            if choice.kept.contains(&address) || taken.contains(&IpAddr::V4(address)) {
                 continue;
             }
             let path = directory.join(address.to_string());
             let mut wrote = write_link(&text, &path);
             if wrote == Err(Errno::NOENT) {
+                if !make {
+                    return Ok(Any::NoNetwork);
+                }
                 make_all(&directory)?;
                 wrote = write_link(&text, &path);
             }
             match wrote {
-                Ok(()) => return Ok(Some(address)),
+                Ok(()) => return Ok(Any::Ours(address)),
                 Err(Errno::EXIST)
                     if read_link(&path)?.is_some_and(|text| Owner::read(&text).id == by.owner.id) =>
                 {
-                    return Ok(Some(address));
+                    return Ok(Any::Ours(address));
                 }
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(file_error("create", &path)(errno)),
@@ -176,17 +221,60 @@ impl Book {
         }
         // Nothing is free: is somebody dead?
         for (address, _) in members(&directory)? {
-            let inside = subnet.contains(address) && address != gateway;
-            if inside && self.claim(network, address, by)? == Claim::Ours {
-                return Ok(Some(address));
+            let IpAddr::V4(address) = address else { continue };
+            if choice.has(address) && self.claim(network, address, by)? == Claim::Ours {
+                return Ok(Any::Ours(address));
             }
         }
-        Ok(None)
+        Ok(Any::Full)
+    }
+
+    /// Writes the owner's text anew where the address is his: another name, other aliases. One rename(2), which changes
+    /// the directory's time too.
+    pub(crate) fn rewrite(&self, network: &str, address: IpAddr, owner: &Owner) -> Result<(), Error> {
+        let path = self.directory(network).join(address.to_string());
+        match read_link(&path)? {
+            Some(text) if Owner::read(&text).id == owner.id && text != owner.text() => {
+                self.take_over(&path, &text, owner).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the directory of a network that a user made, and beside it what its rules are to be. Under the lock
+    /// [`NETWORKS`].
+    pub(crate) fn open_network(&self, network: &str, rules: &str) -> Result<(), Error> {
+        let (new, path) = (self.root.join(".rules"), self.rules_link(network));
+        if read_link(&path)?.as_deref() != Some(rules) {
+            remove_file(&new)?;
+            write_link(rules, &new).map_err(file_error("create", &new))?;
+            fs::rename(&new, &path).map_err(file_error("replace", &path))?;
+        }
+        self.make(network)
+    }
+
+    /// What the rules of a network that a user made are to be; none of another.
+    pub(crate) fn rules_of(&self, network: &str) -> Result<Option<String>, Error> {
+        read_link(&self.rules_link(network))
+    }
+
+    /// Forgets it. Under the lock [`NETWORKS`].
+    pub(crate) fn forget_rules(&self, network: &str) -> Result<(), Error> {
+        remove_file(&self.rules_link(network))
+    }
+
+    fn rules_link(&self, network: &str) -> PathBuf {
+        self.root.join(format!("{network}@rules"))
     }
 
     /// Removes the reservation of `address` if it is `id`'s; true where it was.
-    pub(crate) fn give_back(&self, network: &str, address: Ipv4Addr, id: &str) -> Result<bool, Error> {
-        let path = self.directory(network).join(address.to_string());
+    pub(crate) fn give_back(
+        &self,
+        network: &str,
+        address: impl Into<IpAddr>,
+        id: &str,
+    ) -> Result<bool, Error> {
+        let path = self.directory(network).join(address.into().to_string());
         // Looked at first without the lock: mostly there is nothing to do for a second release.
         if read_link(&path)?.is_none_or(|text| Owner::read(&text).id != id) {
             return Ok(false);
@@ -200,7 +288,7 @@ impl Book {
     }
 
     /// The reservations of a network; none where there is no such network.
-    pub(crate) fn members(&self, network: &str) -> Result<Vec<(Ipv4Addr, Owner)>, Error> {
+    pub(crate) fn members(&self, network: &str) -> Result<Vec<(IpAddr, Owner)>, Error> {
         members(&self.directory(network))
     }
 
@@ -275,7 +363,7 @@ impl Book {
     }
 }
 
-fn members(directory: &Path) -> Result<Vec<(Ipv4Addr, Owner)>, Error> {
+fn members(directory: &Path) -> Result<Vec<(IpAddr, Owner)>, Error> {
     let mut members = Vec::new();
     for entry in entries(directory)? {
         let entry = entry.map_err(file_error("read", directory))?;
@@ -351,7 +439,18 @@ mod tests {
     }
 
     fn any(book: &Book, n: usize, is_alive: &dyn Fn(&str) -> bool) -> Option<Ipv4Addr> {
-        book.claim_any("net", NET, HOST, Claimant { owner: &id(n), is_alive }).unwrap()
+        match book.claim_any(
+            "net",
+            Choice::of(NET, None, &[HOST]),
+            true,
+            Claimant { owner: &id(n), is_alive },
+        ) {
+            Ok(Any::Ours(address)) => Some(address),
+            other => {
+                assert_eq!(other.unwrap(), Any::Full);
+                None
+            }
+        }
     }
 
     #[test]
@@ -418,7 +517,29 @@ mod tests {
             }
         }
         let claimant = Claimant { owner: &id(7), is_alive: &|_| true };
-        assert_eq!(book.claim_any("net", net, HOST, claimant).unwrap(), Some(free));
+        let choice = Choice::of(net, None, &[HOST]);
+        assert_eq!(book.claim_any("net", choice, true, claimant).unwrap(), Any::Ours(free));
+        assert_eq!(book.claim_any("other", choice, false, claimant).unwrap(), Any::NoNetwork);
+        fs::remove_dir_all(&book.root).unwrap();
+    }
+
+    #[test]
+    fn a_range_bounds_the_choice() {
+        let (net, range): (Subnet, Subnet) = ("10.0.0.0/24".parse().unwrap(), "10.0.0.0/30".parse().unwrap());
+        let choice = Choice::of(net, Some(range), &[HOST]);
+        assert_eq!((choice.first, choice.count), (HOST.to_bits(), 3));
+        assert!(choice.has(Ipv4Addr::new(10, 0, 0, 3)) && !choice.has(HOST));
+        assert!(!choice.has(Ipv4Addr::new(10, 0, 0, 4)));
+    }
+
+    #[test]
+    fn another_name_takes_the_place_of_the_old_one() {
+        let book = book("rename");
+        let address = any(&book, 1, &|_| true).unwrap();
+        let new = Owner { name: "new".into(), ..id(1) }.called(&["db".into()]);
+        book.rewrite("net", address.into(), &new).unwrap();
+        book.rewrite("net", address.into(), &Owner { name: "thief".into(), ..id(2) }).unwrap();
+        assert_eq!(book.members("net").unwrap(), [(IpAddr::V4(address), new)]);
         fs::remove_dir_all(&book.root).unwrap();
     }
 

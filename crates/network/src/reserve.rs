@@ -1,17 +1,23 @@
 //! Deciding on a container's network and address, and reserving it: before anything is made.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use step::Failure;
 
-use crate::attachment::{Attachment, DEFAULT, host_link};
+use crate::attachment::{Attachment, DEFAULT, MOST, Place6, choose_way_out, nth_host_link};
+use crate::design;
 use crate::error::Error;
 use crate::facts;
+use crate::links;
+use crate::made;
 use crate::netlink::{self, Route};
+use crate::network::{Driver, Network};
 use crate::owner::Owner;
+use crate::port_book::Target;
 use crate::publish;
-use crate::reservation::{Book, Claim, Claimant, NETWORKS};
-use crate::settings::{Mode, Settings};
+use crate::records::Records;
+use crate::reservation::{Any, Book, Choice, Claim, Claimant, NETWORKS, hash};
+use crate::settings::{LinkRequest, Mode, Settings};
 use crate::small::{self, Small};
 use crate::subnet::{IpRequest, Subnet, mac_of, usable_prefix};
 
@@ -30,22 +36,47 @@ const CANDIDATES: [Subnet; 10] = [
     Subnet::of(Ipv4Addr::new(10, 213, 0, 0), 16),
 ];
 
-/// Decides on network and address for the container `id` (64 hexadecimal digits, called `name` in messages) and
-/// reserves it; none for a mode that needs no address. Nothing but files is made.
+/// Decides on networks and addresses for the container `id` (64 hexadecimal digits, called `name` in messages) and
+/// reserves them; none for a mode that needs no address. Nothing but files is made.
 ///
 /// `is_alive` says whether the container of an id lives: a dead one's address may be taken over. A container that
-/// is being created must count as alive before it comes here. An id that has a reservation gets it again. Where a port cannot
-/// be had the address stays reserved: [`release`](crate::release) gives back all that an id has.
+/// is being created must count as alive before it comes here. An id that has a reservation gets it again. Where an address
+/// or a port cannot be had others stay reserved: [`release`](crate::release) gives back all that an id has.
 pub fn reserve(
     settings: &Settings,
     id: &str,
     name: &str,
     mode: &Mode,
     is_alive: &dyn Fn(&str) -> bool,
-) -> Result<Option<Attachment>, Error> {
-    let Mode::Bridge(request) = mode else { return Ok(None) };
-    settings.check()?;
+) -> Result<Vec<Attachment>, Error> {
+    let Mode::Bridge(request) = mode else { return Ok(Vec::new()) };
+    let usual = [LinkRequest::default()];
+    let asked = if request.links.is_empty() { &usual[..] } else { &request.links };
+    let mut places = Vec::with_capacity(asked.len());
+    for (n, link) in asked.iter().enumerate() {
+        places.push(reserve_link(settings, id, name, link, n, is_alive)?);
+    }
+    choose_way_out(&mut places);
     let owner = Owner::new(id, name).ok_or_else(|| Error::Id { id: id.to_owned() })?;
+    claim_ports(settings, Claimant { owner: &owner, is_alive }, &mut places, &request.publish)?;
+    Ok(places)
+}
+
+/// The same for one more link of a container that has some, `eth<n>`; who asks says afterwards which network is the way
+/// out, and to which the ports lead.
+pub fn reserve_link(
+    settings: &Settings,
+    id: &str,
+    name: &str,
+    link: &LinkRequest,
+    n: usize,
+    is_alive: &dyn Fn(&str) -> bool,
+) -> Result<Attachment, Error> {
+    settings.check()?;
+    if n >= MOST {
+        return Err(Error::TooMany { most: MOST });
+    }
+    let owner = Owner::new(id, name).ok_or_else(|| Error::Id { id: id.to_owned() })?.called(&link.aliases);
     let socket =
         netlink::open().map_err(|error| Failure::new("network.reserve", "the route socket", error))?;
     let desk = Desk {
@@ -54,24 +85,70 @@ pub fn reserve(
         route: Route::new(&socket),
         claimant: Claimant { owner: &owner, is_alive },
     };
-    let (place, address) = match request.ip {
-        None => desk.any()?,
-        Some(ip) => desk.chosen(ip)?,
+    let (place, address, v6) = match (&link.network, link.ip) {
+        (Some(network), _) => desk.in_made(network, link)?,
+        (None, _) if link.ip6.is_some() => {
+            let (network, subnet) = ("bridge".to_owned(), String::new());
+            return Err(Error::Outside {
+                address: IpAddr::V6(link.ip6.unwrap_or(Ipv6Addr::LOCALHOST)),
+                network,
+                subnet,
+            });
+        }
+        (None, None) => desk.any().map(|(place, address)| (place, address, None))?,
+        (None, Some(ip)) => desk.chosen(ip).map(|(place, address)| (place, address, None))?,
     };
-    let ports = publish::claim(settings, desk.claimant, address, &request.publish)?;
-    Ok(Some(Attachment {
-        id: owner.id.clone(),
+    Ok(Attachment {
+        id: id.to_owned(),
         network: place.network,
+        network_id: link.network.as_ref().map(|network| network.id.clone()),
         bridge: place.bridge,
         subnet: place.subnet,
         gateway: place.gateway,
         address,
         prefix: place.subnet.prefix(),
-        mac: request.mac.unwrap_or_else(|| mac_of(address)),
-        host_link: host_link(id),
-        link: "eth0".to_owned(),
-        ports,
-    }))
+        mac: link.mac.unwrap_or_else(|| mac_of(address)),
+        host_link: nth_host_link(id, n),
+        link: format!("eth{n}"),
+        ports: Vec::new(),
+        v6,
+        aliases: link.aliases.clone(),
+        link_local: link.link_local.clone(),
+        priority: link.priority,
+        way_out: true,
+        way_out6: false,
+        manner: link.network.as_ref().map(|network| made::manner(network)),
+    })
+}
+
+/// Reserves the ports of the host that lead to the place with the way out. A network without a bridge, or without a way
+/// out, has none: its containers are not reached through the host.
+fn claim_ports(
+    settings: &Settings,
+    by: Claimant<'_>,
+    places: &mut [Attachment],
+    wanted: &[crate::ports::Publish],
+) -> Result<(), Error> {
+    let Some(to) = target(places).filter(|_| !wanted.is_empty()) else { return Ok(()) };
+    let ports = publish::claim(settings, by, to, wanted)?;
+    place_ports(places, ports);
+    Ok(())
+}
+
+/// Where published ports lead: the address with the way out of each family, of a bridge.
+pub(crate) fn target(places: &[Attachment]) -> Option<Target> {
+    let bridged = || places.iter().filter(|place| place.driver() == Driver::Bridge);
+    let four = bridged().find(|place| place.way_out)?;
+    let six = bridged().find(|place| place.way_out6).and_then(|place| place.v6);
+    Some(Target { v4: four.address, v6: six.map(|six| six.address) })
+}
+
+/// Writes the ports where the way out is.
+pub(crate) fn place_ports(places: &mut [Attachment], ports: Vec<crate::ports::Published>) {
+    places.iter_mut().for_each(|place| place.ports.clear());
+    if let Some(place) = places.iter_mut().find(|place| place.way_out) {
+        place.ports = ports;
+    }
 }
 
 /// A network that has been decided on.
@@ -107,7 +184,7 @@ impl Place {
         let subnet = self.subnet;
         if address == self.gateway {
             return Err(Error::Taken {
-                address,
+                address: address.into(),
                 owner: format!("the host's side of {subnet} (bridge {})", self.bridge),
             });
         }
@@ -132,10 +209,10 @@ impl Desk<'_> {
     /// Any address of the default network.
     fn any(&self) -> Result<(Place, Ipv4Addr), Error> {
         let place = self.default_network()?;
-        let address = self.book.claim_any(&place.directory, place.subnet, place.gateway, self.claimant)?;
-        match address {
-            Some(address) => Ok((place, address)),
-            None => Err(Error::Full {
+        let choice = Choice::of(place.subnet, None, std::slice::from_ref(&place.gateway));
+        match self.book.claim_any(&place.directory, choice, true, self.claimant)? {
+            Any::Ours(address) => Ok((place, address)),
+            Any::Full | Any::NoNetwork => Err(Error::Full {
                 subnet: place.subnet,
                 bridge: place.bridge,
                 // One is the host's.
@@ -169,7 +246,9 @@ impl Desk<'_> {
         loop {
             match self.book.claim(&place.directory, address, self.claimant)? {
                 Claim::Ours => return Ok((place, address)),
-                Claim::Theirs(owner) => return Err(Error::Taken { address, owner: owner.to_string() }),
+                Claim::Theirs(owner) => {
+                    return Err(Error::Taken { address: address.into(), owner: owner.to_string() });
+                }
                 Claim::NoNetwork => self.book.make(&place.directory)?,
             }
         }
@@ -192,7 +271,7 @@ impl Desk<'_> {
                     Ok(()) => match self.book.claim(&place.directory, address, self.claimant)? {
                         Claim::Ours => return Ok((place, address)),
                         Claim::Theirs(owner) => {
-                            return Err(Error::Taken { address, owner: owner.to_string() });
+                            return Err(Error::Taken { address: address.into(), owner: owner.to_string() });
                         }
                         // Its last container has just left.
                         Claim::NoNetwork => continue,
@@ -208,6 +287,164 @@ impl Desk<'_> {
             }
             small::make(&self.book, self.route, wanted, self.claimant.is_alive)?;
         }
+    }
+
+    /// An address of each family in a network that a user made.
+    fn in_made(
+        &self,
+        network: &Network,
+        link: &LinkRequest,
+    ) -> Result<(Place, Ipv4Addr, Option<Place6>), Error> {
+        let Some(pool) = network.v4 else { return Err(Error::NoNetwork { name: network.name.clone() }) };
+        let directory = network.bridge();
+        let place = Place {
+            network: network.name.clone(),
+            bridge: directory.clone(),
+            subnet: pool.subnet,
+            gateway: pool.gateway,
+            directory,
+        };
+        self.check_routes(network, &place)?;
+        let kept = made::kept(network, pool);
+        let outside = |address: IpAddr, subnet: String| Error::Outside {
+            address,
+            network: network.name.clone(),
+            subnet,
+        };
+        let address = loop {
+            let claim = match link.ip {
+                Some(ip)
+                    if !pool.subnet.contains(ip.addr)
+                        || ip.prefix.is_some_and(|bits| bits != pool.subnet.prefix()) =>
+                {
+                    return Err(outside(ip.addr.into(), pool.subnet.to_string()));
+                }
+                Some(ip) => {
+                    place.check(ip.addr)?;
+                    if let Some((name, _)) =
+                        network.auxiliary.iter().find(|(_, other)| **other == IpAddr::V4(ip.addr))
+                    {
+                        let owner = format!("--aux-address {name} of network {}", network.name);
+                        return Err(Error::Taken { address: ip.addr.into(), owner });
+                    }
+                    match self.book.claim(&place.directory, ip.addr, self.claimant)? {
+                        Claim::Ours => Any::Ours(ip.addr),
+                        Claim::Theirs(owner) => {
+                            return Err(Error::Taken { address: ip.addr.into(), owner: owner.to_string() });
+                        }
+                        Claim::NoNetwork => Any::NoNetwork,
+                    }
+                }
+                None => {
+                    let choice = Choice::of(pool.subnet, pool.range, &kept);
+                    self.book.claim_any(&place.directory, choice, false, self.claimant)?
+                }
+            };
+            match claim {
+                Any::Ours(address) => break address,
+                Any::NoNetwork => self.open_made(network)?,
+                Any::Full => {
+                    let within = pool.range.unwrap_or(pool.subnet);
+                    let count = Choice::of(pool.subnet, pool.range, &kept).count.saturating_sub(1);
+                    let network = network.name.clone();
+                    return Err(Error::NetworkFull { network, range: within.to_string(), count });
+                }
+            }
+        };
+        let v6 = match (network.v6, link.ip6) {
+            (None, None) => None,
+            (None, Some(asked)) => return Err(outside(asked.into(), String::new())),
+            (Some(six), Some(asked)) if !six.subnet.contains(asked) => {
+                return Err(outside(asked.into(), six.subnet.to_string()));
+            }
+            (Some(_), Some(asked)) => Some(self.chosen6(network, asked)?),
+            (Some(_), None) => Some(self.any6(network, address.to_bits() - pool.subnet.network().to_bits())?),
+        };
+        let place6 = network.v6.zip(v6).map(|(six, address)| Place6 {
+            subnet: six.subnet,
+            gateway: six.gateway,
+            address,
+        });
+        Ok((place, address, place6))
+    }
+
+    /// What is the host's by a route that came after the network: nothing of it would be reached there. Looked for when
+    /// nobody is in the network, or its bridge is not there.
+    fn check_routes(&self, network: &Network, place: &Place) -> Result<(), Error> {
+        let bridged = network.driver == Driver::Bridge;
+        if !bridged
+            || links::bridge_is_ready(self.route, &place.bridge, place.subnet, place.gateway)
+                && self.is_lived_in(place)?
+        {
+            return Ok(());
+        }
+        let Some(owner) = facts::clash(self.route, place.subnet, &place.bridge)? else { return Ok(()) };
+        if network.v4.is_some_and(|pool| pool.chosen) && !self.is_lived_in(place)? {
+            return Err(Error::Clash { network: Box::new(network.clone()), owner });
+        }
+        let hint = format!("remove the network and make it anew: minidocker network rm {}", network.name);
+        Err(Error::Overlap { wanted: place.subnet, owner, hint: Some(hint) })
+    }
+
+    fn is_lived_in(&self, place: &Place) -> Result<bool, Error> {
+        let members = self.book.members(&place.directory)?;
+        let ours = |id: &str| id == self.claimant.owner.id;
+        Ok(members.iter().any(|(_, owner)| !ours(&owner.id) && (self.claimant.is_alive)(&owner.id)))
+    }
+
+    /// Makes the directory of a network's reservations, if the network is still there.
+    fn open_made(&self, network: &Network) -> Result<(), Error> {
+        let _lock = self.book.lock(NETWORKS)?;
+        let there = Records::of(self.settings).find(&network.name)?;
+        if there.is_none_or(|there| there.id != network.id) {
+            return Err(Error::NoNetwork { name: network.name.clone() });
+        }
+        self.book.open_network(&network.bridge(), &made::rules_words(network))
+    }
+
+    fn chosen6(&self, network: &Network, asked: Ipv6Addr) -> Result<Ipv6Addr, Error> {
+        let taken = |owner: String| Err(Error::Taken { address: asked.into(), owner });
+        let Some(six) = network.v6 else { return Err(Error::NoNetwork { name: network.name.clone() }) };
+        if asked == six.gateway {
+            return taken(format!("the host's side of {} (bridge {})", six.subnet, network.bridge()));
+        }
+        if asked == six.subnet.network() {
+            return taken(format!("all routers of {}", six.subnet));
+        }
+        if let Some((name, _)) = network.auxiliary.iter().find(|(_, other)| **other == IpAddr::V6(asked)) {
+            return taken(format!("--aux-address {name} of network {}", network.name));
+        }
+        match self.book.claim(&network.bridge(), asked, self.claimant)? {
+            Claim::Ours => Ok(asked),
+            Claim::Theirs(owner) => taken(owner.to_string()),
+            Claim::NoNetwork => Err(Error::NoNetwork { name: network.name.clone() }),
+        }
+    }
+
+    /// Any IPv6 address: the one whose place in its network is that of the IPv4 address, which nobody else has as a rule.
+    fn any6(&self, network: &Network, offset: u32) -> Result<Ipv6Addr, Error> {
+        let Some(six) = network.v6 else { return Err(Error::NoNetwork { name: network.name.clone() }) };
+        let within = six.range.unwrap_or(six.subnet);
+        let size = 1_u128.checked_shl(128 - u32::from(within.prefix())).unwrap_or(u128::MAX);
+        let tries = size.min(65_536);
+        for n in 0..tries {
+            let start =
+                if n == 0 { u128::from(offset) } else { u128::from(hash(&self.claimant.owner.id)) + n };
+            let address = Ipv6Addr::from_bits(within.network().to_bits() + start % size);
+            let kept = address == six.gateway
+                || address == six.subnet.network()
+                || network.auxiliary.values().any(|other| *other == IpAddr::V6(address));
+            if kept {
+                continue;
+            }
+            match self.book.claim(&network.bridge(), address, self.claimant)? {
+                Claim::Ours => return Ok(address),
+                Claim::Theirs(_) => {}
+                Claim::NoNetwork => return Err(Error::NoNetwork { name: network.name.clone() }),
+            }
+        }
+        let count = u32::try_from(size.saturating_sub(2)).unwrap_or(u32::MAX);
+        Err(Error::NetworkFull { network: network.name.clone(), range: within.to_string(), count })
     }
 
     /// The default network: the bridge's, for the kernel's state is the truth; without a bridge the user's choice,
@@ -272,11 +509,13 @@ impl Desk<'_> {
         let remembered = self.book.remembered(bridge)?;
         let obstacles = facts::obstacles(self.route, bridge)?;
         let small = small::all(&self.book)?;
+        let made = Records::of(self.settings).list()?.0;
         let free = |candidate: &Subnet| {
             !obstacles.iter().any(|obstacle| obstacle.network().overlaps(*candidate))
                 && !small.iter().any(|small| small.subnet.overlaps(*candidate))
+                && !made.iter().any(|made| made.v4.is_some_and(|pool| pool.subnet.overlaps(*candidate)))
         };
-        let chosen = remembered.into_iter().chain(CANDIDATES).find(free);
+        let chosen = remembered.into_iter().chain(CANDIDATES).chain(design::pieces()).find(free);
         let chosen = chosen.ok_or_else(|| Error::NoCandidate { bridge: bridge.clone() })?;
         if remembered != Some(chosen) {
             self.book.remember(bridge, chosen)?;

@@ -5,17 +5,20 @@
 //! prerouting   -300  guard    what comes from a wire and names 127.0.0.0/8 is forged
 //!              -100  in       ─┐ published ports: two maps, whose cost does not grow with them
 //! output       -100  local    ─┘ of this host's own programs, 127.0.0.1 too
-//! forward         0  forward  to our bridges only what is answered, published, or of the same bridge
+//! forward         0  forward  nothing from or to internal networks; to our bridges only what is answered, published, of
+//!                             the same bridge, or between two that are open to each other
 //! postrouting   100  out      the host's address for what leaves it, and where an answer would miss it
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::nft::{Element, Expression, Register, Set};
+use crate::port_book::Target;
 use crate::ports::Published;
 
 // nft(8)'s types: ipv4_addr, inet_proto, inet_service, ifname; a concatenation has six bits for each.
 const ADDRESS: u32 = 7;
+const ADDRESS6: u32 = 8;
 const PROTOCOL: u32 = 12;
 const PORT: u32 = 13;
 const LINK: u32 = 41;
@@ -39,7 +42,29 @@ pub(crate) const PORTS_ANY: Set = Set {
     host_order: false,
     data: Some((ADDRESS << 6 | PORT, 8)),
 };
-pub(crate) const SETS: [Set; 4] = [BRIDGES, WITHIN, PORTS, PORTS_ANY];
+/// The same two of IPv6.
+pub(crate) const PORTS6: Set = Set {
+    name: "ports6",
+    key: (ADDRESS6 << 12 | PROTOCOL << 6 | PORT, 24),
+    host_order: false,
+    data: Some((ADDRESS6 << 6 | PORT, 20)),
+};
+pub(crate) const PORTS6_ANY: Set = Set {
+    name: "ports6_any",
+    key: (PROTOCOL << 6 | PORT, 8),
+    host_order: false,
+    data: Some((ADDRESS6 << 6 | PORT, 20)),
+};
+/// Bridges of internal networks.
+pub(crate) const INTERNAL: Set = Set { name: "internal", ..BRIDGES };
+/// Bridges of networks that reach each other.
+pub(crate) const OPEN: Set = Set { name: "open", ..BRIDGES };
+/// Bridges whose containers keep their addresses outside.
+pub(crate) const ROUTED: Set = Set { name: "routed", ..BRIDGES };
+pub(crate) const SETS: [Set; 9] =
+    [BRIDGES, WITHIN, INTERNAL, OPEN, ROUTED, PORTS, PORTS_ANY, PORTS6, PORTS6_ANY];
+/// The maps of ports.
+pub(crate) const MAPS: [Set; 4] = [PORTS, PORTS_ANY, PORTS6, PORTS6_ANY];
 
 /// A chain's hook: its type, the number of the hook, its name, the priority.
 pub(crate) type Hook = (&'static str, u32, &'static str, i32);
@@ -91,6 +116,18 @@ fn ipv4() -> [Expression; 2] {
     [meta(NFPROTO), compare(true, &[2])]
 }
 
+/// NFPROTO_IPV6.
+fn ipv6() -> [Expression; 2] {
+    [meta(NFPROTO), compare(true, &[10])]
+}
+
+/// The destination is of IPv6, and not ::1.
+fn beyond_loopback6() -> [Expression; 4] {
+    let [family, is] = ipv6();
+    let load = Expression::Payload { base: 1, offset: 24, length: 16, into: Register::WHOLE };
+    [family, is, load, compare(false, &Ipv6Addr::LOCALHOST.octets())]
+}
+
 /// The first byte of an address is 127. `offset` in the IPv4 header: 12 of the source, 16 of the destination.
 fn loopback(offset: u32) -> [Expression; 4] {
     let [family, is] = ipv4();
@@ -109,10 +146,15 @@ fn published() -> [Expression; 3] {
     ct(CT_STATUS, 1 << 5)
 }
 
-fn within() -> [Expression; 3] {
+fn within(absent: bool) -> [Expression; 3] {
     let first = Expression::Meta { key: IIFNAME, into: Register::WHOLE };
     let second = Expression::Meta { key: OIFNAME, into: Register::part(4) };
-    [first, second, lookup(&WITHIN, false)]
+    [first, second, lookup(&WITHIN, absent)]
+}
+
+/// It comes from, or goes to, a bridge of this set.
+fn of(key: u32, set: &Set) -> [Expression; 2] {
+    [meta(key), lookup(set, false)]
 }
 
 /// Protocol and destination port, from the nth register of four bytes on.
@@ -126,19 +168,29 @@ fn port(n: u32) -> [Expression; 2] {
 /// What the map has of the key goes in place of the destination.
 fn translate(map: &Set) -> [Expression; 2] {
     let first = Register::part(0);
+    // NFPROTO_IPV4 and NFPROTO_IPV6, whose addresses take one register and four.
+    let (family, port) = if map.data == PORTS.data { (2, 1) } else { (10, 4) };
     [
         Expression::Lookup { set: map.name, from: first, into: Some(first), absent: false },
-        Expression::Dnat { address: first, port: Register::part(1) },
+        Expression::Dnat { family, address: first, port: Register::part(port) },
     ]
 }
 
-/// All rules, in order. `alone`: we have made this host a router, which it was not; it is one for us only.
-pub(crate) fn rules(alone: bool) -> Vec<Rule> {
+/// For which families we have made this host a router, which it was not: it is one for us only.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Alone {
+    pub(crate) v4: bool,
+    pub(crate) v6: bool,
+}
+
+/// All rules, in order.
+pub(crate) fn rules(alone: Alone) -> Vec<Rule> {
     let rule = |chain, text, parts: &[&[Expression]]| Rule { chain, text, expressions: parts.concat() };
     let not_lo = [meta(IIF), compare(false, &LO.to_ne_bytes())];
     let to_us = |absent| [meta(OIFNAME), lookup(&BRIDGES, absent)];
     let from_us = |absent| [meta(IIFNAME), lookup(&BRIDGES, absent)];
     let address = [Expression::Payload { base: 1, offset: 16, length: 4, into: Register::part(0) }];
+    let address6 = [Expression::Payload { base: 1, offset: 24, length: 16, into: Register::part(0) }];
     let own = [Expression::DestinationType { into: Register::WHOLE }, compare(true, &2_u32.to_ne_bytes())];
     let mut all = vec![
         // A port that is published on 127.0.0.1, and route_localnet of our bridges, are nobody else's (CVE-2020-8558).
@@ -162,13 +214,40 @@ pub(crate) fn rules(alone: bool) -> Vec<Rule> {
             "meta nfproto ipv4 fib daddr type local dnat ip to meta l4proto . th dport map @ports_any",
             &[&ipv4(), &own, &port(0), &translate(&PORTS_ANY)],
         ),
+        rule(
+            "published",
+            "dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6",
+            &[&ipv6(), &address6, &port(4), &translate(&PORTS6)],
+        ),
+        // The kernel takes an answer for ::1 from loopback alone (rt6_need_strict): who asks there is refused at once and
+        // goes on to 127.0.0.1, in the place of waiting for an answer that was dropped.
+        rule(
+            "published",
+            "ip6 daddr != ::1 fib daddr type local dnat ip6 to meta l4proto . th dport map @ports6_any",
+            &[&beyond_loopback6(), &own, &port(0), &translate(&PORTS6_ANY)],
+        ),
         rule("in", "jump published", &[&[Expression::Jump { chain: "published" }]]),
         rule("local", "jump published", &[&[Expression::Jump { chain: "published" }]]),
+        rule(
+            "forward",
+            "iifname @internal iifname . oifname != @within counter drop",
+            &[&of(IIFNAME, &INTERNAL), &within(true), &[Expression::Counter, DROP]],
+        ),
+        rule(
+            "forward",
+            "oifname @internal iifname . oifname != @within counter drop",
+            &[&of(OIFNAME, &INTERNAL), &within(true), &[Expression::Counter, DROP]],
+        ),
         rule("forward", "oifname != @bridges accept", &[&to_us(true), &[ACCEPT]]),
         // Bits of the states: established, related.
         rule("forward", "ct state established,related accept", &[&ct(CT_STATE, 2 | 4), &[ACCEPT]]),
         rule("forward", "ct status dnat accept", &[&published(), &[ACCEPT]]),
-        rule("forward", "iifname . oifname @within accept", &[&within(), &[ACCEPT]]),
+        rule("forward", "iifname . oifname @within accept", &[&within(false), &[ACCEPT]]),
+        rule(
+            "forward",
+            "iifname @open oifname @open accept",
+            &[&of(IIFNAME, &OPEN), &of(OIFNAME, &OPEN), &[ACCEPT]],
+        ),
         rule("forward", "counter drop", &[&[Expression::Counter, DROP]]),
         // The container's answer would go to 127.0.0.1, its own.
         rule(
@@ -180,17 +259,24 @@ pub(crate) fn rules(alone: bool) -> Vec<Rule> {
         rule(
             "out",
             "ct status dnat iifname . oifname @within masquerade",
-            &[&published(), &within(), &[Expression::Masquerade]],
+            &[&published(), &within(false), &[Expression::Masquerade]],
         ),
+        rule("out", "iifname @routed accept", &[&of(IIFNAME, &ROUTED), &[ACCEPT]]),
+        // Of both families: what is private there too (RFC 4193) would not be answered either.
         rule(
             "out",
-            "meta nfproto ipv4 iifname @bridges oifname != @bridges masquerade",
-            &[&ipv4(), &from_us(false), &to_us(true), &[Expression::Masquerade]],
+            "iifname @bridges oifname != @bridges masquerade",
+            &[&from_us(false), &to_us(true), &[Expression::Masquerade]],
         ),
     ];
-    if alone {
-        let text = "iifname != @bridges oifname != @bridges drop";
-        all.insert(6, rule("forward", text, &[&from_us(true), &to_us(true), &[DROP]]));
+    let first = all.iter().position(|rule| rule.chain == "forward").unwrap_or(all.len());
+    if alone.v6 {
+        let text = "meta nfproto ipv6 iifname != @bridges oifname != @bridges drop";
+        all.insert(first, rule("forward", text, &[&ipv6(), &from_us(true), &to_us(true), &[DROP]]));
+    }
+    if alone.v4 {
+        let text = "meta nfproto ipv4 iifname != @bridges oifname != @bridges drop";
+        all.insert(first, rule("forward", text, &[&ipv4(), &from_us(true), &to_us(true), &[DROP]]));
     }
     all
 }
@@ -201,32 +287,79 @@ pub(crate) fn link_key(name: &str) -> Vec<u8> {
     key
 }
 
-pub(crate) fn bridge_elements(bridge: &str) -> [(&'static str, Element); 2] {
-    let one = link_key(bridge);
-    let two = [one.clone(), one.clone()].concat();
-    let element = |key| Element { key, data: None, comment: String::new() };
-    [(BRIDGES.name, element(one)), (WITHIN.name, element(two))]
+/// What the rules know of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Bridge {
+    pub(crate) name: String,
+    pub(crate) internal: bool,
+    pub(crate) open: bool,
+    pub(crate) routed: bool,
+    pub(crate) v6: bool,
 }
 
-/// The elements of a container's ports: those of one address of the host each, and those of all.
-pub(crate) fn port_elements(
-    id: &str,
-    to: Ipv4Addr,
-    ports: &[Published],
-) -> [(&'static str, Vec<Element>); 2] {
-    let (mut one, mut any) = (Vec::new(), Vec::new());
+impl Bridge {
+    /// Reads what the book has of a network: the driver, and what is said of it. None of one without a bridge.
+    pub(crate) fn read(name: &str, words: &str) -> Option<Self> {
+        let has = |wanted: &str| words.split(' ').any(|word| word == wanted);
+        has("bridge").then(|| Self {
+            name: name.to_owned(),
+            internal: has("internal"),
+            open: has("open"),
+            routed: has("routed"),
+            v6: has("v6"),
+        })
+    }
+
+    /// A network of which nothing special is said.
+    pub(crate) fn plain(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// The sets that have it.
+    fn sets(&self) -> impl Iterator<Item = &'static str> {
+        let special = [(self.internal, INTERNAL.name), (self.open, OPEN.name), (self.routed, ROUTED.name)];
+        special.into_iter().filter_map(|(has, name)| has.then_some(name))
+    }
+
+    /// Its elements.
+    pub(crate) fn elements(&self) -> Vec<(&'static str, Element)> {
+        let one = link_key(&self.name);
+        let two = [one.clone(), one.clone()].concat();
+        let element = |key: &Vec<u8>| Element { key: key.clone(), data: None, comment: String::new() };
+        let mut all = vec![(BRIDGES.name, element(&one)), (WITHIN.name, element(&two))];
+        all.extend(self.sets().map(|name| (name, element(&one))));
+        all
+    }
+
+    /// The same as nft(8) takes them.
+    pub(crate) fn script(&self) -> Vec<(&'static str, String)> {
+        let name = format!("\"{}\"", self.name);
+        let mut all = vec![(BRIDGES.name, name.clone()), (WITHIN.name, format!("{name} . {name}"))];
+        all.extend(self.sets().map(|set| (set, name.clone())));
+        all
+    }
+}
+
+/// The elements of a container's ports: those of one address of the host each, and those of all, of each family.
+pub(crate) fn port_elements(id: &str, to: Target, ports: &[Published]) -> [(&'static str, Vec<Element>); 4] {
+    let mut lists = MAPS.map(|map| (map.name, Vec::new()));
     let padded = |port: u16| [port.to_be_bytes(), [0; 2]].concat();
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
     for published in ports {
-        let IpAddr::V4(address) = published.address else { continue };
+        let Some(to) = to.of_family(published.address) else { continue };
         let protocol = [published.container.protocol.number(), 0, 0, 0];
+        let (any, six) = (published.address.is_unspecified(), published.address.is_ipv6());
         for (host, container) in published.each() {
-            let data = [to.octets().to_vec(), padded(container)].concat();
-            let mut key = if address.is_unspecified() { Vec::new() } else { address.octets().to_vec() };
+            let data = [octets(to), padded(container)].concat();
+            let mut key = if any { Vec::new() } else { octets(published.address) };
             key.extend(protocol);
             key.extend(padded(host));
-            let list = if address.is_unspecified() { &mut any } else { &mut one };
+            let list = &mut lists[usize::from(any) + 2 * usize::from(six)].1;
             list.push(Element { key, data: Some(data), comment: id.get(..12).unwrap_or(id).to_owned() });
         }
     }
-    [(PORTS.name, one), (PORTS_ANY.name, any)]
+    lists
 }

@@ -1,8 +1,10 @@
 //! What the caller says: where reservations live, which bridge, which network a container wants.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::network::Network;
 use crate::ports::Publish;
 use crate::subnet::{IpRequest, Subnet};
 
@@ -12,6 +14,8 @@ pub struct Settings {
     /// The engine's run state, `/run/minidocker`; reservations are files in `addresses` below it. On a file system
     /// that a reboot empties, as the links are.
     pub run_dir: PathBuf,
+    /// Where the records of the networks are that users made, `/var/lib/minidocker/networks`: what a reboot keeps.
+    pub networks: PathBuf,
     /// The bridge of the default network, `minidocker0`. Two engines on one host each need a bridge of their own.
     pub bridge: String,
     /// The user's choice of the default network's subnet; none takes the bridge's, or a free one.
@@ -20,7 +24,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { run_dir: PathBuf::from("/run/minidocker"), bridge: "minidocker0".to_owned(), subnet: None }
+        Self {
+            run_dir: PathBuf::from("/run/minidocker"),
+            networks: PathBuf::from("/var/lib/minidocker/networks"),
+            bridge: "minidocker0".to_owned(),
+            subnet: None,
+        }
     }
 }
 
@@ -54,13 +63,30 @@ pub enum Mode {
     Bridge(BridgeRequest),
 }
 
-/// What of a bridged container's network the user chose.
+/// What of a connected container's networks the user chose.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BridgeRequest {
-    /// `--ip`: the address; outside of the default network it brings a small network of its own.
-    pub ip: Option<IpRequest>,
-    /// `--mac-address`; none derives it from the address.
-    pub mac: Option<[u8; 6]>,
+    /// Its links, `eth0` first; none for one in the default network.
+    pub links: Vec<LinkRequest>,
     /// `--publish`, and what `--publish-all` makes of exposed ports.
     pub publish: Vec<Publish>,
+}
+
+/// One link of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkRequest {
+    /// The network, of those that users made; none for the default network.
+    pub network: Option<Box<Network>>,
+    /// `--ip`: the address; in the place of the default network it may bring a small network of its own.
+    pub ip: Option<IpRequest>,
+    /// `--ip6`.
+    pub ip6: Option<Ipv6Addr>,
+    /// `--mac-address`; none derives it from the address.
+    pub mac: Option<[u8; 6]>,
+    /// `--network-alias`.
+    pub aliases: Vec<String>,
+    /// `--link-local-ip`.
+    pub link_local: Vec<IpAddr>,
+    /// `gw-priority=`.
+    pub priority: i32,
 }

@@ -23,7 +23,12 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    fn new(what: &'static str, text: &str, wrong: impl Into<String>, example: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        what: &'static str,
+        text: &str,
+        wrong: impl Into<String>,
+        example: impl Into<String>,
+    ) -> Self {
         // One line, whatever was typed.
         let text = text.chars().take(64).flat_map(char::escape_default).collect();
         Self { what, text, wrong: wrong.into(), example: example.into() }

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -15,12 +14,10 @@ use crate::error::Error;
 use crate::facts::failed;
 use crate::netlink::Refusal;
 use crate::nft::{Batch, Element, Netfilter, Seen};
-use crate::port_book::{Entry, PortBook};
+use crate::port_book::{Entry, PortBook, Target};
 use crate::ports::Published;
 use crate::reservation::{Book, hash};
-use crate::rules::{
-    BRIDGES, CHAINS, PORTS, PORTS_ANY, SETS, bridge_elements, link_key, port_elements, rules,
-};
+use crate::rules::{Alone, BRIDGES, Bridge, CHAINS, MAPS, SETS, link_key, port_elements, rules};
 use crate::settings::Settings;
 use crate::small::Small;
 
@@ -31,6 +28,9 @@ const USUAL: &str = "/run/minidocker";
 /// Beside the reservations: we have turned forwarding on.
 const FORWARDING: &str = "forwarding";
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+/// The same for IPv6.
+const FORWARDING6: &str = "forwarding6";
+const IPV6: &str = "/proc/sys/net/ipv6/conf";
 
 /// The table of the engine with this run state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +57,13 @@ impl Table {
     }
 
     /// Whether the rule is wanted that keeps this host from being a router for others.
-    fn is_alone(&self) -> bool {
-        self.run_dir.join(FORWARDING).exists()
+    fn alone(&self) -> Alone {
+        let noted = |name: &str| self.run_dir.join(name).exists();
+        Alone { v4: noted(FORWARDING), v6: noted(FORWARDING6) }
     }
 
     /// The whole table with all that belongs into it, whatever is there.
-    fn write(&self, batch: &mut Batch<'_>, bridges: &[String], entries: &[Entry]) {
+    fn write(&self, batch: &mut Batch<'_>, bridges: &[Bridge], entries: &[Entry]) {
         batch.table(&self.comment());
         SETS.iter().for_each(|set| batch.set(set));
         for (name, hook) in CHAINS {
@@ -70,30 +71,44 @@ impl Table {
         }
         CHAINS.iter().for_each(|(name, _)| batch.flush_chain(name));
         SETS.iter().for_each(|set| batch.flush_set(set.name));
-        let rules = rules(self.is_alone());
+        let rules = rules(self.alone());
         for (name, _) in CHAINS {
             let its = rules.iter().filter(|rule| rule.chain == name);
             its.for_each(|rule| batch.rule(name, &rule.expressions));
         }
-        for (set, element) in bridges.iter().flat_map(|bridge| bridge_elements(bridge)) {
+        for (set, element) in bridges.iter().flat_map(Bridge::elements) {
             batch.add(set, &[element]);
         }
         for entry in entries {
-            for (map, elements) in port_elements(&entry.owner.id, entry.address, &entry.ports) {
+            for (map, elements) in port_elements(&entry.owner.id, entry.to, &entry.ports) {
                 batch.add(map, &elements);
             }
         }
     }
 
     /// The same for nft(8), in one line, with this bridge.
-    pub(crate) fn script(&self, bridge: &str) -> String {
+    pub(crate) fn script(&self, bridge: &Bridge) -> String {
         let mut text = format!("table inet {} {{ comment \"{}\"; ", self.name, self.comment());
-        text += "set bridges { type ifname; elements = { ";
-        text += &format!("\"{bridge}\" }}; }}; set within {{ type ifname . ifname; elements = {{ ");
-        text += &format!("\"{bridge}\" . \"{bridge}\" }}; }}; ");
-        text += "map ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }; ";
-        text += "map ports_any { type inet_proto . inet_service : ipv4_addr . inet_service; }; ";
-        let rules = rules(self.is_alone());
+        let elements = bridge.script();
+        for (set, kind) in [
+            ("bridges", "ifname"),
+            ("within", "ifname . ifname"),
+            ("internal", "ifname"),
+            ("open", "ifname"),
+            ("routed", "ifname"),
+        ] {
+            text += &format!("set {set} {{ type {kind}; ");
+            if let Some((_, element)) = elements.iter().find(|(name, _)| *name == set) {
+                text += &format!("elements = {{ {element} }}; ");
+            }
+            text += "}; ";
+        }
+        for (family, ports) in [("ipv4_addr", "ports"), ("ipv6_addr", "ports6")] {
+            let data = format!("{family} . inet_service");
+            text += &format!("map {ports} {{ type {family} . inet_proto . inet_service : {data}; }}; ");
+            text += &format!("map {ports}_any {{ type inet_proto . inet_service : {data}; }}; ");
+        }
+        let rules = rules(self.alone());
         for (name, hook) in CHAINS {
             text += &format!("chain {name} {{ ");
             if let Some((kind, _, hook, priority)) = hook {
@@ -109,27 +124,30 @@ impl Table {
     }
 
     /// The elements of a container's ports as nft(8) takes them: `{ … }` for each map that gets some.
-    pub(crate) fn script_ports(to: Ipv4Addr, ports: &[Published]) -> Vec<(&'static str, String)> {
-        let list = |any: bool| {
-            let ours = ports.iter().filter(|one| one.address.is_unspecified() == any);
+    pub(crate) fn script_ports(to: Target, ports: &[Published]) -> Vec<(&'static str, String)> {
+        let list = |n: usize| {
+            let ours = ports.iter().filter(move |one| {
+                n == usize::from(one.address.is_unspecified()) + 2 * usize::from(one.address.is_ipv6())
+            });
             let each = ours.flat_map(|one| {
+                let any = one.address.is_unspecified();
                 let address = if any { String::new() } else { format!("{} . ", one.address) };
-                let protocol = one.container.protocol;
-                one.each().map(move |(host, container)| {
-                    format!("{address}{protocol} . {host} : {to} . {container}")
+                let (protocol, to) = (one.container.protocol, to.of_family(one.address));
+                one.each().filter_map(move |(host, container)| {
+                    Some(format!("{address}{protocol} . {host} : {} . {container}", to?))
                 })
             });
             each.collect::<Vec<_>>().join(", ")
         };
-        let both = [(PORTS.name, list(false)), (PORTS_ANY.name, list(true))];
-        let some = both.into_iter().filter(|(_, list)| !list.is_empty());
+        let all = MAPS.iter().enumerate().map(|(n, map)| (map.name, list(n)));
+        let some = all.filter(|(_, list)| !list.is_empty());
         some.map(|(map, list)| (map, format!("{{ {list} }}"))).collect()
     }
 
     /// Sees to it that the table is there and has this bridge: one question where that is so.
-    pub(crate) fn ensure(&self, bridge: &str) -> Result<(), Failure> {
+    pub(crate) fn ensure(&self, bridge: &Bridge) -> Result<(), Failure> {
         let netfilter = open()?;
-        let seen = netfilter.has(&self.name, BRIDGES.name, &link_key(bridge));
+        let seen = netfilter.has(&self.name, BRIDGES.name, &link_key(&bridge.name));
         match seen.map_err(|refusal| self.refused(refusal))? {
             Seen::There => Ok(()),
             Seen::Absent => self.restore(&netfilter, Some(bridge)),
@@ -138,7 +156,7 @@ impl Table {
     }
 
     /// Adds a container's ports.
-    pub(crate) fn publish(&self, id: &str, to: Ipv4Addr, ports: &[Published]) -> Result<(), Failure> {
+    pub(crate) fn publish(&self, id: &str, to: Target, ports: &[Published]) -> Result<(), Failure> {
         let netfilter = open()?;
         let elements = port_elements(id, to, ports);
         let added = netfilter.change(&self.name, |batch| {
@@ -160,7 +178,7 @@ impl Table {
         entry: &Entry,
         netfilter: &Netfilter,
     ) -> Result<(), Failure> {
-        let elements = port_elements(&entry.owner.id, entry.address, &entry.ports);
+        let elements = port_elements(&entry.owner.id, entry.to, &entry.ports);
         let removed = netfilter.change(&self.name, |batch| {
             elements.iter().for_each(|(map, elements)| batch.remove(map, elements));
         });
@@ -180,14 +198,17 @@ impl Table {
     /// Removes a bridge that is gone.
     pub(crate) fn forget_bridge(&self, bridge: &str) {
         let Ok(netfilter) = Netfilter::open() else { return };
+        let rules = Book::new(self.run_dir.join("addresses")).rules_of(bridge).ok().flatten();
+        let bridge =
+            rules.and_then(|words| Bridge::read(bridge, &words)).unwrap_or_else(|| Bridge::plain(bridge));
         // A name that stays there is of no harm: it goes when the table is written the next time.
         let _ = netfilter.change(&self.name, |batch| {
-            bridge_elements(bridge).into_iter().for_each(|(set, element)| batch.remove(set, &[element]));
+            bridge.elements().into_iter().for_each(|(set, element)| batch.remove(set, &[element]));
         });
     }
 
     /// Writes the table anew from the files, and this bridge.
-    fn restore(&self, netfilter: &Netfilter, bridge: Option<&str>) -> Result<(), Failure> {
+    fn restore(&self, netfilter: &Netfilter, bridge: Option<&Bridge>) -> Result<(), Failure> {
         let book = PortBook::open(&self.run_dir).map_err(internal)?;
         self.restore_locked(netfilter, &book, bridge)
     }
@@ -196,35 +217,52 @@ impl Table {
         &self,
         netfilter: &Netfilter,
         book: &PortBook,
-        bridge: Option<&str>,
+        bridge: Option<&Bridge>,
     ) -> Result<(), Failure> {
-        self.turn_forwarding_on();
         let bridges = self.bridges(bridge).map_err(internal)?;
+        self.turn_forwarding_on(&bridges);
         netfilter
             .change(&self.name, |batch| self.write(batch, &bridges, &book.entries))
             .map_err(|refusal| self.refused(refusal))
     }
 
     /// All bridges of this engine.
-    fn bridges(&self, further: Option<&str>) -> Result<Vec<String>, Error> {
-        let networks = Book::new(self.run_dir.join("addresses")).networks()?;
-        let name = |directory: String| Small::read(&directory).map_or(directory, Small::bridge);
-        let mut all: Vec<String> = networks.into_iter().map(name).collect();
-        all.extend(further.map(str::to_owned));
+    fn bridges(&self, further: Option<&Bridge>) -> Result<Vec<Bridge>, Error> {
+        let book = Book::new(self.run_dir.join("addresses"));
+        let mut all = Vec::new();
+        for directory in book.networks()? {
+            match (Small::read(&directory), book.rules_of(&directory)?) {
+                (Some(small), _) => all.push(Bridge::plain(&small.bridge())),
+                (None, Some(words)) => all.extend(Bridge::read(&directory, &words)),
+                (None, None) => all.push(Bridge::plain(&directory)),
+            }
+        }
+        all.extend(
+            further
+                .filter(|further| !all.iter().any(|one| one.name == further.name))
+                .cloned()
+                .into_iter()
+                .collect::<Vec<_>>(),
+        );
         all.sort();
-        all.dedup();
         Ok(all)
     }
 
     /// Without it nothing goes from a bridge to the world. A host that does not forward is no router, and is made one for
-    /// our bridges alone. Where /proc/sys cannot be written, whoever made it so decides.
-    fn turn_forwarding_on(&self) {
-        if fs::read(IP_FORWARD).is_ok_and(|text| text.first() == Some(&b'0')) {
-            // The note first: who is killed in between leaves a rule too many, not one too few.
-            let noted = fs::write(self.run_dir.join(FORWARDING), "turned on by minidocker\n");
-            if noted.is_ok() {
-                let _ = fs::write(IP_FORWARD, "1");
-            }
+    /// our bridges alone. Where /proc/sys cannot be written, whoever made it so decides. That of
+    /// IPv6 is for networks that have it.
+    fn turn_forwarding_on(&self, bridges: &[Bridge]) {
+        let is_off = |path: &str| fs::read(path).is_ok_and(|text| text.first() == Some(&b'0'));
+        // The note first: who is killed in between leaves a rule too many, not one too few.
+        let note = |name: &str| fs::write(self.run_dir.join(name), "turned on by minidocker\n").is_ok();
+        if is_off(IP_FORWARD) && note(FORWARDING) {
+            let _ = fs::write(IP_FORWARD, "1");
+        }
+        let forwarding6 = format!("{IPV6}/all/forwarding");
+        let v6 = bridges.iter().any(|bridge| bridge.v6);
+        if v6 && is_off(&forwarding6) && note(FORWARDING6) {
+            keep_router_advertisements(bridges);
+            let _ = fs::write(forwarding6, "1");
         }
     }
 
@@ -243,7 +281,7 @@ impl Table {
             Seen::There => {}
         }
         let counted = netfilter.rules(&self.name).map_err(refused)?;
-        let expected = rules(self.is_alone());
+        let expected = rules(self.alone());
         for (chain, _) in CHAINS {
             let wanted = expected.iter().filter(|rule| rule.chain == chain).count();
             let found = counted.iter().find(|(name, _)| name == chain).map_or(0, |(_, count)| *count);
@@ -251,9 +289,9 @@ impl Table {
                 return Ok(Some(format!("chain {chain} has {found} rules in the place of {wanted}")));
             }
         }
-        let mut wanted: Vec<(&str, Vec<Element>)> = vec![(PORTS.name, vec![]), (PORTS_ANY.name, vec![])];
+        let mut wanted: Vec<(&str, Vec<Element>)> = MAPS.iter().map(|map| (map.name, Vec::new())).collect();
         for entry in &book.entries {
-            for (map, elements) in port_elements(&entry.owner.id, entry.address, &entry.ports) {
+            for (map, elements) in port_elements(&entry.owner.id, entry.to, &entry.ports) {
                 wanted.iter_mut().filter(|(name, _)| *name == map).for_each(|(_, all)| {
                     all.extend(elements.iter().cloned());
                 });
@@ -272,9 +310,11 @@ impl Table {
             }
         }
         for bridge in self.bridges(None).map_err(internal)? {
-            let seen = netfilter.has(&self.name, BRIDGES.name, &link_key(&bridge)).map_err(refused)?;
-            if seen != Seen::There && Path::new("/sys/class/net").join(&bridge).exists() {
-                return Ok(Some(format!("bridge {bridge} is not in the set of bridges")));
+            for (set, element) in bridge.elements() {
+                let seen = netfilter.has(&self.name, set, &element.key).map_err(refused)?;
+                if seen != Seen::There && Path::new("/sys/class/net").join(&bridge.name).exists() {
+                    return Ok(Some(format!("bridge {} is not in the set {set}", bridge.name)));
+                }
             }
         }
         Ok(None)
@@ -309,6 +349,22 @@ pub fn rules_differ(settings: &Settings) -> Result<Option<String>, Failure> {
     Table::of(&settings.run_dir).differs()
 }
 
+/// A router takes no routes of others: links that had theirs from advertisements lose them unless they are told to go on
+/// taking them (ip-sysctl: accept_ra 2). From our bridges nobody tells the host its routes (CVE-2020-13401).
+fn keep_router_advertisements(bridges: &[Bridge]) {
+    for link in fs::read_dir(IPV6).into_iter().flatten().flatten() {
+        let name = link.file_name();
+        let is_ours = bridges.iter().any(|bridge| bridge.name.as_str() == name);
+        if is_ours || ["all", "default", "lo"].iter().any(|other| *other == name) {
+            continue;
+        }
+        let path = link.path().join("accept_ra");
+        if fs::read(&path).is_ok_and(|text| text.first() == Some(&b'1')) {
+            let _ = fs::write(path, "2");
+        }
+    }
+}
+
 /// The engine's table in words: `table inet minidocker`.
 pub fn table_name(settings: &Settings) -> String {
     format!("table inet {}", Table::of(&settings.run_dir).name)
@@ -323,7 +379,7 @@ pub fn unpublish_script(settings: &Settings, id: &str) -> Vec<String> {
         let command = format!("delete element inet {name} {map} {list}");
         format!("nft {}", step::quote(&command))
     };
-    Table::script_ports(entry.address, &entry.ports).into_iter().map(command).collect()
+    Table::script_ports(entry.to, &entry.ports).into_iter().map(command).collect()
 }
 
 /// Writes the engine's table anew from its files.

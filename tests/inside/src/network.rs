@@ -37,9 +37,9 @@ fn serve(mut stream: &TcpStream) -> std::io::Result<()> {
 
 /// Answers by TCP and by UDP with `HOSTNAME ADDRESS-OF-WHO-ASKS LINE`.
 pub(crate) fn who(port: u16) -> Outcome {
-    let any = SocketAddr::from(([0, 0, 0, 0], port));
-    let listener = TcpListener::bind(any).map_err(|error| format!("listen on {port}: {error}"))?;
-    let datagrams = UdpSocket::bind(any).map_err(|error| format!("bind {port}/udp: {error}"))?;
+    let any = [SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), SocketAddr::from(([0, 0, 0, 0], port))];
+    let listener = TcpListener::bind(&any[..]).map_err(|error| format!("listen on {port}: {error}"))?;
+    let datagrams = UdpSocket::bind(&any[..]).map_err(|error| format!("bind {port}/udp: {error}"))?;
     println!("listening {port}");
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name = hostname.clone();
@@ -47,7 +47,10 @@ pub(crate) fn who(port: u16) -> Outcome {
         let mut buffer = [0; 512];
         while let Ok((length, from)) = datagrams.recv_from(&mut buffer) {
             let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
-            let _ = datagrams.send_to(format!("{name} {} {}\n", from.ip(), line.trim_end()).as_bytes(), from);
+            let _ = datagrams.send_to(
+                format!("{name} {} {}\n", from.ip().to_canonical(), line.trim_end()).as_bytes(),
+                from,
+            );
         }
     });
     loop {
@@ -55,14 +58,16 @@ pub(crate) fn who(port: u16) -> Outcome {
         let mut line = String::new();
         // One that sends nothing, or has gone, is no reason to end.
         let _ = BufReader::new(&stream).read_line(&mut line);
-        let _ = stream.write_all(format!("{hostname} {} {}\n", from.ip(), line.trim_end()).as_bytes());
+        let _ = stream
+            .write_all(format!("{hostname} {} {}\n", from.ip().to_canonical(), line.trim_end()).as_bytes());
     }
 }
 
 /// Sends one datagram until there is an answer, prints that.
 pub(crate) fn connect_udp(address: &str, port: u16, text: &str) -> Outcome {
     let failed = |error: std::io::Error| format!("connect-udp {address} {port}: {error}");
-    let socket = UdpSocket::bind("0.0.0.0:0").map_err(failed)?;
+    let any = if address.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+    let socket = UdpSocket::bind(any).map_err(failed)?;
     socket.connect((address, port)).map_err(failed)?;
     socket.set_read_timeout(Some(Duration::from_secs(1))).map_err(failed)?;
     let mut last = std::io::Error::other("no answer");

@@ -92,6 +92,8 @@ impl Known {
             "cp" => &["nobody:/x", "/nonexistent/x"],
             "exec" => &["nobody", "true"],
             "rename" | "tag" => &["nobody", "x"],
+            // What can be a name would be one from then on.
+            "create" if self.name == "network create" => &["no/body"],
             "pull" | "push" | "login" | "logout" => &["localhost:1/nobody"],
             "inspect" if self.name.starts_with("manifest") => &["localhost:1/nobody"],
             "build" | "man" | "import" => &["/proc/nonexistent"],

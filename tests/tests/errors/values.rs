@@ -62,7 +62,7 @@ fn numbers_and_words() {
         ("--pids-limit", "x"),
         ("--memory-swappiness", "101"),
         ("--umask", "9"),
-        ("--network", "nonsense"),
+        ("--network", "non/sense"),
         ("--ip", "10.0.0"),
         ("--ip", "10.0.0.256"),
         ("--ip", "10.0.0.1/33"),

@@ -151,8 +151,8 @@ fn what_is_not_there_is_told_with_what_is() {
     let world = World::new();
     let root = world.rootfs_inside().overlay();
     let id = world.minidocker(["create", "--name", "one", "--rootfs", &root, "/inside", "true"]).text();
-    let output = world.minidocker(["inspect", "none", "one"]).exits(1);
-    assert!(output.err().contains("no such object: none"), "{output:?}");
+    let output = world.minidocker(["inspect", "nobody", "one"]).exits(1);
+    assert!(output.err().contains("no such object: nobody"), "{output:?}");
     assert_eq!(serde_json::from_str::<Value>(&output.out()).expect("JSON")[0]["Id"], id.as_str());
     let output = world.minidocker(["container", "inspect", "none"]).exits(1);
     assert_eq!((output.out().as_str(), output.err().contains("no such container: none")), ("[]\n", true));

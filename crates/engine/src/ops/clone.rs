@@ -61,6 +61,7 @@ fn record(settings: &Settings, source: &Record, asked: &Clone, id: &str) -> Reco
     (request.cidfile, request.remove) = (None, false);
     if !asked.keep_mac {
         request.network.mac = None;
+        request.network.endpoints.iter_mut().flatten().for_each(|endpoint| endpoint.mac = None);
     }
     for mount in &mut request.storage.mounts {
         if let Mount::Volume(volume) = mount
@@ -73,7 +74,7 @@ fn record(settings: &Settings, source: &Record, asked: &Clone, id: &str) -> Reco
         id: id.to_owned(),
         created: millis(SystemTime::now()),
         group: settings.group(request.resources.cgroup_parent.as_deref(), id),
-        network: None,
+        networks: Vec::new(),
         by_run: false,
         passing: false,
         request,

@@ -72,7 +72,7 @@ fn record(settings: &Settings, store: &Store, image: Resolved, id: &str) -> Resu
         command,
         created: millis(SystemTime::now()),
         group: settings.group(request.resources.cgroup_parent.as_deref(), id),
-        network: None,
+        networks: Vec::new(),
         disk: None,
         request,
         origin,

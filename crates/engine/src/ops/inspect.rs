@@ -18,7 +18,8 @@ use crate::state::{End, Health, Known, Life, Record, Store, Verdict, millis};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
 
-pub(super) use host_config::network as network_name;
+pub(super) use host_config::networks as network_names;
+pub(super) use network::endpoint_id;
 
 /// What a time is that never was: Go's zero.
 const NEVER: &str = "0001-01-01T00:00:00Z";

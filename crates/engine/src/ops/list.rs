@@ -167,7 +167,10 @@ fn damaged(id: String, failure: &Failure) -> Summary {
 
 pub(crate) fn summary(store: &Store, record: Record, state: State) -> Summary {
     let health = health(store, &record, &state);
-    let place = |place: &network::Attachment| format!("{}/{}", place.address, place.prefix);
+    let place = |place: &network::Attachment| {
+        let six = place.v6.map(|six| format!("{}/{}", six.address, six.subnet.prefix()));
+        [format!("{}/{}", place.address, place.prefix)].into_iter().chain(six)
+    };
     let mount = |mount: &Mount| {
         let what = match mount {
             Mount::Bind { source, .. } => source.display().to_string(),
@@ -180,7 +183,7 @@ pub(crate) fn summary(store: &Store, record: Record, state: State) -> Summary {
         record.request.storage.mounts.iter().filter(|mount| matches!(mount, Mount::Volume(_))).count();
     Summary {
         addresses: match state {
-            State::Running(..) | State::Paused(..) => record.network.iter().map(place).collect(),
+            State::Running(..) | State::Paused(..) => record.networks.iter().flat_map(place).collect(),
             _ => Vec::new(),
         },
         ports: match state {
@@ -199,7 +202,7 @@ pub(crate) fn summary(store: &Store, record: Record, state: State) -> Summary {
         image_id: record.origin.map(|origin| origin.id.to_string()),
         mounts: record.request.storage.mounts.iter().map(mount).collect(),
         volumes,
-        networks: vec![inspect::network_name(&record.request.network.mode)],
+        networks: inspect::network_names(&record.request.network),
         health,
     }
 }

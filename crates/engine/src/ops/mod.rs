@@ -26,6 +26,7 @@ mod launch;
 pub mod list;
 pub mod login;
 pub mod logs;
+pub mod networks;
 pub mod pause;
 pub mod port;
 pub mod processes;

@@ -15,7 +15,7 @@ pub fn ports(settings: &Settings, name: &str) -> Result<Vec<Published>, Error> {
 
 /// What leads into a container while it runs.
 pub(crate) fn published(record: &Record) -> Vec<Published> {
-    record.network.iter().flat_map(|place| place.ports.iter().copied()).collect()
+    record.networks.iter().flat_map(|place| place.ports.iter().copied()).collect()
 }
 
 /// All ports of a container that somebody is meant to know of: exposed or asked to be published, in order.

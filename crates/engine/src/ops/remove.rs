@@ -103,7 +103,7 @@ fn remove(settings: &Settings, store: &Store, name: &str, force: bool, volumes: 
         id: id.clone(),
         group: record.as_ref().map_or_else(|| settings.group(None, &id), |record| record.group.clone()),
         kill: true,
-        network: None,
+        networks: None,
         no_network,
         keep_volumes: !volumes,
         kept: record.as_ref().is_none_or(|record| !record.passing),

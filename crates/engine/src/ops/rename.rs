@@ -2,7 +2,7 @@
 
 use crate::state::Store;
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings, events};
+use crate::{Error, Kind, Settings, events, networks};
 
 /// Gives a container a new name. A crash on the way leaves it with both, and the next start of the engine with one.
 pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
@@ -29,6 +29,10 @@ pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
         return Err(failure.into());
     }
     store.give_name(&old, &id)?;
+    // Whoever asks its networks for it finds it by the new name.
+    if store.living_init(&id).is_some() {
+        network::rename(&settings.network(), &record.networks, new).map_err(networks::told)?;
+    }
     events::container(settings, &record, "rename", &[("oldName", &old)]);
     Ok(())
 }

@@ -87,8 +87,8 @@ fn start(
     let request = &request;
     let draft = draft(settings, store, request, &source, id)?;
     let name = take_name(store, request, id)?;
-    let place = reserve(settings, store, request, id, &name)?;
-    let prepared = finish(store, request, id, draft, place)?;
+    let (places, notes) = reserve(settings, store, request, id, &name)?;
+    let prepared = finish(store, request, id, draft, places)?;
     let record = record(request, id, &name, &prepared, origin)?;
     store.write_record(&record)?;
     events::container(settings, &record, "create", &[]);
@@ -96,13 +96,15 @@ fn start(
     drop(bringing);
     let remains = Remains {
         name: Some(name),
-        network: prepared.place.clone(),
+        networks: Some(prepared.places.clone()),
         keep_volumes: !has_anonymous(request),
         ..remains_of(settings, request, id)
     };
     let mut keeper = Keeper::new(settings, record, source, remains, held.lock);
     keeper.apart = request.detach;
-    launch(store, keeper, prepared, !request.detach, trace)
+    let mut started = launch(store, keeper, prepared, !request.detach, trace)?;
+    started.notes.splice(0..0, notes);
+    Ok(started)
 }
 
 /// What a `run` would do. An address is reserved for a moment, so that the plan names a free one; nothing stays.
@@ -126,10 +128,11 @@ pub fn plan(settings: &Settings, request: &RunRequest) -> Result<Plan, Error> {
 fn plan_held(settings: &Settings, store: &Store, image: &Resolved, id: &str) -> Result<Plan, Error> {
     let request = &image.request;
     let draft = draft(settings, store, request, &image.source, id)?;
-    let place = reserve(settings, store, request, id, request.name.as_deref().unwrap_or(&id[..12]))?;
-    let prepared = finish(store, request, id, draft, place)?;
+    let name = request.name.as_deref().unwrap_or(&id[..12]);
+    let (places, _) = reserve(settings, store, request, id, name)?;
+    let prepared = finish(store, request, id, draft, places)?;
     let remains = Remains {
-        network: prepared.place.clone(),
+        networks: Some(prepared.places.clone()),
         remove: true,
         keep_volumes: !has_anonymous(request),
         ..remains_of(settings, request, id)
@@ -164,7 +167,7 @@ pub(super) fn record(
         command: spec::command(request)?,
         created: millis(SystemTime::now()),
         group: prepared.group.clone(),
-        network: prepared.place.clone(),
+        networks: prepared.places.clone(),
         disk: Some(prepared.disk.clone()),
         request: request.clone(),
         origin,
@@ -178,7 +181,7 @@ fn remains_of(settings: &Settings, request: &RunRequest, id: &str) -> Remains {
         id: id.to_owned(),
         group: settings.group(request.resources.cgroup_parent.as_deref(), id),
         kill: request.namespaces.pid != Namespace::Private,
-        network: None,
+        networks: None,
         no_network: request.network.mode != NetworkMode::Bridge,
         name: request.name.clone(),
         remove: request.remove,

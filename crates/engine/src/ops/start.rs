@@ -100,10 +100,10 @@ fn prepare(
     (_, record) = store.load(&id)?;
     let source = image::source(settings, &record)?;
     let draft = draft(settings, store, &record.request, &source, &id)?;
-    let place = reserve(settings, store, &record.request, &id, &record.name)?;
-    let prepared = finish(store, &record.request, &id, draft, place)?;
+    let (places, notes) = reserve(settings, store, &record.request, &id, &record.name)?;
+    let prepared = finish(store, &record.request, &id, draft, places)?;
     record.group.clone_from(&prepared.group);
-    record.network.clone_from(&prepared.place);
+    record.networks.clone_from(&prepared.places);
     record.disk = Some(prepared.disk.clone());
     writing.write(&record)?;
     // The monitor is a fork of this process: it must not keep the lock.
@@ -112,12 +112,13 @@ fn prepare(
     let life = Life { starts: before.starts + 1, started: millis(SystemTime::now()), ..Life::default() };
     store.write_life(&record, &life, true)?;
     let remains = Remains {
-        network: prepared.place.clone(),
-        no_network: prepared.place.is_none(),
+        networks: Some(prepared.places.clone()),
         kill: record.request.namespaces.pid != crate::request::Namespace::Private,
         ..Remains::of(&record)
     };
     let mut keeper = Keeper::new(settings, record, source, remains, held.lock);
     (keeper.life, keeper.start, keeper.apart) = (life, Start::Kept, true);
-    launch(store, keeper, prepared, reading, &mut Trace::new(Actor::Command, false))
+    let mut started = launch(store, keeper, prepared, reading, &mut Trace::new(Actor::Command, false))?;
+    started.notes.splice(0..0, notes);
+    Ok(started)
 }

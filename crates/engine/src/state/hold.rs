@@ -109,9 +109,10 @@ impl Store {
 }
 
 /// What may be in a container's directory in the run root, besides the lock.
-const FILES: [&str; 14] = [
+const FILES: [&str; 15] = [
     "init",
     "apart",
+    "networks",
     "container.json",
     "container.json.new",
     "health.json",

@@ -53,6 +53,20 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that a container's networks are others than when it was started: its monitor looks at its end for what it has.
+    pub(crate) fn note_other_networks(&self, id: &str) -> Result<(), Failure> {
+        let path = self.run_dir(id).join("networks");
+        match rustix::fs::symlink("connected or disconnected", &path) {
+            Err(Errno::EXIST) => Ok(()),
+            result => result.map_err(failed(&path)),
+        }
+    }
+
+    /// Whether that was noted.
+    pub(crate) fn has_other_networks(&self, id: &str) -> bool {
+        read_link(&self.run_dir(id).join("networks")).is_some()
+    }
+
     /// Takes the range of user ids that begins at `first`; false if a living container has it.
     pub(crate) fn take_ids(&self, first: u32, id: &str) -> Result<bool, Failure> {
         let path = self.run.join("ids").join(first.to_string());

@@ -32,8 +32,9 @@ pub(crate) struct Record {
     pub created: u64,
     /// The path of its control group in each hierarchy.
     pub group: String,
-    /// Its place in a network.
-    pub network: Option<network::Attachment>,
+    /// Its places in networks, `eth0` first; older versions wrote at most one, as `network`.
+    #[serde(default, alias = "network", deserialize_with = "one_or_several")]
+    pub networks: Vec<network::Attachment>,
     /// Where its files lie and what bounds them; none in the records of older versions.
     pub disk: Option<storage::Disk>,
     /// What was asked for.
@@ -47,6 +48,22 @@ pub(crate) struct Record {
     /// It lies in the run root and goes with its run: `run --rm`. Told by the place, not by the file.
     #[serde(skip)]
     pub passing: bool,
+}
+
+/// A list, or what older versions have in its place: one, or null.
+fn one_or_several<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<network::Attachment>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Found {
+        Several(Vec<network::Attachment>),
+        One(Option<Box<network::Attachment>>),
+    }
+    Ok(match Found::deserialize(deserializer)? {
+        Found::Several(places) => places,
+        Found::One(place) => place.map(|place| *place).into_iter().collect(),
+    })
 }
 
 /// What became of a container so far. Whether it runs is not here: that is asked of the kernel.

@@ -86,7 +86,7 @@ fn unknown(settings: &Settings, id: &str) -> Remains {
         id: id.to_owned(),
         group: settings.group(None, id),
         kill: true,
-        network: None,
+        networks: None,
         no_network: false,
         name: None,
         remove: true,

@@ -51,6 +51,78 @@ pub(super) fn addresses_and_links(settings: &Settings, store: &Store) -> Result<
     Ok(left.filter(|left| still.contains(left)).map(|left| of_network(network.clone(), left)).collect())
 }
 
+/// Addresses and links of containers that run, of which their records know nothing: somebody was killed who connected or
+/// disconnected them. And networks that the host reaches by a route of its own by now.
+pub(super) fn networks(settings: &Settings, store: &Store) -> Result<Vec<Finding>, Failure> {
+    let network = settings.network();
+    let told = |error: network::Error| Failure::because("network.check", "networks", error.to_string());
+    let strays = || -> Result<Vec<Leftover>, Failure> {
+        let mut strays = Vec::new();
+        let all = network::leftovers(&network).map_err(told)?;
+        for id in store.present()? {
+            let Some(record) = store.record(&id).ok().flatten() else { continue };
+            // While somebody changes it, it may be either way.
+            if store.living_init(&id).is_none() || store.try_lock_record(&record).is_none() {
+                continue;
+            }
+            let known = |left: &Leftover| match left {
+                Leftover::Reservation { id, network, address, .. } => {
+                    *id != record.id
+                        || record.networks.iter().any(|place| {
+                            let six = place.v6.map(|six| std::net::IpAddr::V6(six.address));
+                            place.directory() == *network
+                                && (*address == place.address || Some(*address) == six)
+                        })
+                }
+                Leftover::Link { id_prefix, name } => {
+                    !record.id.starts_with(id_prefix)
+                        || record.networks.iter().any(|place| place.host_link == *name)
+                }
+                _ => true,
+            };
+            strays.extend(all.iter().filter(|left| !known(left)).cloned());
+        }
+        Ok(strays)
+    };
+    let mut found = Vec::new();
+    let first = strays()?;
+    if !first.is_empty() {
+        std::thread::sleep(AGAIN);
+        for left in strays()?.into_iter().filter(|left| first.contains(left)) {
+            let (kind, which) = match &left {
+                Leftover::Reservation { address, .. } => ("address", address.to_string()),
+                Leftover::Link { name, .. } => ("link", name.clone()),
+                _ => continue,
+            };
+            let why = "its container runs, and knows nothing of it: a connect or disconnect was cut short";
+            let (settings, step) = (network.clone(), left);
+            found.push(
+                Finding::new(kind, which, why).step("remove it", SweepStep::Network { settings, left: step }),
+            );
+        }
+    }
+    for (clashing, owner) in network::clashes(&network).map_err(told)? {
+        let subnet = clashing.v4.map_or_else(String::new, |pool| pool.subnet.to_string());
+        let why = format!("its subnet {subnet} overlaps {owner}: what its containers send there goes astray");
+        let chosen = clashing.v4.is_some_and(|pool| pool.chosen);
+        let advice = match (network::is_built_in(&clashing.name), chosen) {
+            (true, _) => format!(
+                "stop its containers, then `ip link delete {}`: the next start chooses another subnet, or --subnet does",
+                settings.bridge
+            ),
+            (_, true) => "stop its containers: the next start chooses another subnet".to_owned(),
+            _ => format!("make it anew with another subnet: minidocker network rm {}", clashing.name),
+        };
+        found.push(Finding::new("network", clashing.name, why).advice(advice));
+    }
+    let (_, damaged) = network::list(&network).map_err(told)?;
+    for error in damaged {
+        let advice = error.hint().unwrap_or_default();
+        found.push(Finding::new("network", "record", error.to_string()).advice(advice));
+    }
+    Ok(found)
+}
+
 fn of_network(settings: network::Settings, left: Leftover) -> Finding {
     let gone = |id: &str| format!("container {} had it, which is gone", id.get(..12).unwrap_or(id));
     let found = match &left {

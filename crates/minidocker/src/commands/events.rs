@@ -33,7 +33,7 @@ pub(crate) const COMMAND: Command = Command {
             many(
                 "filter",
                 "KEY=VALUE",
-                "Only those with this container, event, image, label, type or\nvolume",
+                "Only those with this container, event, image, label, network, type\nor volume",
             )
             .short('f'),
             one("format", "FORMAT", "json, or a template such as '{{.Type}} {{.Action}} {{.Actor.ID}}'"),
@@ -137,7 +137,7 @@ fn docker(event: &Event) -> Value {
         "time": event.at / 1_000_000_000,
         "timeNano": event.at,
     });
-    if event.of != Of::Volume {
+    if !matches!(event.of, Of::Volume | Of::Network) {
         (value["status"], value["id"]) = (event.action.as_str().into(), event.id.as_str().into());
     }
     if event.of == Of::Container {
@@ -164,7 +164,7 @@ fn fields(event: &Event) -> Value {
 /// One condition: its key and its value.
 type Filter = (&'static str, String);
 
-const KEYS: [&str; 6] = ["container", "event", "image", "label", "type", "volume"];
+const KEYS: [&str; 7] = ["container", "event", "image", "label", "network", "type", "volume"];
 
 fn filter(text: &str) -> Result<Filter, String> {
     let (key, value) = text.split_once('=').ok_or("no value; write it as event=die")?;
@@ -193,6 +193,7 @@ fn holds((key, wanted): &Filter, event: &Event) -> bool {
     match *key {
         "container" => event.of == Of::Container && is_called(attribute("name")),
         "volume" => event.of == Of::Volume && is_called(Some(&event.id)),
+        "network" => event.of == Of::Network && is_called(attribute("name")),
         // `exec_create: ls` is exec_create too.
         "event" => event.action == *wanted || event.action.split(':').next() == Some(wanted.as_str()),
         "image" => match event.of {

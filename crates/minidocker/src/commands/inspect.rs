@@ -3,7 +3,7 @@
 use engine::{Kind, Settings, ops};
 use serde_json::Value;
 
-use super::{Command, volume};
+use super::{Command, network, volume};
 use crate::options::{Group, Typed, Words, flag, one};
 use crate::path_template::{self, Template};
 use crate::problem::Problem;
@@ -25,7 +25,7 @@ pub(crate) const COMMAND: Command = Command {
         options: &[
             one("format", "FORMAT", "json, or a template such as '{{.Id}} {{json .Mounts}}'").short('f'),
             flag("size", "What a container has written, too").short('s'),
-            one("type", "TYPE", "Only a container, an image or a volume of this name"),
+            one("type", "TYPE", "Only a container, an image, a network or a volume of this name"),
         ],
     }],
     words: Words::Between,
@@ -36,6 +36,7 @@ pub(crate) const COMMAND: Command = Command {
         show(&typed, &COMMAND, |name| match kind {
             Some("container") => ops::inspect::inspect(settings, name, sizes),
             Some("image") => ops::images::inspect(settings, name),
+            Some("network") => network::inspect::find(settings, name),
             Some(_) => volume::inspect::find(settings, name),
             None => any(settings, name, sizes),
         })
@@ -65,7 +66,7 @@ pub(crate) const CONTAINER: Command = Command {
 };
 
 fn kind(text: &str) -> Result<&'static str, String> {
-    let known = ["container", "image", "volume"];
+    let known = ["container", "image", "network", "volume"];
     known
         .into_iter()
         .find(|known| *known == text)
@@ -79,7 +80,9 @@ fn any(settings: &Settings, name: &str, sizes: bool) -> Result<Value, engine::Er
         found => return found,
     };
     // Names that can be no image's, such as with capitals, are told as what is not there too.
-    match ops::images::inspect(settings, name).or_else(|_| volume::inspect::find(settings, name)) {
+    let image = ops::images::inspect(settings, name);
+    let volume = |_| volume::inspect::find(settings, name);
+    match image.or_else(|_| network::inspect::find(settings, name)).or_else(volume) {
         Err(_) => Err(engine::Error::new(none.kind, format!("no such object: {name}")).hint(
             "`minidocker ps -a` lists containers, `minidocker images` images, `minidocker volume ls` volumes",
         )),

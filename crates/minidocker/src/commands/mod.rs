@@ -23,6 +23,7 @@ mod login;
 mod logs;
 mod man;
 mod manifest;
+mod network;
 mod pause;
 mod port;
 mod prune;
@@ -124,6 +125,13 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &volume::inspect::COMMAND,
     &volume::rm::COMMAND,
     &volume::prune::COMMAND,
+    &network::create::COMMAND,
+    &network::ls::COMMAND,
+    &network::inspect::COMMAND,
+    &network::rm::COMMAND,
+    &network::prune::COMMAND,
+    &network::connect::COMMAND,
+    &network::disconnect::COMMAND,
     &vm::RUN,
     &commit::COMMAND,
     &export::COMMAND,
@@ -153,6 +161,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("healthcheck", "Health of containers: healthcheck run"),
     ("image", "Images by Docker's long names: image ls, pull, push, tag, rm"),
     ("manifest", "Manifests at registries"),
+    ("network", "Networks: network create, ls, inspect, rm, prune, connect, disconnect"),
     ("system", "minidocker as a whole"),
     ("vm", "Virtual machines of images: vm run"),
     ("volume", "Volumes: volume create, ls, inspect, rm, prune"),

@@ -3,7 +3,7 @@
 use engine::Settings;
 use engine::ops::builder::Prune;
 
-use super::{Command, builder_prune, confirmed, image, prune, volume};
+use super::{Command, builder_prune, confirmed, image, network, prune, volume};
 use crate::options::{Group, Typed, Words, flag, many};
 use crate::problem::Problem;
 use crate::terminal::plain;
@@ -50,6 +50,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     if volumes {
         pruned = pruned.and(volume::prune::prune(&typed, settings, false)?);
     }
+    pruned = pruned.and(network::prune::prune(&typed, settings)?);
     pruned = pruned.and(image::prune::prune(&typed, settings)?);
     // The cache has no labels: with one asked for, nothing of it is meant.
     if filters.iter().all(|filter| filter.starts_with("until=")) {
@@ -60,9 +61,9 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     pruned.print()
 }
 
-/// Docker's, without networks.
+/// Docker's.
 fn question(all: bool, volumes: bool, filters: &[&str]) -> String {
-    let mut lines = vec!["all stopped containers"];
+    let mut lines = vec!["all stopped containers", "all networks not used by at least one container"];
     if volumes {
         lines.push("all anonymous volumes not used by at least one container");
     }

@@ -2,7 +2,7 @@
 
 use engine::Settings;
 use engine::ops::list::{self, State};
-use engine::ops::{images, volumes};
+use engine::ops::{images, networks, volumes};
 
 use super::Candidate;
 use super::sources::Containers;
@@ -50,4 +50,9 @@ pub(super) fn volumes(settings: &Settings) -> Vec<Candidate> {
     all.sort_by_key(|one| one.volume.name.len() == 64);
     let about = |used| if used { "in use" } else { "" };
     all.into_iter().map(|one| Candidate::new(one.volume.name, about(one.used))).collect()
+}
+
+/// Networks by name, those that nobody made too.
+pub(super) fn networks(settings: &Settings) -> Vec<Candidate> {
+    networks::names(settings).into_iter().map(|name| Candidate::new(name, "")).collect()
 }

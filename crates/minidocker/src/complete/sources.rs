@@ -23,6 +23,10 @@ pub(super) enum Source {
     Objects,
     /// Volumes.
     Volumes,
+    /// Networks.
+    Networks,
+    /// Networks, and `container:NAME` with containers that run.
+    Cables,
     /// A volume or a path of this machine.
     Mounted,
     /// The same, with where it goes behind a colon.
@@ -58,9 +62,12 @@ pub(super) enum Containers {
     Stopped,
 }
 
-use Source::{Directories, Files, Images, List, Nothing, Objects, Pairs, Shared, Signals, Volumes, Words};
+use Source::{
+    Directories, Files, Images, List, Networks, Nothing, Objects, Pairs, Shared, Signals, Volumes, Words,
+};
 
 const ALL: Source = Source::Containers(Containers::All);
+const DRIVERS: Source = Words(&["bridge", "macvlan", "ipvlan", "none", "host"]);
 const YES: Source = Words(&["true", "false"]);
 const STATES: Source = Words(&["created", "running", "paused", "restarting", "exited", "dead", "removing"]);
 
@@ -88,6 +95,7 @@ const WORDS: &[(&str, Source)] = &[
     ("TARGET", Files),
     ("IMAGE", Images),
     ("VOLUME", Volumes),
+    ("NETWORK", Networks),
     ("REPOSITORY[:TAG]", Images),
     ("NAME[:TAG]", Images),
     ("NAME[:TAG|@DIGEST]", Images),
@@ -104,8 +112,11 @@ const WORDS: &[(&str, Source)] = &[
 ];
 
 /// Words of usages that mean something else in this command.
-const WORDS_OF: &[(&str, &str, Source)] =
-    &[("inspect", "NAME", Objects), ("volume create", "VOLUME", Nothing)];
+const WORDS_OF: &[(&str, &str, Source)] = &[
+    ("inspect", "NAME", Objects),
+    ("network create", "NETWORK", Nothing),
+    ("volume create", "VOLUME", Nothing),
+];
 
 const LABEL: (&str, Source) = ("label", Nothing);
 const UNTIL: (&str, Source) = ("until", Nothing);
@@ -125,7 +136,7 @@ const FILTERS: &[(&str, Source)] = &[
             ("since", ALL),
             ("health", Words(&["starting", "healthy", "unhealthy", "none"])),
             ("is-task", YES),
-            ("network", Words(&["bridge", "host", "none"])),
+            ("network", Networks),
             ("volume", Volumes),
             ("publish", Nothing),
             ("expose", Nothing),
@@ -151,11 +162,13 @@ const FILTERS: &[(&str, Source)] = &[
                 Words(&[
                     "attach",
                     "commit",
+                    "connect",
                     "copy",
                     "create",
                     "destroy",
                     "detach",
                     "die",
+                    "disconnect",
                     "exec_create",
                     "exec_die",
                     "exec_start",
@@ -176,11 +189,24 @@ const FILTERS: &[(&str, Source)] = &[
             ),
             ("image", Images),
             LABEL,
-            ("type", Words(&["container", "image", "volume"])),
+            ("network", Networks),
+            ("type", Words(&["container", "image", "network", "volume"])),
             ("volume", Volumes),
         ]),
     ),
     ("volume ls", Pairs(&[("dangling", YES), ("driver", Words(&["local"])), LABEL, ("name", Volumes)])),
+    (
+        "network ls",
+        Pairs(&[
+            ("dangling", YES),
+            ("driver", DRIVERS),
+            ("id", Networks),
+            LABEL,
+            ("name", Networks),
+            ("scope", Words(&["local"])),
+            ("type", Words(&["custom", "builtin"])),
+        ]),
+    ),
     ("builder prune", Pairs(&[UNTIL, ("unused-for", Nothing)])),
     ("volume prune", Pairs(&[LABEL, ("label!", Nothing)])),
 ];
@@ -247,7 +273,7 @@ const OPTIONS: &[(&str, Source)] = &[
             ("tmpfs-mode", Nothing),
         ]),
     ),
-    ("network", Shared(&["bridge", "host", "none", "container:"])),
+    ("network", Source::Cables),
     ("opt", Pairs(&[("type", Words(&["tmpfs", "none", "ext4", "nfs"])), ("device", Files), ("o", Nothing)])),
     ("output", List(&[("type", Words(&["local,", "tar,", "oci,", "docker,"])), ("dest", Files)])),
     ("pid", Shared(&["host", "container:"])),
@@ -269,7 +295,7 @@ const OPTIONS: &[(&str, Source)] = &[
     ),
     ("storage-opt", Pairs(&[("size", Nothing), ("volatile", Words(&["true", "false"]))])),
     ("time", Words(&["host", "private", "private:"])),
-    ("type", Words(&["container", "image"])),
+    ("type", Words(&["container", "image", "network", "volume"])),
     (
         "ulimit",
         Pairs(&[
@@ -299,6 +325,20 @@ const OPTIONS_OF: &[(&str, &str, Source)] = &[
     ("bench compare", "format", Words(&["text", "md", "json"])),
     ("build", "network", Words(&["bridge", "host", "none"])),
     ("build", "pull", YES),
+    ("network create", "driver", DRIVERS),
+    (
+        "network create",
+        "opt",
+        Pairs(&[
+            ("mtu", Nothing),
+            ("vlan", Nothing),
+            ("isolate", YES),
+            ("parent", Nothing),
+            ("com.docker.network.driver.mtu", Nothing),
+            ("com.docker.network.bridge.name", Nothing),
+            ("com.docker.network.bridge.enable_ip_masquerade", YES),
+        ]),
+    ),
     ("save", "output", Files),
     ("export", "output", Files),
     ("volume create", "name", Nothing),

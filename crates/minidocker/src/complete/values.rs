@@ -23,6 +23,11 @@ pub(super) fn of(source: Source, typed: &str, settings: &Settings) -> Answer {
             all
         }
         Source::Volumes => live::volumes(settings),
+        Source::Networks => live::networks(settings),
+        Source::Cables => match typed.strip_prefix("container:") {
+            Some(rest) => headed("container:", live::containers(settings, Containers::Alive, rest)),
+            None => live::networks(settings).into_iter().chain([Candidate::new("container:", "")]).collect(),
+        },
         Source::Mounted | Source::Bound if typed.starts_with(['/', '.', '~']) => return files(typed, false),
         Source::Mounted => live::volumes(settings),
         Source::Bound => with_colon(live::volumes(settings)),

@@ -14,6 +14,7 @@ pub(crate) mod health;
 pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod namespaces;
+pub(crate) mod networks;
 pub(crate) mod numbers;
 pub(crate) mod ports;
 pub(crate) mod restarts;

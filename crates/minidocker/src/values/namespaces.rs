@@ -92,16 +92,17 @@ pub(crate) fn time(text: &str) -> Result<Option<TimeOffsets>, String> {
     Ok(Some(time))
 }
 
-/// `--network`.
-pub(crate) fn network(text: &str) -> Result<NetworkMode, String> {
+/// A `--network` that is no network of the container's own; none of one that names a network.
+pub(crate) fn network(text: &str) -> Result<Option<NetworkMode>, String> {
     match text {
-        "bridge" | "default" => Ok(NetworkMode::Bridge),
-        "host" => Ok(NetworkMode::Host),
-        "none" => Ok(NetworkMode::None),
+        "host" => Ok(Some(NetworkMode::Host)),
+        "none" => Ok(Some(NetworkMode::None)),
         "" => Err("no network's name; write it as bridge, host, none or container:NAME".to_owned()),
-        text => container(text).map(NetworkMode::Container).ok_or_else(|| {
-            "no such network: bridge, host, none and container:NAME are there, networks by name come later".to_owned()
-        }),
+        text if text.starts_with("container:") => match container(text) {
+            Some(name) => Ok(Some(NetworkMode::Container(name))),
+            None => Err("no container's name; write it as container:NAME".to_owned()),
+        },
+        _ => Ok(None),
     }
 }
 
@@ -179,10 +180,9 @@ mod tests {
 
     #[test]
     fn reads_networks() {
-        assert_eq!(network("bridge"), Ok(NetworkMode::Bridge));
-        assert_eq!(network("none"), Ok(NetworkMode::None));
-        assert_eq!(network("container:web"), Ok(NetworkMode::Container("web".into())));
-        assert!(network("frontend").unwrap_err().starts_with("no such network"));
+        assert_eq!(network("none"), Ok(Some(NetworkMode::None)));
+        assert_eq!(network("container:web"), Ok(Some(NetworkMode::Container("web".into()))));
+        assert_eq!((network("bridge"), network("frontend")), (Ok(None), Ok(None)));
         assert!(network("").is_err() && network("container:").is_err());
     }
 }

@@ -39,8 +39,8 @@ pub(crate) enum Expression {
     Verdict { code: u32 },
     /// NFT_JUMP.
     Jump { chain: &'static str },
-    /// Destination address and port of an IPv4 packet.
-    Dnat { address: Register, port: Register },
+    /// Destination address and port; `family`: NFPROTO_IPV4 or NFPROTO_IPV6.
+    Dnat { family: u32, address: Register, port: Register },
     /// The source address is that of the link that it leaves by.
     Masquerade,
 }
@@ -117,9 +117,9 @@ impl Expression {
             Self::Counter | Self::Masquerade => {}
             Self::Verdict { code } => verdict(writer, *code, None),
             Self::Jump { chain } => verdict(writer, JUMP, Some(chain)),
-            Self::Dnat { address, port } => {
-                // NFT_NAT_DNAT, NFPROTO_IPV4, the registers.
-                for (kind, value) in [(1, 1), (2, 2), (3, address.0), (5, port.0)] {
+            Self::Dnat { family, address, port } => {
+                // NFT_NAT_DNAT, the family, the registers.
+                for (kind, value) in [(1, 1), (2, *family), (3, address.0), (5, port.0)] {
                     writer.number(kind, value);
                 }
             }

@@ -1,5 +1,6 @@
 //! The table as the kernel has it after our batches, beside the one that nft(8) makes of the same words.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
 use rustix::thread::UnshareFlags;
@@ -40,7 +41,8 @@ fn ports(words: &[&str]) -> Vec<Published> {
     words.iter().map(|word| word.parse().unwrap()).collect()
 }
 
-const TO: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 2);
+const TO: Target =
+    Target { v4: Ipv4Addr::new(172, 30, 0, 2), v6: Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2)) };
 
 /// What is compared: the expressions that the kernel has, and the table in words.
 fn seen(table: &Table) -> (String, String) {
@@ -55,12 +57,17 @@ fn seen(table: &Table) -> (String, String) {
 fn the_kernel_has_what_nft_would_have_made() {
     apart(|| {
         let table = table("same");
-        let some = ports(&["0.0.0.0:8080->80/tcp", "10.1.1.1:5000-5001->53-54/udp"]);
-        table.ensure("br0").unwrap();
+        let some = ports(&[
+            "0.0.0.0:8080->80/tcp",
+            "10.1.1.1:5000-5001->53-54/udp",
+            "[::]:8080->80/tcp",
+            "[fd00::1]:53->53/udp",
+        ]);
+        table.ensure(&Bridge::plain("br0")).unwrap();
         table.publish("", TO, &some).unwrap();
         let ours = seen(&table);
         open().unwrap().change(&table.name, |batch| batch.delete_table()).unwrap();
-        nft(&[&table.script("br0")]);
+        nft(&[&table.script(&Bridge::plain("br0"))]);
         for (map, list) in Table::script_ports(TO, &some) {
             nft(&[&format!("add element inet {} {map} {list}", table.name)]);
         }
@@ -76,15 +83,51 @@ fn a_host_that_was_no_router_is_one_for_our_bridges_alone() {
     apart(|| {
         let table = table("alone");
         fs::write(IP_FORWARD, "0").unwrap();
-        table.ensure("br0").unwrap();
+        table.ensure(&Bridge::plain("br0")).unwrap();
         assert_eq!(fs::read_to_string(IP_FORWARD).unwrap(), "1\n");
         let ours = seen(&table);
-        let rule = "iifname != @bridges oifname != @bridges drop";
+        let rule = "meta nfproto ipv4 iifname != @bridges oifname != @bridges drop";
         let (drop, accept) = (ours.1.find(rule).unwrap(), ours.1.find("oifname != @bridges accept").unwrap());
         assert!(drop < accept, "{}", ours.1);
         nft(&["delete", "table", "inet", &table.name]);
-        nft(&[&table.script("br0")]);
+        nft(&[&table.script(&Bridge::plain("br0"))]);
         assert_eq!(ours, seen(&table));
+        fs::remove_dir_all(&table.run_dir).unwrap();
+    });
+}
+
+#[test]
+fn an_internal_a_routed_and_an_open_network_have_their_sets() {
+    apart(|| {
+        let table = table("special");
+        fs::write(IP_FORWARD, "1").unwrap();
+        let book = Book::new(table.run_dir.join("addresses"));
+        for (name, words) in
+            [("md-a", "bridge internal"), ("md-b", "bridge open routed v6"), ("md-c", "macvlan")]
+        {
+            book.open_network(name, words).unwrap();
+        }
+        let special = Bridge::read("md-b", "bridge open routed v6").unwrap();
+        table.ensure(&special).unwrap();
+        assert_eq!(table.differs().unwrap(), None);
+        let words = nft(&["list", "table", "inet", &table.name]);
+        for (set, elements) in [
+            ("internal", "\"md-a\""),
+            ("open", "\"md-b\""),
+            ("routed", "\"md-b\""),
+            ("bridges", "\"br0\", \"md-a\",\n\t\t\t     \"md-b\""),
+        ] {
+            let start = words.find(&format!("set {set} {{")).unwrap();
+            let part = &words[start..start + words[start..].find("}\n\t}").unwrap()];
+            let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(squeeze(part).contains(&squeeze(elements)), "{set}: {part}");
+        }
+        assert!(!words.contains("md-c"));
+        // IPv6 is forwarded from now on, for us alone.
+        assert_eq!(fs::read_to_string("/proc/sys/net/ipv6/conf/all/forwarding").unwrap(), "1\n");
+        assert!(words.contains("meta nfproto ipv6 iifname != @bridges oifname != @bridges drop"), "{words}");
+        table.forget_bridge("md-a");
+        assert!(!nft(&["list", "table", "inet", &table.name]).contains("md-a"));
         fs::remove_dir_all(&table.run_dir).unwrap();
     });
 }
@@ -100,10 +143,10 @@ fn ports_come_and_go_and_say_whose_they_are() {
         let enter = |digit: &str, address: [u8; 4], words: &[&str]| {
             let mut book = PortBook::open(&table.run_dir).unwrap();
             let owner = Owner::new(&id(digit), "web").unwrap();
-            book.entries.push(Entry { owner, address: address.into(), ports: ports(words) });
+            book.entries.push(Entry { owner, to: Ipv4Addr::from(address).into(), ports: ports(words) });
             book.write().unwrap();
         };
-        table.ensure("br0").unwrap();
+        table.ensure(&Bridge::plain("br0")).unwrap();
         let empty = list();
         assert!(empty.contains(&format!("comment \"minidocker, state in {}\"", table.run_dir.display())));
         enter("a", [172, 30, 0, 2], &["0.0.0.0:8080->80/tcp"]);
@@ -112,24 +155,26 @@ fn ports_come_and_go_and_say_whose_they_are() {
         assert!(one.contains("tcp . 8080 comment \"aaaaaaaaaaaa\" : 172.30.0.2 . 80"), "{one}");
         // Again is nothing.
         table.publish(&id("a"), TO, &ports(&["0.0.0.0:8080->80/tcp"])).unwrap();
-        table.ensure("br0").unwrap();
+        table.ensure(&Bridge::plain("br0")).unwrap();
         assert_eq!(list(), one);
         assert_eq!(table.differs().unwrap(), None);
         // What a crash left goes where somebody needs its place.
         nft(&["add", "element", "inet", &table.name, "ports_any", "{ udp . 53 : 172.30.0.9 . 53 }"]);
         assert_eq!(table.differs().unwrap().unwrap(), "of published ports 0 are missing, 1 are nobody's");
         enter("b", [172, 30, 0, 3], &["0.0.0.0:53->53/udp"]);
-        table.publish(&id("b"), Ipv4Addr::new(172, 30, 0, 3), &ports(&["0.0.0.0:53->53/udp"])).unwrap();
+        table
+            .publish(&id("b"), Ipv4Addr::new(172, 30, 0, 3).into(), &ports(&["0.0.0.0:53->53/udp"]))
+            .unwrap();
         assert!(list().contains("udp . 53 comment \"bbbbbbbbbbbb\" : 172.30.0.3 . 53"));
         drop(crate::publish::give_back(&settings, &id("b")).unwrap());
         assert_eq!(list(), one);
         // Another tool has flushed: all is put back by the next start, or by the repair.
         nft(&["flush", "ruleset"]);
         assert!(table.differs().unwrap().unwrap().contains("not there"));
-        table.ensure("br0").unwrap();
+        table.ensure(&Bridge::plain("br0")).unwrap();
         assert_eq!(list(), one);
         nft(&["flush", "chain", "inet", &table.name, "forward"]);
-        assert_eq!(table.differs().unwrap().unwrap(), "chain forward has 0 rules in the place of 5");
+        assert_eq!(table.differs().unwrap().unwrap(), "chain forward has 0 rules in the place of 8");
         table.repair().unwrap();
         assert_eq!(table.differs().unwrap(), None);
         // The last one goes, whether its rules are there or not.
@@ -145,12 +190,12 @@ fn ports_come_and_go_and_say_whose_they_are() {
 fn thousands_of_ports_are_one_batch() {
     apart(|| {
         let table = table("many");
-        table.ensure("br0").unwrap();
+        table.ensure(&Bridge::plain("br0")).unwrap();
         let many = ports(&["0.0.0.0:20000-29999->20000-29999/tcp", "10.1.1.1:1-1000->1-1000/udp"]);
         table.publish(&id("c"), TO, &many).unwrap();
         let netfilter = open().unwrap();
-        assert_eq!(netfilter.elements(&table.name, PORTS_ANY.name).unwrap().len(), 10_000);
-        assert_eq!(netfilter.elements(&table.name, PORTS.name).unwrap().len(), 1_000);
+        assert_eq!(netfilter.elements(&table.name, "ports_any").unwrap().len(), 10_000);
+        assert_eq!(netfilter.elements(&table.name, "ports").unwrap().len(), 1_000);
         fs::remove_dir_all(&table.run_dir).unwrap();
     });
 }
@@ -178,16 +223,16 @@ fn times() {
         };
         took("the table, new", &mut || {
             open().unwrap().change(&table.name, |batch| batch.delete_table()).ok();
-            table.ensure("br0").unwrap();
+            table.ensure(&Bridge::plain("br0")).unwrap();
         });
-        took("the table, there", &mut || table.ensure("br0").unwrap());
+        took("the table, there", &mut || table.ensure(&Bridge::plain("br0")).unwrap());
         for count in [1_u16, 10, 1000, 10_000] {
             let words = format!("0.0.0.0:20000-{}->20000-{}/tcp", 19_999 + count, 19_999 + count);
             let some = ports(&[&words.replace("20000-20000", "20000")]);
             let owner = Owner::new(&id("a"), "web").unwrap();
             let book = || {
                 let mut book = PortBook::open(&table.run_dir).unwrap();
-                book.entries = vec![Entry { owner: owner.clone(), address: TO, ports: some.clone() }];
+                book.entries = vec![Entry { owner: owner.clone(), to: TO, ports: some.clone() }];
                 book.write().unwrap();
             };
             book();

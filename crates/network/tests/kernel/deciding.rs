@@ -50,8 +50,8 @@ fn a_small_network_comes_and_goes() {
         let neighbour = second.listen(b.address);
         assert_eq!(first.run(move |_| hello(neighbour)), "hello 10.7.0.5");
 
-        network::release(&settings, &a.id, Some(&a)).unwrap();
-        network::release(&settings, &a.id, Some(&a)).unwrap();
+        network::release(&settings, &a.id, Some(std::slice::from_ref(&a))).unwrap();
+        network::release(&settings, &a.id, Some(std::slice::from_ref(&a))).unwrap();
         assert!(links().contains(&a.bridge), "there is another container on it");
         drop((first, second));
         network::release(&settings, &b.id, None).unwrap();
@@ -86,7 +86,7 @@ fn small_networks_come_and_go_under_load() {
                         take(&plan.host, &mut context);
                         // Whoever holds a reservation finds the bridge in its place for as long.
                         assert!(routes().iter().any(|(link, ..)| *link == to.bridge), "{:?}", routes());
-                        network::release(settings, &to.id, Some(&to)).unwrap();
+                        network::release(settings, &to.id, Some(std::slice::from_ref(&to))).unwrap();
                     }
                 });
             }
@@ -232,7 +232,7 @@ fn the_dead_own_nothing() {
         take(&plan_of(&settings, &old).host, &mut Context::default());
         let dead = |id: &str| id != old.id;
         let again = |n: usize, ip: &str| {
-            network::reserve(&settings, &id(n), "new", &bridge(ip), &dead).unwrap().unwrap()
+            network::reserve(&settings, &id(n), "new", &bridge(ip), &dead).unwrap().remove(0)
         };
         // Another prefix: the dead one's network goes, its bridge too.
         let new = again(2, "10.7.0.5/24");
@@ -240,17 +240,17 @@ fn the_dead_own_nothing() {
         assert!(!links().contains(&old.bridge));
         // The late release of the dead one takes nothing from the new one.
         network::release(&settings, &old.id, None).unwrap();
-        network::release(&settings, &old.id, Some(&old)).unwrap();
+        network::release(&settings, &old.id, Some(std::slice::from_ref(&old))).unwrap();
         assert!(refused(&settings, 3, "10.7.0.5").contains("container new"));
         // The same address: taken over.
         let dead = |id: &str| id != new.id;
         let third =
-            network::reserve(&settings, &id(3), "third", &bridge("10.7.0.5"), &dead).unwrap().unwrap();
+            network::reserve(&settings, &id(3), "third", &bridge("10.7.0.5"), &dead).unwrap().remove(0);
         assert_eq!(third.bridge, new.bridge);
         // The host's side of a dead network.
         let dead = |id: &str| id != third.id;
         let last =
-            network::reserve(&settings, &id(4), "last", &bridge("10.7.0.254"), &dead).unwrap().unwrap();
+            network::reserve(&settings, &id(4), "last", &bridge("10.7.0.254"), &dead).unwrap().remove(0);
         assert_eq!(last.gateway, Ipv4Addr::new(10, 7, 0, 253));
     });
 }
@@ -272,7 +272,7 @@ fn finds_and_removes_what_is_left_over() {
             id: to.id.clone(),
             name: format!("c{n}"),
             network: network.into(),
-            address: to.address,
+            address: to.address.into(),
         };
         let expected = [
             reservation(&a, 1, "minidocker0"),

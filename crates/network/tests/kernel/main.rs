@@ -6,4 +6,5 @@ use minidocker_network as network;
 mod attaching;
 mod deciding;
 mod devices;
+mod made;
 mod world;

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use network::{Attachment, BridgeRequest, Error, Mode, Settings};
+use network::{Attachment, BridgeRequest, Error, LinkRequest, Mode, Settings};
 use rustix::thread::UnshareFlags;
 use step::{Context, Steps};
 
@@ -23,7 +23,8 @@ fn new_netns() {
 /// Runs `test` on a host of its own, which dies with the thread.
 pub(crate) fn on_a_host(name: &str, test: impl FnOnce(Settings) + Send + 'static) {
     let run_dir = std::env::temp_dir().join(format!("minidocker-net-{}-{name}", std::process::id()));
-    let settings = Settings { run_dir: run_dir.clone(), ..Settings::default() };
+    let networks = run_dir.join("networks");
+    let settings = Settings { run_dir: run_dir.clone(), networks, ..Settings::default() };
     let result = std::thread::spawn(move || {
         new_netns();
         let mut context = Context::default();
@@ -50,15 +51,17 @@ pub(crate) fn id(n: usize) -> String {
 
 pub(crate) fn bridge(ip: &str) -> Mode {
     let ip = (!ip.is_empty()).then(|| ip.parse().unwrap());
-    Mode::Bridge(BridgeRequest { ip, ..BridgeRequest::default() })
+    let link = LinkRequest { ip, ..LinkRequest::default() };
+    Mode::Bridge(BridgeRequest { links: vec![link], ..BridgeRequest::default() })
 }
 
 pub(crate) fn plan_of(settings: &Settings, to: &Attachment) -> network::Plan {
-    network::plan(&bridge(""), Some((settings, to)))
+    network::plan(&bridge(""), Some((settings, std::slice::from_ref(to))))
 }
 
 pub(crate) fn reserve(settings: &Settings, n: usize, ip: &str) -> Result<Attachment, Error> {
-    network::reserve(settings, &id(n), &format!("c{n}"), &bridge(ip), &|_| true).map(Option::unwrap)
+    network::reserve(settings, &id(n), &format!("c{n}"), &bridge(ip), &|_| true)
+        .map(|mut places| places.remove(0))
 }
 
 pub(crate) fn refused(settings: &Settings, n: usize, ip: &str) -> String {

@@ -8,6 +8,9 @@ use crate::numbers::Numbers;
 /// A volume that containers share and nobody removes.
 pub(super) const VOLUME: &str = "kept";
 
+/// A network that containers share and nobody removes.
+pub(super) const NETWORK: &str = "kept-too";
+
 /// Where they have it.
 pub(super) const MOUNT: &str = "kept:/kept";
 
@@ -67,7 +70,8 @@ impl Deck {
             24 | 25 => plain(&["unpause", id]),
             26 | 27 => plain(&["exec", id, "/inside", "true"]),
             28 => plain(&["exec", "-d", id, "/inside", "pause"]),
-            29 => plain(&["logs", id]),
+            29 if numbers.next(2) == 0 => plain(&["network", "connect", NETWORK, id]),
+            29 => plain(&["network", "disconnect", NETWORK, id]),
             30 => plain(&["ps", "-a"]),
             31 => plain(&["inspect", id]),
             32 => plain(&["update", "--memory", "64m", "--memory-swap", "64m", id]),
@@ -87,7 +91,12 @@ impl Deck {
     fn make(&self, numbers: &mut Numbers) -> Command {
         let name = numbers.one(&NAMES).copied().unwrap_or_default();
         let start: &[&str] = if numbers.next(3) == 0 { &["create"] } else { &["run", "-d"] };
-        let network: &[&str] = if numbers.next(2) == 0 { &[] } else { &["--network", "none"] };
+        let network: &[&str] = match numbers.next(6) {
+            0..=2 => &["--network", "none"],
+            3 => &["--network", NETWORK, "-p", "80", "-p", "80/udp"],
+            4 => &["--network", "bridge", "--network", NETWORK, "-p", "8000-8002"],
+            _ => &[],
+        };
         let policy: &[&str] = match numbers.next(4) {
             0 => &["--restart", "on-failure:3"],
             1 => &["--restart", "always"],

@@ -56,6 +56,7 @@ fn rounds_of_eight_commands_with_kills_at_random() {
     let deck = Deck::new(&root);
     // Nobody may remove what is in there.
     world.minidocker(["volume", "create", deck::VOLUME]).ok();
+    world.minidocker(["network", "create", "--ipv6", deck::NETWORK]).ok();
     let keep = ["run", "--rm", "-v", deck::MOUNT, "--rootfs", &root.overlay(), "/inside"];
     world.minidocker(keep.into_iter().chain(["write", "/kept/word", "kept"])).ok();
 
@@ -84,6 +85,8 @@ fn rounds_of_eight_commands_with_kills_at_random() {
     // Shown if the test fails.
     let events = world.minidocker(["events", "--since", "1", "--until", "0s"]).text();
     eprintln!("{}", events.lines().rev().take(EVENTS).collect::<Vec<_>>().join("\n"));
+    // Nobody is in it any more; its bridge, and its addresses, go with it.
+    world.minidocker(["network", "rm", deck::NETWORK]).ok();
     world.expect_nothing_left();
     world.minidocker(["volume", "rm", deck::VOLUME]).ok();
 }

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::mounts::bind_text;
 use crate::Settings;
 use crate::request::{
-    Mount, Namespace, NetworkMode, Publish, Restart, RunRequest, Seccomp, Security, Ulimit, UserNamespace,
-    Wanted,
+    DEFAULT_NETWORK, Mount, Namespace, Network, NetworkMode, Publish, Restart, RunRequest, Seccomp, Security,
+    Ulimit, UserNamespace, Wanted,
 };
 
 pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
@@ -27,7 +27,7 @@ pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
     set("Binds", some(binds));
     set("LogConfig", json!({"Type": request.log.driver.name(), "Config": request.log.options}));
     set("ContainerIDFile", json!(request.cidfile.clone().unwrap_or_default()));
-    set("NetworkMode", json!(network(&request.network.mode)));
+    set("NetworkMode", json!(network(&request.network)));
     set("PortBindings", bindings(&request.network.publish));
     set("PublishAllPorts", json!(request.network.publish_all));
     set("RestartPolicy", json!({"Name": policy, "MaximumRetryCount": times}));
@@ -153,13 +153,24 @@ fn some(all: Vec<String>) -> Value {
     if all.is_empty() { Value::Null } else { json!(all) }
 }
 
-/// `NetworkMode`, as `--network` has it.
-pub(in crate::ops) fn network(mode: &NetworkMode) -> String {
-    match mode {
-        NetworkMode::Bridge => "bridge".to_owned(),
+/// `NetworkMode`, as the first `--network` has it.
+pub(super) fn network(asked: &Network) -> String {
+    match &asked.mode {
+        NetworkMode::Bridge => {
+            let first = asked.endpoints.as_ref().and_then(|endpoints| endpoints.first());
+            first.map_or(DEFAULT_NETWORK, |endpoint| endpoint.network.as_str()).to_owned()
+        }
         NetworkMode::Host => "host".to_owned(),
         NetworkMode::None => "none".to_owned(),
         NetworkMode::Container(name) => format!("container:{name}"),
+    }
+}
+
+/// All networks by their names.
+pub(in crate::ops) fn networks(asked: &Network) -> Vec<String> {
+    match asked.mode {
+        NetworkMode::Bridge => asked.links().into_iter().map(|endpoint| endpoint.network).collect(),
+        _ => vec![network(asked)],
     }
 }
 

@@ -1,10 +1,11 @@
 //! `NetworkSettings`: where the container is reached.
 
+use ::network::{Attachment, mac_text};
 use serde_json::{Map, Value, json};
 
 use super::super::port;
 use super::host_config;
-use crate::request::NetworkMode;
+use crate::request::{DEFAULT_NETWORK, Endpoint, NetworkMode};
 use crate::state::Record;
 
 /// Every port that is exposed, and where it is published: null for nowhere.
@@ -30,36 +31,21 @@ fn ports(record: &Record) -> Value {
 
 /// One that does not run has no addresses.
 pub(super) fn of(record: &Record, runs: bool) -> Value {
-    let place = record.network.as_ref().filter(|_| runs);
-    let address = place.map_or_else(String::new, |place| place.address.to_string());
-    let gateway = place.map_or_else(String::new, |place| place.gateway.to_string());
-    let prefix = place.map_or(0, |place| place.prefix);
-    let mac = place.map_or_else(String::new, |place| ::network::mac_text(place.mac));
-    let endpoint = place.map_or("", |place| place.id.as_str());
-    let sandbox = if runs { record.id.as_str() } else { "" };
-    let asked = record.request.network.ip.map(|(ip, _)| json!({"IPv4Address": ip}));
+    let places: &[Attachment] = if runs { &record.networks } else { &[] };
+    let asked = &record.request.network;
     let mut networks = Map::new();
-    if !matches!(record.request.network.mode, NetworkMode::Container(_)) {
-        let one = json!({
-            "IPAMConfig": asked,
-            "Links": null,
-            "Aliases": null,
-            "NetworkID": place.map_or("", |place| place.bridge.as_str()),
-            "EndpointID": endpoint,
-            "Gateway": gateway,
-            "IPAddress": address,
-            "IPPrefixLen": prefix,
-            "IPv6Gateway": "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
-            "MacAddress": mac,
-            "DriverOpts": null,
-        });
-        networks.insert(host_config::network(&record.request.network.mode), one);
+    for endpoint in asked.links() {
+        let place = places.iter().find(|place| place.network_name() == endpoint.network);
+        networks.insert(endpoint.network.clone(), one(&record.id, &endpoint, place));
     }
+    if matches!(asked.mode, NetworkMode::Host | NetworkMode::None) {
+        networks.insert(host_config::network(asked), one(&record.id, &Endpoint::default(), None));
+    }
+    // As Docker has it these fields are the default network's.
+    let place = places.iter().find(|place| place.network_name() == DEFAULT_NETWORK);
     json!({
         "Bridge": "",
-        "SandboxID": sandbox,
+        "SandboxID": if runs { record.id.as_str() } else { "" },
         "HairpinMode": false,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
@@ -67,14 +53,54 @@ pub(super) fn of(record: &Record, runs: bool) -> Value {
         "SandboxKey": "",
         "SecondaryIPAddresses": null,
         "SecondaryIPv6Addresses": null,
-        "EndpointID": endpoint,
-        "Gateway": gateway,
+        "EndpointID": place.map_or_else(String::new, |place| endpoint_id(&record.id, place)),
+        "Gateway": place.map_or_else(String::new, |place| place.gateway.to_string()),
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
-        "IPAddress": address,
-        "IPPrefixLen": prefix,
+        "IPAddress": place.map_or_else(String::new, |place| place.address.to_string()),
+        "IPPrefixLen": place.map_or(0, |place| place.prefix),
         "IPv6Gateway": "",
-        "MacAddress": mac,
+        "MacAddress": place.map_or_else(String::new, |place| mac_text(place.mac)),
         "Networks": networks,
+    })
+}
+
+/// The container's id on the default network; on another the same with digits of the network's.
+pub(in crate::ops) fn endpoint_id(id: &str, place: &Attachment) -> String {
+    match &place.network_id {
+        Some(network) => format!("{}{}", network.get(..16).unwrap_or(network), id.get(..48).unwrap_or(id)),
+        None => id.to_owned(),
+    }
+}
+
+/// One network of a container.
+fn one(id: &str, endpoint: &Endpoint, place: Option<&Attachment>) -> Value {
+    let text = |value: Option<String>| value.unwrap_or_default();
+    let mut asked = Map::new();
+    asked.extend(endpoint.ip.map(|(ip, _)| ("IPv4Address".to_owned(), json!(ip))));
+    asked.extend(endpoint.ip6.map(|ip| ("IPv6Address".to_owned(), json!(ip))));
+    if !endpoint.link_local.is_empty() {
+        asked.insert("LinkLocalIPs".to_owned(), json!(endpoint.link_local));
+    }
+    let aliases = if endpoint.aliases.is_empty() { Value::Null } else { json!(endpoint.aliases) };
+    let options =
+        if endpoint.driver_options.is_empty() { Value::Null } else { json!(endpoint.driver_options) };
+    let six = place.and_then(|place| place.v6);
+    let way_out = place.filter(|place| !place.is_internal());
+    json!({
+        "IPAMConfig": if asked.is_empty() { Value::Null } else { asked.into() },
+        "Links": null,
+        "Aliases": aliases,
+        "DriverOpts": options,
+        "GwPriority": endpoint.priority,
+        "NetworkID": text(place.map(|place| place.network_id.clone().unwrap_or_else(|| place.bridge.clone()))),
+        "EndpointID": text(place.map(|place| endpoint_id(id, place))),
+        "Gateway": text(way_out.map(|place| place.gateway.to_string())),
+        "IPAddress": text(place.map(|place| place.address.to_string())),
+        "IPPrefixLen": place.map_or(0, |place| place.prefix),
+        "IPv6Gateway": text(way_out.and(six).map(|six| six.gateway.to_string())),
+        "GlobalIPv6Address": text(six.map(|six| six.address.to_string())),
+        "GlobalIPv6PrefixLen": six.map_or(0, |six| six.subnet.prefix()),
+        "MacAddress": text(place.map(|place| mac_text(place.mac))),
     })
 }

@@ -102,7 +102,12 @@ const PROCESS: Group = Group {
 const NETWORK: Group = Group {
     title: "Network",
     options: &[
-        many("network", "NETWORK", "bridge (default), host, none or container:NAME").alias("net"),
+        many(
+            "network",
+            "NETWORK",
+            "bridge (default), host, none, container:NAME, or one that was made;\nname=NAME,alias=…,ip=…,ip6=…,mac-address=…,gw-priority=… says more",
+        )
+        .alias("net"),
         many(
             "publish",
             "[[ADDRESS:]PORT:]PORT",
@@ -116,7 +121,10 @@ const NETWORK: Group = Group {
             "ADDRESS[/PREFIX]",
             "IPv4 address; outside the default subnet it gets a network of its own",
         ),
+        one("ip6", "ADDRESS", "IPv6 address, in a network that was made with --ipv6"),
         one("mac-address", "MAC", "Such as 92:d0:c6:0a:29:33"),
+        many("network-alias", "NAME", "A further name of the container on its network").alias("net-alias"),
+        many("link-local-ip", "ADDRESS", "A further address of the link: of 169.254.0.0/16 or fe80::/10"),
         many("add-host", "NAME:ADDRESS", "A line for /etc/hosts; host-gateway stands for the host"),
         many("dns", "ADDRESS", "Name server"),
         many("dns-search", "DOMAIN", "Search domain of the resolver"),

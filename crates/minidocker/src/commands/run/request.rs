@@ -5,17 +5,18 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use engine::request::{
-    Healthcheck, Image, Log, Mount, Namespaces, Network, NetworkMode, Process, Resources, RunRequest,
-    Seccomp, Security, Storage,
+    DEFAULT_NETWORK, Endpoint, Healthcheck, Image, Log, Mount, Namespaces, Network, NetworkMode, Process,
+    Resources, RunRequest, Seccomp, Security, Storage,
 };
 
 use crate::global;
 use crate::options::{Typed, bad_value};
 use crate::problem::Problem;
 use crate::terminal::io_reason;
+use crate::values::networks::Asked;
 use crate::values::{
-    addresses, capabilities, cpus, devices, disks, env, health, mounts, names, namespaces, numbers, ports,
-    restarts, security, signals, sizes, sysctls, ulimits, volumes,
+    addresses, capabilities, cpus, devices, disks, env, health, mounts, names, namespaces, networks, numbers,
+    ports, restarts, security, signals, sizes, sysctls, ulimits, volumes,
 };
 
 /// What is read of the process that calls.
@@ -199,14 +200,35 @@ fn spaces(typed: &Typed) -> Result<Namespaces, Problem> {
 }
 
 fn network(typed: &Typed) -> Result<Network, Problem> {
-    let mut modes = typed.read_many("network", namespaces::network)?;
-    if modes.len() > 1 {
-        return Err(Problem::new("--network was given twice: several networks come later"));
+    let mut mode = None;
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let asked = typed.read_many("network", networks::network)?;
+    let several = asked.len() > 1;
+    for one in asked {
+        match one {
+            Asked::Endpoint(endpoint) => endpoints.push(*endpoint),
+            Asked::Mode(other) => mode = Some(other),
+        }
     }
-    Ok(Network {
-        mode: modes.pop().unwrap_or(NetworkMode::Bridge),
-        ip: typed.read("ip", addresses::ip)?,
-        mac: typed.read("mac-address", addresses::mac)?,
+    if mode.is_some() && several {
+        return Err(Problem::new(
+            "--network host, none and container:NAME take no other network beside them",
+        )
+        .hint("leave out one or the other"));
+    }
+    let (ip, mac) = (typed.read("ip", addresses::ip)?, typed.read("mac-address", addresses::mac)?);
+    let of_first = of_first(typed)?;
+    if mode.is_some() && of_first != Endpoint::default() {
+        return Err(Problem::new(
+            "--ip6, --network-alias and --link-local-ip need a network of the container's own",
+        )
+        .hint("make one: minidocker network create NAME, and name it: --network NAME"));
+    }
+    let mut network = Network {
+        mode: mode.unwrap_or(NetworkMode::Bridge),
+        endpoints: None,
+        ip,
+        mac,
         add_hosts: typed.read_many("add-host", addresses::host)?,
         dns: typed.read_many("dns", addresses::server)?,
         dns_search: typed.read_many("dns-search", addresses::search)?,
@@ -214,7 +236,53 @@ fn network(typed: &Typed) -> Result<Network, Problem> {
         publish: typed.read_many("publish", ports::publish)?,
         publish_all: typed.flag("publish-all")?.unwrap_or(false),
         expose: typed.read_many("expose", ports::expose)?,
+    };
+    if network.mode == NetworkMode::Bridge {
+        if endpoints.is_empty() {
+            endpoints.push(Endpoint { network: DEFAULT_NETWORK.to_owned(), ..Endpoint::default() });
+        }
+        // As in Docker these are the first network's.
+        endpoints[0] = joined(&endpoints[0], of_first, &network)?;
+        let usual = Endpoint { ip, mac, network: DEFAULT_NETWORK.to_owned(), ..Endpoint::default() };
+        if endpoints != [usual] {
+            (network.ip, network.mac) = (None, None);
+            network.endpoints = Some(endpoints);
+        }
+    }
+    Ok(network)
+}
+
+/// What `--ip6`, `--network-alias` and `--link-local-ip` say.
+fn of_first(typed: &Typed) -> Result<Endpoint, Problem> {
+    Ok(Endpoint {
+        ip6: typed.read("ip6", networks::ip6)?,
+        aliases: typed.read_many("network-alias", networks::alias)?,
+        link_local: typed.read_many("link-local-ip", networks::link_local)?,
+        ..Endpoint::default()
     })
+}
+
+/// The first network with what further options say of it; nothing may be said twice.
+fn joined(endpoint: &Endpoint, more: Endpoint, network: &Network) -> Result<Endpoint, Problem> {
+    for (twice, option, key) in [
+        (network.ip.is_some() && endpoint.ip.is_some(), "--ip", "ip="),
+        (more.ip6.is_some() && endpoint.ip6.is_some(), "--ip6", "ip6="),
+        (network.mac.is_some() && endpoint.mac.is_some(), "--mac-address", "mac-address="),
+        (!more.aliases.is_empty() && !endpoint.aliases.is_empty(), "--network-alias", "alias="),
+        (!more.link_local.is_empty() && !endpoint.link_local.is_empty(), "--link-local-ip", "link-local-ip="),
+    ] {
+        if twice {
+            let message = format!("conflicting options: {option} and {key} of the same --network");
+            return Err(Problem::new(message).hint("say it once"));
+        }
+    }
+    let mut all = endpoint.clone();
+    all.ip = all.ip.or(network.ip);
+    all.ip6 = all.ip6.or(more.ip6);
+    all.mac = all.mac.or(network.mac);
+    all.aliases.extend(more.aliases);
+    all.link_local.extend(more.link_local);
+    Ok(all)
 }
 
 fn storage(typed: &Typed, caller: &Caller<'_>) -> Result<Storage, Problem> {

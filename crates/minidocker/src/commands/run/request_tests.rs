@@ -127,6 +127,17 @@ fn network_options() {
     assert_eq!(read.network.add_hosts[1], ("me".to_owned(), None));
     assert_eq!(read.network.dns_options, ["ndots:2", "rotate"]);
     assert_eq!(request("--network container:web host").network.mode, NetworkMode::Container("web".into()));
+    assert_eq!(request("--network default host").network, Network::default());
+    let several =
+        request("--network web --network name=db,alias=a --ip 10.7.0.9 --ip6 fd00::9 --network-alias b host");
+    assert_eq!((several.network.mode, several.network.ip), (NetworkMode::Bridge, None));
+    let endpoints = several.network.endpoints.unwrap();
+    assert_eq!(endpoints.iter().map(|one| one.network.as_str()).collect::<Vec<_>>(), ["web", "db"]);
+    assert_eq!(
+        (endpoints[0].aliases.clone(), endpoints[1].aliases.clone()),
+        (vec!["b".into()], vec!["a".into()])
+    );
+    assert!(endpoints[0].ip.is_some() && endpoints[0].ip6.is_some() && endpoints[1].ip.is_none());
 }
 
 #[test]
@@ -226,7 +237,18 @@ fn contradictions() {
             "-m 1g --memory-reservation 2g host",
             "--memory-reservation is above --memory: the soft limit is the lower one",
         ),
-        ("--network host --network none host", "--network was given twice: several networks come later"),
+        (
+            "--network host --network none host",
+            "--network host, none and container:NAME take no other network beside them",
+        ),
+        (
+            "--network none --ip6 fd00::9 host",
+            "--ip6, --network-alias and --link-local-ip need a network of the container's own",
+        ),
+        (
+            "--network name=web,ip=10.7.0.9 --ip 10.7.0.8 host",
+            "conflicting options: --ip and ip= of the same --network",
+        ),
         (
             "--network host --sysctl net.core.somaxconn=9 host",
             "--sysctl net.core.somaxconn=9: its namespace is shared, it would change more than this container",
