@@ -37,6 +37,16 @@ pub(crate) struct Bench {
     pub(crate) scale: f64,
 }
 
+/// What is measured: a case in an environment of a size, by a name of its own, in groups of its own.
+#[derive(Debug, Clone, Copy)]
+struct Trial<'a> {
+    environment: &'a Environment,
+    size: &'a Size,
+    case: &'a Case,
+    name: &'a str,
+    nest: &'a Arc<Nest>,
+}
+
 /// A measurement as it is made: what is known of it so far.
 #[derive(Debug)]
 pub(crate) struct Notes {
@@ -233,10 +243,11 @@ impl Bench {
         let name = format!("{:05}", slot.number);
         let result = self.nest(environment, size, &name).map_err(Trouble::from).and_then(|nest| {
             let sampler = Sampler::start(self.rate, self.disk.device, Arc::clone(&nest), notes.begun);
+            let trial = Trial { environment, size, case, name: &name, nest: &nest };
             let result = match case.way {
-                Way::Inside => self.inside_case(environment, size, case, &name, &nest, &mut notes),
-                Way::Start(starts) => self.starts(environment, size, case, starts, &name, &nest, &mut notes),
-                Way::Density(count) => self.density(environment, size, case, count, &name, &nest, &mut notes),
+                Way::Inside => self.inside_case(trial, &mut notes),
+                Way::Start(starts) => self.starts(trial, starts, &mut notes),
+                Way::Density(count) => self.density(trial, count, &mut notes),
             };
             notes.series = sampler.stop();
             result
@@ -256,15 +267,8 @@ impl Bench {
         }
     }
 
-    fn inside_case(
-        &self,
-        environment: &Environment,
-        size: &Size,
-        case: &Case,
-        name: &str,
-        nest: &Arc<Nest>,
-        notes: &mut Notes,
-    ) -> Result<(), Trouble> {
+    fn inside_case(&self, trial: Trial<'_>, notes: &mut Notes) -> Result<(), Trouble> {
+        let Trial { environment, size, case, name, nest } = trial;
         let filling = self.filling(environment, size, case, name).map_err(|why| Trouble::Case(1, why))?;
         let filled = |words: &[String]| words.iter().map(|word| fill(word, &filling)).collect::<Vec<_>>();
         let _server = self.server(&filled(&case.host))?;
@@ -332,17 +336,8 @@ impl Bench {
         Ok(Some(server))
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn starts(
-        &self,
-        environment: &Environment,
-        size: &Size,
-        case: &Case,
-        starts: Starts,
-        name: &str,
-        nest: &Arc<Nest>,
-        notes: &mut Notes,
-    ) -> Result<(), Trouble> {
+    fn starts(&self, trial: Trial<'_>, starts: Starts, notes: &mut Notes) -> Result<(), Trouble> {
+        let Trial { environment, size, case, name, nest } = trial;
         let exchange = self.exchange(name)?;
         let filling = self.filling(environment, size, case, name).map_err(|why| Trouble::Case(1, why))?;
         let argv: Vec<String> = case.run.iter().map(|word| fill(word, &filling)).collect();
@@ -412,17 +407,8 @@ impl Bench {
         Err(Trouble::Case(ran.code, format!("it ended with {}{}", ran.code, ran.last_words())))
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn density(
-        &self,
-        environment: &Environment,
-        size: &Size,
-        case: &Case,
-        count: u32,
-        name: &str,
-        nest: &Arc<Nest>,
-        notes: &mut Notes,
-    ) -> Result<(), Trouble> {
+    fn density(&self, trial: Trial<'_>, count: u32, notes: &mut Notes) -> Result<(), Trouble> {
+        let Trial { environment, size, case, name, nest } = trial;
         let exchange = self.exchange(name)?;
         let filling = self.filling(environment, size, case, name).map_err(|why| Trouble::Case(1, why))?;
         let argv: Vec<String> = case.run.iter().map(|word| fill(word, &filling)).collect();

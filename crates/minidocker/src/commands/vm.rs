@@ -7,8 +7,7 @@ use std::time::Instant;
 use engine::ops::vm as parts;
 use engine::request::{Image, Namespaces, Process, RunRequest, Storage};
 use engine::{Error, Settings};
-use vm::settings::Process as GuestProcess;
-use vm::{Accelerator, Hardware, Kernel, Machine, Plan, Root, Tree};
+use vm::{Accelerator, Hardware, Kernel, Machine};
 
 use super::{Command, run};
 use crate::options::{Group, Typed, Words, bad_value, flag, many, one};
@@ -103,7 +102,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let kernel = kernel.map_err(Error::from)?;
     run::bring(&typed, settings, &mut request)?;
     let release = kernel.release.clone();
-    let plan = plan(settings, &request, hardware, kernel)?;
+    let plan = parts::plan(settings, &request, hardware, kernel)?;
     let machine = Machine::start(plan, began).map_err(Error::from)?;
     let ended = machine.run(interactive, tty).map_err(Error::from)?;
     if let Some(path) = timings {
@@ -115,34 +114,6 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         Some(failure) => Err(Problem::from(Error::from(failure)).code(ended.code)),
         None => Ok(ended.code),
     }
-}
-
-fn plan(
-    settings: &Settings,
-    request: &RunRequest,
-    hardware: Hardware,
-    kernel: Kernel,
-) -> Result<Plan, Problem> {
-    let made = parts::parts(settings, request)?;
-    let root = match made.root {
-        parts::Root::Disk(file) => vec![(Root::Disk(file), std::path::PathBuf::new())],
-        parts::Root::Trees(trees) => trees.into_iter().map(|(tree, at)| (Root::Tree(tree), at)).collect(),
-    };
-    let shares = made.shares.into_iter();
-    let tree = |parts::Shared { directory, at, read_only }| Tree { directory, at, read_only };
-    let process = GuestProcess {
-        command: made.command,
-        env: made.env,
-        workdir: made.workdir,
-        uid: made.uid,
-        gid: made.gid,
-        groups: made.groups,
-        interactive: request.interactive,
-        terminal: request.tty,
-        size: if request.tty { vm::terminal_size() } else { None },
-    };
-    let (scratch, hostname) = (made.scratch, made.hostname);
-    Ok(Plan { hardware, kernel, root, scratch, trees: shares.map(tree).collect(), process, hostname })
 }
 
 /// The part of `run`'s request that a machine has.
