@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("strace", "what a start really calls"),
     ("iproute2", "a second opinion on links; the bench's bridges"),
     ("nftables", "a second opinion on rules; what another tool does to them; nft, for --explain=shell"),
+    ("conntrack", "a second opinion on flows"),
     ("iputils-ping", "reach containers"),
     ("net-tools", "ifconfig inside containers"),
     ("procps", "ps inside containers"),

@@ -105,8 +105,9 @@ pub(crate) fn check_space(suite: &Suite, scale: f64, directory: &Path) -> Result
         |cause| Failure::new("bench.preflight", directory.to_string_lossy(), std::io::Error::from(cause));
     let stat = rustix::fs::statvfs(directory).map_err(failed)?;
     let free = stat.f_bavail * stat.f_frsize;
-    // An eighth more: series and outputs, and what a disk image needs of its own.
-    let wanted = most + most / 8 + (64 << 20);
+    // An eighth more: series and outputs, and what a disk image needs of its own. And our own program, which is copied there.
+    let own = fs::metadata("/proc/self/exe").map_or(0, |meta| meta.len());
+    let wanted = most + most / 8 + own + (64 << 20);
     if free >= wanted {
         return Ok(());
     }

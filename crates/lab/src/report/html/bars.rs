@@ -186,7 +186,7 @@ fn bar(cell: &Cell, end: f64, hue: usize) -> String {
         } else {
             share(value.value)
         };
-        if places.insert((x.clone(), y, odd)) {
+        if cell.values.len() <= NAMED || places.insert((x.clone(), y, odd)) {
             let _ = write!(svg, "<circle class=\"{odd}\" cx=\"{x}\" cy=\"{y}\"/>");
         }
     }
