@@ -226,7 +226,7 @@ impl Bench {
         let argv = self.inside(environment, &["agent", &agent]);
         let ask = Ask { size, cpus: self.set(size), network, group: nest.path(), name, explain: None };
         let command = environment.command(&self.places, &ask, &argv);
-        let ender = environment.ender(name);
+        let ender = environment.ender(&self.places, name);
         let session = Session::start(&self.places.program, &self.stops, nest, &command, &exchange, ender)?;
         Ok((session, command))
     }
@@ -434,7 +434,7 @@ impl Bench {
                 let [out, err] = ["out", "err"].map(|kind| exchange.join(format!("{kind}-{number}")));
                 notes.measurement.command.clone_from(&command);
                 let child = session::start(&self.places.program, nest, &command, &out, &err)?;
-                children.push((Server(child), environment.ender(&one)));
+                children.push((Server(child), environment.ender(&self.places, &one)));
             }
             let marks: Vec<PathBuf> =
                 (0..count).map(|number| exchange.join(format!("up-{number}"))).collect();

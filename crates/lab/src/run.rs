@@ -250,6 +250,8 @@ impl Directory {
             },
             shared: work.join("shared"),
             scratch: work.join("scratch"),
+            engines: work.join("engines"),
+            unified: groups.version() == "2",
         };
         fs::create_dir_all(&places.shared).map_err(|cause| failed(&places.shared, cause))?;
         let program = Path::new("/proc/self/exe");

@@ -32,18 +32,18 @@ fn what_is_said_of_a_port_is_what_its_users_find() {
     assert_eq!(machine.ask(8080), format!("web {FAR} far"));
 
     // Somebody drops what is forwarded.
-    nft(&world, &["table ip own { chain fwd { type filter hook forward priority 10; policy drop; }; }"]);
-    let said = "this machine alone: chain fwd of table ip own drops all that is forwarded";
+    nft(&world, &["table ip own { chain fence { type filter hook forward priority 10; policy drop; }; }"]);
+    let said = "this machine alone: chain fence of table ip own drops all that is forwarded";
     assert_eq!(reach(), (said.to_owned(), "this machine alone".to_owned()));
     let mut waits = machine.inside(&["connect", HOST, "8080", "x"]);
     std::thread::sleep(Duration::from_millis(500));
     assert!(waits.is_alive() && waits.out_so_far().is_empty());
     waits.signal(9);
     // And lets this port through: its rules are not read.
-    nft(&world, &["add", "rule", "ip", "own", "fwd", "ct", "state", "established,related", "accept"]);
-    nft(&world, &["add", "rule", "ip", "own", "fwd", "ct", "original", "proto-dst", "8080", "accept"]);
+    nft(&world, &["add", "rule", "ip", "own", "fence", "ct", "state", "established,related", "accept"]);
+    nft(&world, &["add", "rule", "ip", "own", "fence", "ct", "original", "proto-dst", "8080", "accept"]);
     assert_eq!(machine.ask(8080), format!("web {FAR} far"));
-    let said = format!("{network}, as far as chain fwd of table ip own accepts it, which drops the rest");
+    let said = format!("{network}, as far as chain fence of table ip own accepts it, which drops the rest");
     assert_eq!(reach().0, said);
     // A chain for input has no part in it.
     nft(&world, &["table ip mine { chain inp { type filter hook input priority 10; policy drop; }; }"]);

@@ -178,9 +178,11 @@ fn nothing_is_left_of_a_machine_whose_command_was_killed() {
     let kernel = world.directory().join("kernel");
     std::fs::copy(release.expect("a kernel: cargo xtask setup"), &kernel).expect("a copy");
     let kernel = kernel.to_str().expect("text");
-    let words = ["vm", "run", "--accel", "tcg", "--kernel", kernel, "host", "sleep", "1000"];
+    let words =
+        ["vm", "run", "--accel", "tcg", "--name", "killed", "--kernel", kernel, "host", "sleep", "1000"];
     let running = world.call(words).patience(PATIENCE).spawn();
     until("QEMU runs", || !serving(&world).is_empty());
+    assert!(serving(&world)[0].contains("-name guest=killed "), "{:?}", serving(&world));
     running.signal(9);
     until("QEMU is gone", || serving(&world).is_empty());
     running.wait();
@@ -282,6 +284,8 @@ fn what_is_missing_or_cannot_be_is_told_before_anything_is_made() {
     refused(&["-v", "/no/such:/x", "host"], &["/no/such"]);
     refused(&["-v", "volume:/x", "host"], &["directories of the host"]);
     refused(&["--timings", "/no/such/file", "host"], &["/no/such"]);
+    refused(&["--name", "-x", "host"], &["--name"]);
+    refused(&["--rm=false", "host"], &["--rm", "nothing of a machine is kept"]);
     refused(&[], &["needs an image"]);
     let empty = world.directory().join("empty");
     std::fs::create_dir(&empty).expect("our own directory");

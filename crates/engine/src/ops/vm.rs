@@ -20,7 +20,7 @@ pub fn has_trees(request: &RunRequest) -> bool {
 }
 
 /// Makes the parts, ready to be booted. Of the request counts what a machine can have: image, command, entry point,
-/// process, host name, terminal, directories of the host, and `storage.size` as the disk's size.
+/// process, name, host name, terminal, directories of the host, and `storage.size` as the disk's size.
 pub fn plan(
     settings: &Settings,
     request: &RunRequest,
@@ -39,7 +39,10 @@ pub fn plan(
     let planned = planned.map_err(|failure| bad_root(request, failure))?;
     let lookup: Vec<PathBuf> = [planned.lookup].into_iter().chain(planned.lookup_below).collect();
     let user = users::resolve(&lookup, request.process.user.as_deref(), &request.process.groups)?;
-    let hostname = request.namespaces.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
+    let name = request.name.clone().unwrap_or_else(|| id[..12].to_owned());
+    // A name may have more letters than the kernel keeps of a host's.
+    let short = || if name.len() <= 64 { name.clone() } else { id[..12].to_owned() };
+    let hostname = request.namespaces.hostname.clone().unwrap_or_else(short);
     let process = Process {
         command: spec::command(request)?,
         env: spec::variables(request, &hostname, &user.home),
@@ -66,7 +69,7 @@ pub fn plan(
             views.into_iter().map(|(tree, at)| (Root::Tree(tree), at)).collect()
         }
     };
-    Ok(Plan { hardware, kernel, root, scratch, trees, process, hostname })
+    Ok(Plan { hardware, kernel, root, scratch, trees, process, hostname, name })
 }
 
 /// Throws away the disks of images that are gone.

@@ -23,7 +23,8 @@ pub(crate) const RUN: Command = Command {
     about: "Boot an image, or 'host', as a QEMU virtual machine, run a command in it, and switch it off.\n\n\
             The kernel is the newest of /boot that was made for machines; the machine's first process is\n\
             minidocker itself. Its root is the image's files, with a disk of its own over them that is\n\
-            thrown away. Command, variables, user and directory are those of 'run'.\n\n\
+            thrown away. Command, variables, user and directory are those of 'run'. A machine has no record: ps does\n\
+            not show it, its --name is free for others, and it ends with this command.\n\n\
             The exit code is the command's own; 128 and the signal's number where one ended it; 127 where\n\
             the command was not found, 126 where it cannot be run, 125 where the machine failed.",
     examples: &[
@@ -48,7 +49,9 @@ const COMMAND: Group = Group {
         one("user", "USER[:GROUP]", "Names or numbers").short('u'),
         many("group-add", "GROUP", "Join a further group"),
         one("entrypoint", "COMMAND", "Goes before the words of COMMAND"),
+        one("name", "NAME", "What QEMU's process is called, and the host where --hostname says nothing"),
         one("hostname", "NAME", "Host name; made up where absent").short('h'),
+        flag("rm", "As if given: nothing of a machine is kept"),
     ],
 };
 
@@ -82,6 +85,10 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let began = Instant::now();
     let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
     let (interactive, tty) = (on("interactive")?, on("tty")?);
+    if !typed.flag("rm")?.unwrap_or(true) {
+        return Err(bad_value("rm", "false", "nothing of a machine is kept")
+            .hint("write what is to stay into a directory of the host: -v ./data:/data"));
+    }
     let mut request = request(&typed)?;
     let hardware = hardware(&typed)?;
     let timings = typed.one("timings").map(str::to_owned);
@@ -132,6 +139,7 @@ fn request(typed: &Typed) -> Result<RunRequest, Problem> {
     Ok(RunRequest {
         image: if image == "host" { Image::Host } else { Image::Named(image.clone()) },
         command: command.to_vec(),
+        name: typed.read("name", names::container)?,
         entrypoint: typed.one("entrypoint").map(entrypoint),
         interactive: typed.flag("interactive")?.unwrap_or(false),
         tty: typed.flag("tty")?.unwrap_or(false),
