@@ -280,7 +280,9 @@ impl Environment {
                 let mut words =
                     ["lxc-execute", "-f", "/dev/null", "-n", ask.name].map(str::to_owned).to_vec();
                 words.extend(["-P".to_owned(), state.to_string_lossy().into_owned()]);
-                words.extend(set("lxc.rootfs.path", format!("overlay:/:{}", state.join("upper").display())));
+                // LXC makes what an overlay needs besides in the directory above.
+                let upper = state.join(ask.name).join("upper");
+                words.extend(set("lxc.rootfs.path", format!("overlay:/:{}", upper.display())));
                 words.extend(set("lxc.cgroup.dir", ask.group.trim_start_matches('/').to_owned()));
                 let [set_of_cpus, limit] = if places.unified {
                     ["lxc.cgroup2.cpuset.cpus", "lxc.cgroup2.memory.max"]
@@ -309,6 +311,16 @@ impl Environment {
         words
     }
 
+    /// What has to be there before its command is started by this name.
+    pub(crate) fn make(&self, places: &Places, name: &str) -> Result<(), Failure> {
+        if self.engine != Engine::Lxc {
+            return Ok(());
+        }
+        let upper = places.scratch.join("lxc").join(name).join("upper");
+        std::fs::create_dir_all(&upper)
+            .map_err(|cause| Failure::new("bench.start", upper.to_string_lossy(), cause))
+    }
+
     /// What ends what its command may leave running, by the name that it got; none where it leaves nothing.
     pub(crate) fn ender(&self, places: &Places, name: &str) -> Option<Vec<String>> {
         let words: &[&str] = match self.engine {
@@ -326,7 +338,8 @@ impl Environment {
     fn client(&self, places: &Places) -> Vec<String> {
         match self.engine {
             Engine::Podman if places.image == "host" => {
-                let [root, run] = ["podman", "podman-run"].map(|name| places.engines.join(name));
+                // Podman takes no more than 50 letters.
+                let [root, run] = ["podman", "run"].map(|name| places.engines.join(name));
                 let state = ["--root", &root.to_string_lossy(), "--runroot", &run.to_string_lossy()]
                     .map(str::to_owned);
                 // No layers of images are there, for which another driver would mount something.
@@ -460,7 +473,7 @@ mod tests {
         );
         assert_eq!(line("docker", &[], "debian"), format!("{docker} debian true"));
         assert!(line("podman", &[], "host").ends_with("--rootfs /:O true"));
-        let own = "podman --root /e/podman --runroot /e/podman-run --storage-driver vfs run --rm ";
+        let own = "podman --root /e/podman --runroot /e/run --storage-driver vfs run --rm ";
         assert!(line("podman", &[], "host").starts_with(own));
         assert!(line("podman", &[], "debian").starts_with("podman run --rm "));
         assert!(line("lxc", &[], "host").starts_with("lxc-execute -f /dev/null -n n -P /t/lxc "));

@@ -226,6 +226,7 @@ impl Bench {
         let argv = self.inside(environment, &["agent", &agent]);
         let ask = Ask { size, cpus: self.set(size), network, group: nest.path(), name, explain: None };
         let command = environment.command(&self.places, &ask, &argv);
+        environment.make(&self.places, name)?;
         let ender = environment.ender(&self.places, name);
         let session = Session::start(&self.places.program, &self.stops, nest, &command, &exchange, ender)?;
         Ok((session, command))
@@ -341,17 +342,19 @@ impl Bench {
         let exchange = self.exchange(name)?;
         let filling = self.filling(environment, size, case, name).map_err(|why| Trouble::Case(1, why))?;
         let argv: Vec<String> = case.run.iter().map(|word| fill(word, &filling)).collect();
+        let each = format!("{name}-{}", inside::NUMBER);
         let ask = Ask {
             size,
             cpus: self.set(size),
             network: case.network,
             group: nest.path(),
-            name,
+            name: &each,
             explain: None,
         };
         let command = environment.command(&self.places, &ask, &argv);
         notes.measurement.command.clone_from(&command);
         let count = ((f64::from(starts.count) * self.scale).round() as u32).max(starts.parallel);
+        (0..count).try_for_each(|number| environment.make(&self.places, &format!("{name}-{number}")))?;
         let program = self.places.program.to_string_lossy().into_owned();
         let numbers = [count.to_string(), starts.parallel.to_string(), starts.pause.to_string()];
         let head = [program, inside::NAME.to_owned(), "starts".to_owned()].into_iter().chain(numbers);
@@ -365,7 +368,8 @@ impl Bench {
         // One more, that explains itself: its own costs are in no figure.
         if environment.kind() != Kind::Native {
             let file = exchange.join("timings.json");
-            let ask = Ask { explain: Some(&file), ..ask };
+            environment.make(&self.places, name)?;
+            let ask = Ask { explain: Some(&file), name, ..ask };
             let command = environment.command(&self.places, &ask, &argv);
             let told = notes.phase("explain", |notes| {
                 let mut silent = Notes::new(&notes.measurement.slot);
@@ -431,6 +435,7 @@ impl Bench {
                     explain: None,
                 };
                 let command = environment.command(&self.places, &ask, &words);
+                environment.make(&self.places, &one)?;
                 let [out, err] = ["out", "err"].map(|kind| exchange.join(format!("{kind}-{number}")));
                 notes.measurement.command.clone_from(&command);
                 let child = session::start(&self.places.program, nest, &command, &out, &err)?;

@@ -31,6 +31,9 @@ const LOCK: &str = "/run/minidocker-lab.lock";
 /// Where the lab's containers have their run state, one directory for each directory of results.
 const RUN_ROOT: &str = "/run/minidocker-lab";
 
+/// Of these directories, a link to where other engines keep theirs.
+const ENGINES: &str = "e";
+
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -250,10 +253,16 @@ impl Directory {
             },
             shared: work.join("shared"),
             scratch: work.join("scratch"),
-            engines: work.join("engines"),
+            engines: run_root.join(ENGINES),
             unified: groups.version() == "2",
         };
         fs::create_dir_all(&places.shared).map_err(|cause| failed(&places.shared, cause))?;
+        // A short name for a directory on the results' disk.
+        let engines = work.join("engines");
+        fs::create_dir(&engines).map_err(|cause| failed(&engines, cause))?;
+        fs::create_dir_all(&run_root).map_err(|cause| failed(&run_root, cause))?;
+        std::os::unix::fs::symlink(&engines, &places.engines)
+            .map_err(|cause| failed(&places.engines, cause))?;
         let program = Path::new("/proc/self/exe");
         fs::copy(program, &places.program).map_err(|cause| failed(&places.program, cause))?;
         let mode = fs::Permissions::from_mode(0o755);
@@ -266,6 +275,14 @@ impl Directory {
     fn end(&self, bench: &Bench) {
         // What cannot go now goes when the next run begins.
         let _ = bench.groups.end();
+        // Containers that were ended by force with their monitors: with the user's own roots they are taken down by the
+        // next command, which is this one.
+        let places = &bench.places;
+        if places.image != "host" {
+            let mut command = Command::new(&places.program);
+            command.args(&places.globals).args(["ps", "-q"]);
+            let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
         let _ = fs::remove_dir_all(self.work());
         let _ = fs::remove_dir_all(self.run_root());
         let _ = fs::remove_dir(RUN_ROOT);
@@ -407,6 +424,7 @@ fn try_it(
         explain: explain.as_deref(),
     };
     let command = environment.command(&bench.places, &ask, &["/bin/true".to_owned()]);
+    environment.make(&bench.places, &name)?;
     let [out, err] = ["out", "err"].map(|kind| bench.places.shared.join(format!("{name}.{kind}")));
     let mut child = session::start(&bench.places.program, &nest, &command, &out, &err)?;
     let mut status = None;

@@ -1,5 +1,5 @@
 //! Who can reach a published port: what the kernel says of it, and no more. Addresses tell how far a port can be known;
-//! chains of other tables that drop what they do not accept tell who decides besides.
+//! chains of other tables tell who decides besides.
 
 use std::fmt;
 use std::fs;
@@ -46,7 +46,7 @@ impl Who {
     }
 }
 
-/// A chain of another table that drops what it does not accept.
+/// A chain of another table that has a say: it drops what it does not accept, or has rules by which it may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     /// `ip filter`.
@@ -55,6 +55,8 @@ pub struct Chain {
     pub name: String,
     /// `forward`, for what comes from other machines, or `output`, for this machine's own programs.
     pub hook: &'static str,
+    /// What it does not decide on is dropped; else it is accepted.
+    pub drops: bool,
     /// It has no rule: nothing is accepted.
     pub all: bool,
 }
@@ -80,7 +82,7 @@ impl fmt::Display for Reach {
         let of = |hook| self.chains.iter().filter(move |chain| chain.hook == hook);
         let far = !matches!(self.who, Who::Machine);
         // A chain that accepts nothing is as good as no address.
-        let closed = |hook| of(hook).find(|chain| chain.all);
+        let closed = |hook| of(hook).find(|chain| chain.drops && chain.all);
         match (&self.who, closed("forward")) {
             (Who::Machine, _) => f.write_str("this machine alone")?,
             (_, Some(chain)) => write!(f, "this machine alone: {chain} drops all that is forwarded")?,
@@ -91,9 +93,16 @@ impl fmt::Display for Reach {
             (Who::Everybody, _) => f.write_str("everybody with a way to this machine")?,
         }
         if far && closed("forward").is_none() {
-            let some: Vec<String> = of("forward").map(ToString::to_string).collect();
-            if !some.is_empty() {
-                write!(f, ", as far as {} accepts it, which drops the rest", some.join(" and "))?;
+            let named = |drops| {
+                let some = of("forward").filter(|chain| chain.drops == drops);
+                some.map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+            };
+            let (drops, may) = (named(true), named(false));
+            if !drops.is_empty() {
+                write!(f, ", as far as {drops} accepts it, which drops the rest")?;
+            }
+            if !may.is_empty() {
+                write!(f, ", unless {may} rejects it, whose rules are not read")?;
             }
             if self.legacy {
                 f.write_str(", as far as iptables-legacy accepts it, whose rules are not read")?;
@@ -153,7 +162,7 @@ pub fn reach(settings: &Settings, published: &[Published]) -> Result<Vec<Reach>,
         .collect())
 }
 
-/// A chain that drops by its policy on the way of a published port, and is not ours.
+/// A chain on the way of a published port that drops by its policy, or has rules for what is forwarded, and is not ours.
 fn other(chain: BaseChain, own: &str) -> Option<Chain> {
     let hook = match chain.hook {
         FORWARD => "forward",
@@ -161,9 +170,10 @@ fn other(chain: BaseChain, own: &str) -> Option<Chain> {
         _ => return None,
     };
     let is_ours = chain.family == "inet" && chain.table == own;
-    let fits = chain.family != "ip6" && chain.kind == "filter" && chain.drops && !is_ours;
+    let decides = chain.drops || hook == "forward" && chain.rules > 0;
+    let fits = chain.family != "ip6" && chain.kind == "filter" && decides && !is_ours;
     let table = format!("{} {}", chain.family, chain.table);
-    fits.then_some(Chain { table, name: chain.name, hook, all: chain.rules == 0 })
+    fits.then_some(Chain { table, name: chain.name, hook, drops: chain.drops, all: chain.rules == 0 })
 }
 
 /// Who knows the way to an address of this host, which has these.
@@ -243,6 +253,10 @@ mod tests {
         // Input has no part in it; nor one that accepts, one that translates, our own.
         assert_eq!(other(chain(1, 0), "minidocker"), None);
         assert_eq!(other(BaseChain { drops: false, ..chain(FORWARD, 0) }, "minidocker"), None);
+        assert_eq!(other(BaseChain { drops: false, ..chain(OUTPUT, 2) }, "minidocker"), None);
+        // It may reject by a rule.
+        let may = other(BaseChain { drops: false, ..chain(FORWARD, 2) }, "minidocker").unwrap();
+        assert!(!may.drops && !may.all);
         assert_eq!(other(BaseChain { kind: "nat".to_owned(), ..chain(FORWARD, 0) }, "minidocker"), None);
         let own = BaseChain { family: "inet", table: "minidocker".to_owned(), ..chain(FORWARD, 0) };
         assert_eq!(other(own, "minidocker"), None);
@@ -255,6 +269,11 @@ mod tests {
             Reach { who, chains, legacy, broken: None }.to_string()
         };
         let network = || Who::Networks(vec!["192.168.1.0/24".to_owned()]);
+        let may = BaseChain { drops: false, ..chain(FORWARD, 2) };
+        let told = words(Who::Everybody, &[may], false);
+        assert!(
+            told.ends_with(", unless chain FORWARD of table ip filter rejects it, whose rules are not read")
+        );
         assert_eq!(words(Who::Machine, &[chain(FORWARD, 0)], true), "this machine alone");
         assert_eq!(words(network(), &[], false), "this machine and its private networks (192.168.1.0/24)");
         assert_eq!(

@@ -41,7 +41,8 @@ fn what_is_said_of_a_port_is_what_its_users_find() {
     waits.signal(9);
     // And lets this port through: its rules are not read.
     nft(&world, &["add", "rule", "ip", "own", "fence", "ct", "state", "established,related", "accept"]);
-    nft(&world, &["add", "rule", "ip", "own", "fence", "ct", "original", "proto-dst", "8080", "accept"]);
+    let port = ["meta", "l4proto", "tcp", "ct", "original", "proto-dst", "8080", "accept"];
+    nft(&world, &[&["add", "rule", "ip", "own", "fence"], &port[..]].concat());
     assert_eq!(machine.ask(8080), format!("web {FAR} far"));
     let said = format!("{network}, as far as chain fence of table ip own accepts it, which drops the rest");
     assert_eq!(reach().0, said);
