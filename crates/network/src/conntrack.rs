@@ -120,11 +120,7 @@ pub(crate) fn forget_before(
 }
 
 /// Removes what leads to where `ports` led, which are published no more; gives how many entries.
-pub(crate) fn forget_after(
-    netfilter: &Netfilter,
-    to: Target,
-    ports: &[Published],
-) -> Result<usize, Refusal> {
+pub(crate) fn forget_after(netfilter: &Netfilter, to: Target, ports: &[Published]) -> Result<usize, Refusal> {
     forget(netfilter, ports, |flow| flow.led(to, ports))
 }
 

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use step::Failure;
 
@@ -12,7 +12,7 @@ use crate::netlink::{self, Route};
 use crate::nft::{BaseChain, Netfilter};
 use crate::ports::Published;
 use crate::settings::Settings;
-use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 use crate::table::Table;
 
 const STEP: &str = "network.reach";
@@ -21,7 +21,7 @@ const STEP: &str = "network.reach";
 const FORWARD: u32 = 2;
 const OUTPUT: u32 = 3;
 /// Tables of the older iptables, which nf_tables does not tell of.
-const LEGACY: &str = "/proc/thread-self/net/ip_tables_names";
+const LEGACY: [&str; 2] = ["/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"];
 
 /// How far an address is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,37 +133,44 @@ pub fn reach(settings: &Settings, published: &[Published]) -> Result<Vec<Reach>,
     let table = Table::of(&settings.run_dir);
     let broken = table.differs()?;
     let chains = match Netfilter::open() {
-        Ok(netfilter) => {
-            let all = netfilter.base_chains().map_err(|refusal| failed(STEP, "chains", refusal))?;
-            all.into_iter().filter_map(|chain| other(chain, &table.name)).collect()
-        }
+        Ok(netfilter) => netfilter.base_chains().map_err(|refusal| failed(STEP, "chains", refusal))?,
         Err(_) => Vec::new(),
     };
-    let legacy = fs::read_to_string(LEGACY).is_ok_and(|names| names.lines().any(|name| name == "filter"));
+    let legacy =
+        |path| fs::read_to_string(path).is_ok_and(|names| names.lines().any(|name| name == "filter"));
+    let legacy = LEGACY.map(legacy);
+    let all = addresses(&table)?;
+    let of = |one: &Published| {
+        let four = one.address.is_ipv4();
+        let others = chains.iter().filter_map(|chain| other(chain.clone(), four, &table.name)).collect();
+        let legacy = legacy[usize::from(!four)];
+        Reach { who: who(one.address, &all), chains: others, legacy, broken: broken.clone() }
+    };
+    Ok(published.iter().map(of).collect())
+}
+
+/// An address of this host, and the network behind its link in words.
+type Known = (IpAddr, String);
+
+/// Those that others may know: not loopback's, and not those of our bridges.
+fn addresses(table: &Table) -> Result<Vec<Known>, Failure> {
     let socket = netlink::open().map_err(|cause| Failure::new(STEP, "the route socket", cause))?;
     let route = Route::new(&socket);
     let bridges =
         table.bridges(None).map_err(|error| Failure::because(STEP, "bridges", error.to_string()))?;
-    let is_ours = |link| route.name(link).is_some_and(|name| bridges.iter().any(|bridge| bridge.name == name));
-    let addresses = facts::addresses(route, None)?;
-    let addresses: Vec<(Ipv4Addr, Subnet)> = addresses
+    let is_ours =
+        |link| route.name(link).is_some_and(|name| bridges.iter().any(|bridge| bridge.name == name));
+    let four = facts::addresses(route, None)?.into_iter();
+    let four = four.map(|one| (one.link, IpAddr::V4(one.address), one.network.to_string()));
+    let six = facts::addresses6(route)?
         .into_iter()
-        .filter(|one| !one.address.is_loopback() && !is_ours(one.link))
-        .map(|one| (one.address, one.network))
-        .collect();
-    Ok(published
-        .iter()
-        .map(|one| Reach {
-            who: who(one.address, &addresses),
-            chains: chains.clone(),
-            legacy,
-            broken: broken.clone(),
-        })
-        .collect())
+        .map(|(link, address, prefix)| (link, IpAddr::V6(address), Subnet6::of(address, prefix).to_string()));
+    let others = four.chain(six).filter(|(link, address, _)| !address.is_loopback() && !is_ours(*link));
+    Ok(others.map(|(_, address, network)| (address, network)).collect())
 }
 
 /// A chain on the way of a published port that drops by its policy, or has rules for what is forwarded, and is not ours.
-fn other(chain: BaseChain, own: &str) -> Option<Chain> {
+fn other(chain: BaseChain, four: bool, own: &str) -> Option<Chain> {
     let hook = match chain.hook {
         FORWARD => "forward",
         OUTPUT => "output",
@@ -171,38 +178,49 @@ fn other(chain: BaseChain, own: &str) -> Option<Chain> {
     };
     let is_ours = chain.family == "inet" && chain.table == own;
     let decides = chain.drops || hook == "forward" && chain.rules > 0;
-    let fits = chain.family != "ip6" && chain.kind == "filter" && decides && !is_ours;
+    let family = chain.family == "inet" || chain.family == if four { "ip" } else { "ip6" };
+    let fits = family && chain.kind == "filter" && decides && !is_ours;
     let table = format!("{} {}", chain.family, chain.table);
     fits.then_some(Chain { table, name: chain.name, hook, drops: chain.drops, all: chain.rules == 0 })
 }
 
 /// Who knows the way to an address of this host, which has these.
-fn who(address: IpAddr, all: &[(Ipv4Addr, Subnet)]) -> Who {
+fn who(address: IpAddr, all: &[Known]) -> Who {
     if address.is_loopback() {
         return Who::Machine;
     }
-    let IpAddr::V4(address) = address else { return Who::Everybody };
-    let meant = |one: &&(Ipv4Addr, Subnet)| address.is_unspecified() || one.0 == address;
-    let meant: Vec<&(Ipv4Addr, Subnet)> = all.iter().filter(meant).collect();
+    let meant =
+        |one: &&Known| one.0.is_ipv4() == address.is_ipv4() && (address.is_unspecified() || one.0 == address);
+    let meant: Vec<&Known> = all.iter().filter(meant).collect();
     if meant.iter().any(|(address, _)| is_public(*address)) {
         return Who::Everybody;
     }
-    let mut networks: Vec<String> = meant.iter().map(|(_, network)| network.to_string()).collect();
+    let mut networks: Vec<String> = meant.iter().map(|(_, network)| network.clone()).collect();
     networks.sort();
     networks.dedup();
     Who::Networks(networks)
 }
 
-/// Not of those that nobody routes in the Internet: RFC 1918, 6598, 3927, 5737.
-fn is_public(address: Ipv4Addr) -> bool {
-    let [a, b, ..] = address.octets();
-    let shared = a == 100 && b & 0xc0 == 64;
-    !(address.is_private() || address.is_link_local() || address.is_documentation() || shared)
+/// Not of those that nobody routes in the Internet: RFC 1918, 6598, 3927, 5737; of IPv6 what is allotted, 2000::/3, but for
+/// documentation (RFC 3849).
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, ..] = address.octets();
+            let shared = a == 100 && b & 0xc0 == 64;
+            !(address.is_private() || address.is_link_local() || address.is_documentation() || shared)
+        }
+        IpAddr::V6(address) => {
+            let [first, second, ..] = address.segments();
+            first & 0xe000 == 0x2000 && (first, second) != (0x2001, 0xdb8)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subnet::Subnet;
 
     fn chain(hook: u32, rules: u32) -> BaseChain {
         BaseChain {
@@ -218,13 +236,12 @@ mod tests {
 
     #[test]
     fn addresses_tell_how_far_a_port_is_known() {
-        let all = |list: &[&str]| -> Vec<(Ipv4Addr, Subnet)> {
-            list.iter()
-                .map(|one| {
-                    let a: Ipv4Addr = one.parse().unwrap();
-                    (a, Subnet::of(a, 24))
-                })
-                .collect()
+        let all = |list: &[&str]| -> Vec<Known> {
+            let network = |address: &str| match address.parse().unwrap() {
+                IpAddr::V4(address) => Subnet::of(address, 24).to_string(),
+                IpAddr::V6(address) => Subnet6::of(address, 64).to_string(),
+            };
+            list.iter().map(|one| (one.parse().unwrap(), network(one))).collect()
         };
         let of = |address: &str, list: &[&str]| who(address.parse().unwrap(), &all(list));
         assert_eq!(of("127.0.0.1", &["203.0.113.1"]), Who::Machine);
@@ -237,35 +254,52 @@ mod tests {
             Who::Networks(vec!["192.168.1.0/24".into()])
         );
         assert_eq!(of("0.0.0.0", &[]), Who::Networks(Vec::new()));
-        assert!(!is_public(Ipv4Addr::new(100, 64, 0, 1)) && is_public(Ipv4Addr::new(100, 128, 0, 1)));
+        // Each family has addresses of its own.
+        let both = ["8.8.4.4", "fd00::5"];
+        assert_eq!(of("::", &both), Who::Networks(vec!["fd00::/64".into()]));
+        assert_eq!(of("::1", &both), Who::Machine);
+        for (address, public) in [
+            ("100.64.0.1", false),
+            ("100.128.0.1", true),
+            ("fe80::1", false),
+            ("2001:db8::1", false),
+            ("2606:4700::1", true),
+        ] {
+            assert_eq!(is_public(address.parse().unwrap()), public, "{address}");
+        }
     }
 
     #[test]
     fn only_chains_of_others_that_drop_on_the_way_count() {
         assert_eq!(
-            other(chain(FORWARD, 3), "minidocker").map(|one| (one.hook, one.all)),
+            other(chain(FORWARD, 3), true, "minidocker").map(|one| (one.hook, one.all)),
             Some(("forward", false))
         );
         assert_eq!(
-            other(chain(OUTPUT, 0), "minidocker").map(|one| (one.hook, one.all)),
+            other(chain(OUTPUT, 0), true, "minidocker").map(|one| (one.hook, one.all)),
             Some(("output", true))
         );
+        // Of the other family: not for this port.
+        assert_eq!(other(chain(FORWARD, 0), false, "minidocker"), None);
         // Input has no part in it; nor one that accepts, one that translates, our own.
-        assert_eq!(other(chain(1, 0), "minidocker"), None);
-        assert_eq!(other(BaseChain { drops: false, ..chain(FORWARD, 0) }, "minidocker"), None);
-        assert_eq!(other(BaseChain { drops: false, ..chain(OUTPUT, 2) }, "minidocker"), None);
+        assert_eq!(other(chain(1, 0), true, "minidocker"), None);
+        assert_eq!(other(BaseChain { drops: false, ..chain(FORWARD, 0) }, true, "minidocker"), None);
+        assert_eq!(other(BaseChain { drops: false, ..chain(OUTPUT, 2) }, true, "minidocker"), None);
         // It may reject by a rule.
-        let may = other(BaseChain { drops: false, ..chain(FORWARD, 2) }, "minidocker").unwrap();
+        let may = other(BaseChain { drops: false, ..chain(FORWARD, 2) }, true, "minidocker").unwrap();
         assert!(!may.drops && !may.all);
-        assert_eq!(other(BaseChain { kind: "nat".to_owned(), ..chain(FORWARD, 0) }, "minidocker"), None);
+        assert_eq!(
+            other(BaseChain { kind: "nat".to_owned(), ..chain(FORWARD, 0) }, true, "minidocker"),
+            None
+        );
         let own = BaseChain { family: "inet", table: "minidocker".to_owned(), ..chain(FORWARD, 0) };
-        assert_eq!(other(own, "minidocker"), None);
+        assert_eq!(other(own, true, "minidocker"), None);
     }
 
     #[test]
     fn what_is_known_is_said_in_words() {
         let words = |who: Who, chains: &[BaseChain], legacy| {
-            let chains = chains.iter().filter_map(|one| other(one.clone(), "minidocker")).collect();
+            let chains = chains.iter().filter_map(|one| other(one.clone(), true, "minidocker")).collect();
             Reach { who, chains, legacy, broken: None }.to_string()
         };
         let network = || Who::Networks(vec!["192.168.1.0/24".to_owned()]);
