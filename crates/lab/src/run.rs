@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FlockOperation;
+use rustix::mount::UnmountFlags;
 use step::Failure;
 
 use crate::environment::{self, Ask, BRIDGE, Environment, Places};
@@ -31,7 +32,7 @@ const LOCK: &str = "/run/minidocker-lab.lock";
 /// Where the lab's containers have their run state, one directory for each directory of results.
 const RUN_ROOT: &str = "/run/minidocker-lab";
 
-/// Of these directories, a link to where other engines keep theirs.
+/// In these directories, where other engines keep theirs: mounted there, for Podman takes no long path.
 const ENGINES: &str = "e";
 
 /// What is asked for.
@@ -236,6 +237,7 @@ impl Directory {
         let groups = Groups::below(&request.cgroup_parent)?;
         let (work, run_root) = (self.work(), self.run_root());
         let failed = |path: &Path, cause| Failure::new("bench.directory", path.to_string_lossy(), cause);
+        self.let_go();
         for path in [&work, &run_root] {
             if path.exists() {
                 fs::remove_dir_all(path).map_err(|cause| failed(path, cause))?;
@@ -257,18 +259,26 @@ impl Directory {
             unified: groups.version() == "2",
         };
         fs::create_dir_all(&places.shared).map_err(|cause| failed(&places.shared, cause))?;
-        // A short name for a directory on the results' disk.
-        let engines = work.join("engines");
-        fs::create_dir(&engines).map_err(|cause| failed(&engines, cause))?;
-        fs::create_dir_all(&run_root).map_err(|cause| failed(&run_root, cause))?;
-        std::os::unix::fs::symlink(&engines, &places.engines)
-            .map_err(|cause| failed(&places.engines, cause))?;
+        if own && request.environments.iter().any(|name| name == "podman") {
+            // A short name for a directory on the results' disk; runc takes no link for it.
+            let engines = work.join("engines");
+            for path in [&engines, &places.engines] {
+                fs::create_dir_all(path).map_err(|cause| failed(path, cause))?;
+            }
+            rustix::mount::mount_bind(&engines, &places.engines)
+                .map_err(|errno| failed(&places.engines, errno.into()))?;
+        }
         let program = Path::new("/proc/self/exe");
         fs::copy(program, &places.program).map_err(|cause| failed(&places.program, cause))?;
         let mode = fs::Permissions::from_mode(0o755);
         fs::set_permissions(&places.program, mode).map_err(|cause| failed(&places.program, cause))?;
         let stops = Stops::new()?;
         Ok(Bench { places, groups, stops, disk, cpus, rate: request.rate, scale: request.time_scale })
+    }
+
+    /// Other engines' directory has its short name no more; where it has none that is so already.
+    fn let_go(&self) {
+        let _ = rustix::mount::unmount(self.run_root().join(ENGINES), UnmountFlags::DETACH);
     }
 
     /// Takes away all but the results.
@@ -283,6 +293,7 @@ impl Directory {
             command.args(&places.globals).args(["ps", "-q"]);
             let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
+        self.let_go();
         let _ = fs::remove_dir_all(self.work());
         let _ = fs::remove_dir_all(self.run_root());
         let _ = fs::remove_dir(RUN_ROOT);
@@ -297,7 +308,10 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // Nothing came of it: nothing stays. What has other files is not removed.
         if !self.path.join("run.json").exists() {
+            self.let_go();
             let _ = fs::remove_dir_all(self.work());
+            let _ = fs::remove_dir_all(self.run_root());
+            let _ = fs::remove_dir(RUN_ROOT);
             if self.made {
                 let _ = fs::remove_dir(&self.path);
             }

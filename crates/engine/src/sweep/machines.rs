@@ -97,7 +97,12 @@ pub(super) fn benches(settings: &Settings, _: &Store) -> Result<Vec<Finding>, Fa
     let run = Path::new("/run/minidocker-lab");
     if run.exists() {
         let held = lock.try_clone().ok();
-        found.push(Finding { held, ..Finding::at("directory", run, why).removal(run) });
+        let mut left = Finding { held, ..Finding::at("directory", run, why).removal(run) };
+        // Another engine's directory may be mounted in one of them.
+        for name in names_in(run) {
+            left.repair.insert(0, Box::new(SweepStep::Unmount { path: run.join(name).join("e") }));
+        }
+        found.push(left);
     }
     const BRIDGE: &str = "mdlab0";
     if Path::new("/sys/class/net").join(BRIDGE).exists() {
