@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("strace", "what a start really calls"),
     ("iproute2", "a second opinion on links; the bench's bridges"),
     ("nftables", "a second opinion on rules; what another tool does to them; nft, for --explain=shell"),
+    ("conntrack", "a second opinion on flows"),
     ("iputils-ping", "reach containers"),
     ("net-tools", "ifconfig inside containers"),
     ("procps", "ps inside containers"),
@@ -61,10 +62,14 @@ const ENGINES: &[(&str, &str, &str)] = &[
     ("conmon", "/usr/bin/conmon", "what starts Podman's containers"),
     ("netavark", "/usr/lib/podman/netavark", "Podman's networks"),
     ("docker-registry", "/usr/bin/docker-registry", "a registry for images"),
+    ("lxc", "/usr/bin/lxc-execute", "LXC, which the lab compares with"),
+    ("ufw", "/usr/sbin/ufw", "a firewall that published ports meet"),
+    ("firewalld", "/usr/sbin/firewalld", "likewise"),
+    ("dbus", "/usr/bin/dbus-daemon", "what firewalld is spoken to by"),
 ];
 
 /// What of the engines would start with the machine. The tests start daemons of their own.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 11] = [
     "docker-registry.service",
     "docker.service",
     "docker.socket",
@@ -72,6 +77,10 @@ const SERVICES: [&str; 7] = [
     "podman.service",
     "podman.socket",
     "podman-auto-update.timer",
+    "lxc.service",
+    "lxc-net.service",
+    "ufw.service",
+    "firewalld.service",
 ];
 
 /// Asked by packages before they start a service (invoke-rc.d(8), deb-systemd-invoke(1)); 101 is a no.

@@ -11,6 +11,7 @@ mod crashed;
 mod files;
 mod finding;
 mod kernel;
+mod machines;
 mod records;
 mod steps;
 
@@ -40,7 +41,7 @@ pub(crate) fn sweep(settings: &Settings, store: &Store) -> Result<Vec<Note>, Fai
 type Look = fn(&Settings, &Store) -> Result<Vec<Finding>, Failure>;
 
 /// Where is looked, in this order: what crashed first, for it takes with it what it had.
-const AREAS: [Look; 11] = [
+const AREAS: [Look; 13] = [
     records::names,
     records::directories,
     records::user_ids,
@@ -52,6 +53,8 @@ const AREAS: [Look; 11] = [
     files::locked,
     files::volumes,
     files::logs,
+    machines::disks,
+    machines::benches,
 ];
 
 /// Hands on everything that is found, one after the other; `act` may repair it. What cannot be looked at is told.

@@ -76,6 +76,10 @@ pub(crate) struct Places {
     pub(crate) shared: PathBuf,
     /// A directory of the host for those whose files lie on it.
     pub(crate) scratch: PathBuf,
+    /// What other engines keep for the whole run.
+    pub(crate) engines: PathBuf,
+    /// Control groups are those of version 2 alone.
+    pub(crate) unified: bool,
 }
 
 /// One environment.
@@ -264,20 +268,33 @@ impl Environment {
                 words
             }
             Engine::Docker | Engine::Podman => {
-                let program = if self.engine == Engine::Docker { "docker" } else { "podman" };
-                let words = [program, "run", "--rm", "--name", ask.name, "--network", network];
+                let words = ["run", "--rm", "--name", ask.name, "--network", network];
                 let words = words.into_iter().chain(["--cgroup-parent", ask.group]).chain(limits);
-                words.chain(["-v", &shared]).map(str::to_owned).collect()
+                let words = words.chain(["-v", &shared]).map(str::to_owned);
+                self.client(places).into_iter().chain(words).collect()
             }
             Engine::Lxc => {
                 let state = places.scratch.join("lxc");
                 let set = |key: &str, value: String| ["-s".to_owned(), format!("{key}={value}")];
-                let mut words = vec!["lxc-execute".to_owned(), "-n".to_owned(), ask.name.to_owned()];
+                // Without a file of settings it refuses to run anything.
+                let mut words =
+                    ["lxc-execute", "-f", "/dev/null", "-n", ask.name].map(str::to_owned).to_vec();
                 words.extend(["-P".to_owned(), state.to_string_lossy().into_owned()]);
-                words.extend(set("lxc.rootfs.path", format!("overlay:/:{}", state.join("upper").display())));
+                // LXC makes what an overlay needs besides in the directory above.
+                let upper = state.join(ask.name).join("upper");
+                words.extend(set("lxc.rootfs.path", format!("overlay:/:{}", upper.display())));
                 words.extend(set("lxc.cgroup.dir", ask.group.trim_start_matches('/').to_owned()));
-                words.extend(set("lxc.cgroup.cpuset.cpus", cpus.clone()));
-                words.extend(set("lxc.cgroup.memory.limit_in_bytes", memory.clone()));
+                let [set_of_cpus, limit] = if places.unified {
+                    ["lxc.cgroup2.cpuset.cpus", "lxc.cgroup2.memory.max"]
+                } else {
+                    ["lxc.cgroup.cpuset.cpus", "lxc.cgroup.memory.limit_in_bytes"]
+                };
+                words.extend(set(set_of_cpus, cpus.clone()));
+                words.extend(set(limit, memory.clone()));
+                words.extend(set("lxc.mount.auto", "proc:rw sys:ro".to_owned()));
+                if ask.network == Network::Host {
+                    words.extend(set("lxc.net.0.type", "none".to_owned()));
+                }
                 let entry = format!("{} {} none bind,create=dir", places.shared.display(), &SHARED[1..]);
                 words.extend(set("lxc.mount.entry", entry));
                 words
@@ -294,14 +311,44 @@ impl Environment {
         words
     }
 
+    /// What has to be there before its command is started by this name.
+    pub(crate) fn make(&self, places: &Places, name: &str) -> Result<(), Failure> {
+        if self.engine != Engine::Lxc {
+            return Ok(());
+        }
+        let upper = places.scratch.join("lxc").join(name).join("upper");
+        std::fs::create_dir_all(&upper)
+            .map_err(|cause| Failure::new("bench.start", upper.to_string_lossy(), cause))
+    }
+
     /// What ends what its command may leave running, by the name that it got; none where it leaves nothing.
-    pub(crate) fn ender(&self, name: &str) -> Option<Vec<String>> {
-        let program = match self.engine {
-            Engine::Docker => "docker",
-            Engine::Podman => "podman",
+    pub(crate) fn ender(&self, places: &Places, name: &str) -> Option<Vec<String>> {
+        let words: &[&str] = match self.engine {
+            Engine::Docker => &["rm", "-f", name],
+            // Docker does not wait for it to end by itself.
+            Engine::Podman => &["rm", "-f", "-t", "0", name],
             _ => return None,
         };
-        Some([program, "rm", "-f", name].map(str::to_owned).into())
+        let words = words.iter().map(|word| (*word).to_owned());
+        Some(self.client(places).into_iter().chain(words).collect())
+    }
+
+    /// The words before an engine's command. Podman puts a layer over a tree where its run state is, which is memory as a
+    /// rule: it gets state of its own on the disk. Where an image is asked for it is one of the user's.
+    fn client(&self, places: &Places) -> Vec<String> {
+        match self.engine {
+            Engine::Podman if places.image == "host" => {
+                // Podman takes no more than 50 letters.
+                let [root, run] = ["podman", "run"].map(|name| places.engines.join(name));
+                let state = ["--root", &root.to_string_lossy(), "--runroot", &run.to_string_lossy()]
+                    .map(str::to_owned);
+                // No layers of images are there, for which another driver would mount something.
+                let driver = ["--storage-driver", "vfs"].map(str::to_owned);
+                ["podman".to_owned()].into_iter().chain(state).chain(driver).collect()
+            }
+            Engine::Podman => vec!["podman".to_owned()],
+            _ => vec!["docker".to_owned()],
+        }
     }
 
     /// What the record says of it; `facts` are those that its first start has told.
@@ -387,6 +434,8 @@ mod tests {
             globals: globals(Path::new("/r"), Path::new("/v")),
             shared: "/s".into(),
             scratch: "/t".into(),
+            engines: "/e".into(),
+            unified: false,
         };
         let size = Size { name: "1g/2cpu".to_owned(), memory: 1 << 30, cpus: 2 };
         let ask = Ask {
@@ -424,6 +473,10 @@ mod tests {
         );
         assert_eq!(line("docker", &[], "debian"), format!("{docker} debian true"));
         assert!(line("podman", &[], "host").ends_with("--rootfs /:O true"));
+        let own = "podman --root /e/podman --runroot /e/run --storage-driver vfs run --rm ";
+        assert!(line("podman", &[], "host").starts_with(own));
+        assert!(line("podman", &[], "debian").starts_with("podman run --rm "));
+        assert!(line("lxc", &[], "host").starts_with("lxc-execute -f /dev/null -n n -P /t/lxc "));
         assert!(line("lxc", &[], "host").contains("lxc.cgroup.cpuset.cpus=0,3"));
     }
 

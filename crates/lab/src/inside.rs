@@ -28,6 +28,9 @@ pub const NAME: &str = "__lab";
 /// How often the agent looks for a job. Between jobs only: while one runs the agent waits for it in the kernel.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Which start it is, from 0, in the words of a command of `starts`.
+pub(crate) const NUMBER: &str = "{start}";
+
 /// What `starts` prints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Started {
@@ -148,10 +151,15 @@ fn starts(count: &str, parallel: &str, pause: &str, command: &[&str]) -> io::Res
     let (count, parallel): (usize, usize) = (parse(count)?, parse(parallel)?);
     let pause = Duration::try_from_secs_f64(parse(pause)?).map_err(io::Error::other)?;
     let (program, arguments) = command.split_first().ok_or_else(|| io::Error::other("no command"))?;
+    // Engines that know things by names want another one for each.
+    let next = std::sync::atomic::AtomicUsize::new(0);
     let one = || -> io::Result<f64> {
-        let begun = Instant::now();
+        let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string();
+        let arguments = arguments.iter().map(|word| word.replace(NUMBER, &number));
         let mut command = Command::new(program);
-        let output = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).output()?;
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let begun = Instant::now();
+        let output = command.output()?;
         let seconds = begun.elapsed().as_secs_f64();
         if output.status.success() {
             return Ok(seconds);

@@ -37,6 +37,16 @@ pub(crate) struct Bench {
     pub(crate) scale: f64,
 }
 
+/// What is measured: a case in an environment of a size, by a name of its own, in groups of its own.
+#[derive(Debug, Clone, Copy)]
+struct Trial<'a> {
+    environment: &'a Environment,
+    size: &'a Size,
+    case: &'a Case,
+    name: &'a str,
+    nest: &'a Arc<Nest>,
+}
+
 /// A measurement as it is made: what is known of it so far.
 #[derive(Debug)]
 pub(crate) struct Notes {
@@ -216,7 +226,8 @@ impl Bench {
         let argv = self.inside(environment, &["agent", &agent]);
         let ask = Ask { size, cpus: self.set(size), network, group: nest.path(), name, explain: None };
         let command = environment.command(&self.places, &ask, &argv);
-        let ender = environment.ender(name);
+        environment.make(&self.places, name)?;
+        let ender = environment.ender(&self.places, name);
         let session = Session::start(&self.places.program, &self.stops, nest, &command, &exchange, ender)?;
         Ok((session, command))
     }
@@ -233,10 +244,11 @@ impl Bench {
         let name = format!("{:05}", slot.number);
         let result = self.nest(environment, size, &name).map_err(Trouble::from).and_then(|nest| {
             let sampler = Sampler::start(self.rate, self.disk.device, Arc::clone(&nest), notes.begun);
+            let trial = Trial { environment, size, case, name: &name, nest: &nest };
             let result = match case.way {
-                Way::Inside => self.inside_case(environment, size, case, &name, &nest, &mut notes),
-                Way::Start(starts) => self.starts(environment, size, case, starts, &name, &nest, &mut notes),
-                Way::Density(count) => self.density(environment, size, case, count, &name, &nest, &mut notes),
+                Way::Inside => self.inside_case(trial, &mut notes),
+                Way::Start(starts) => self.starts(trial, starts, &mut notes),
+                Way::Density(count) => self.density(trial, count, &mut notes),
             };
             notes.series = sampler.stop();
             result
@@ -256,15 +268,8 @@ impl Bench {
         }
     }
 
-    fn inside_case(
-        &self,
-        environment: &Environment,
-        size: &Size,
-        case: &Case,
-        name: &str,
-        nest: &Arc<Nest>,
-        notes: &mut Notes,
-    ) -> Result<(), Trouble> {
+    fn inside_case(&self, trial: Trial<'_>, notes: &mut Notes) -> Result<(), Trouble> {
+        let Trial { environment, size, case, name, nest } = trial;
         let filling = self.filling(environment, size, case, name).map_err(|why| Trouble::Case(1, why))?;
         let filled = |words: &[String]| words.iter().map(|word| fill(word, &filling)).collect::<Vec<_>>();
         let _server = self.server(&filled(&case.host))?;
@@ -332,31 +337,24 @@ impl Bench {
         Ok(Some(server))
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn starts(
-        &self,
-        environment: &Environment,
-        size: &Size,
-        case: &Case,
-        starts: Starts,
-        name: &str,
-        nest: &Arc<Nest>,
-        notes: &mut Notes,
-    ) -> Result<(), Trouble> {
+    fn starts(&self, trial: Trial<'_>, starts: Starts, notes: &mut Notes) -> Result<(), Trouble> {
+        let Trial { environment, size, case, name, nest } = trial;
         let exchange = self.exchange(name)?;
         let filling = self.filling(environment, size, case, name).map_err(|why| Trouble::Case(1, why))?;
         let argv: Vec<String> = case.run.iter().map(|word| fill(word, &filling)).collect();
+        let each = format!("{name}-{}", inside::NUMBER);
         let ask = Ask {
             size,
             cpus: self.set(size),
             network: case.network,
             group: nest.path(),
-            name,
+            name: &each,
             explain: None,
         };
         let command = environment.command(&self.places, &ask, &argv);
         notes.measurement.command.clone_from(&command);
         let count = ((f64::from(starts.count) * self.scale).round() as u32).max(starts.parallel);
+        (0..count).try_for_each(|number| environment.make(&self.places, &format!("{name}-{number}")))?;
         let program = self.places.program.to_string_lossy().into_owned();
         let numbers = [count.to_string(), starts.parallel.to_string(), starts.pause.to_string()];
         let head = [program, inside::NAME.to_owned(), "starts".to_owned()].into_iter().chain(numbers);
@@ -370,7 +368,8 @@ impl Bench {
         // One more, that explains itself: its own costs are in no figure.
         if environment.kind() != Kind::Native {
             let file = exchange.join("timings.json");
-            let ask = Ask { explain: Some(&file), ..ask };
+            environment.make(&self.places, name)?;
+            let ask = Ask { explain: Some(&file), name, ..ask };
             let command = environment.command(&self.places, &ask, &argv);
             let told = notes.phase("explain", |notes| {
                 let mut silent = Notes::new(&notes.measurement.slot);
@@ -412,17 +411,8 @@ impl Bench {
         Err(Trouble::Case(ran.code, format!("it ended with {}{}", ran.code, ran.last_words())))
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn density(
-        &self,
-        environment: &Environment,
-        size: &Size,
-        case: &Case,
-        count: u32,
-        name: &str,
-        nest: &Arc<Nest>,
-        notes: &mut Notes,
-    ) -> Result<(), Trouble> {
+    fn density(&self, trial: Trial<'_>, count: u32, notes: &mut Notes) -> Result<(), Trouble> {
+        let Trial { environment, size, case, name, nest } = trial;
         let exchange = self.exchange(name)?;
         let filling = self.filling(environment, size, case, name).map_err(|why| Trouble::Case(1, why))?;
         let argv: Vec<String> = case.run.iter().map(|word| fill(word, &filling)).collect();
@@ -445,10 +435,11 @@ impl Bench {
                     explain: None,
                 };
                 let command = environment.command(&self.places, &ask, &words);
+                environment.make(&self.places, &one)?;
                 let [out, err] = ["out", "err"].map(|kind| exchange.join(format!("{kind}-{number}")));
                 notes.measurement.command.clone_from(&command);
                 let child = session::start(&self.places.program, nest, &command, &out, &err)?;
-                children.push((Server(child), environment.ender(&one)));
+                children.push((Server(child), environment.ender(&self.places, &one)));
             }
             let marks: Vec<PathBuf> =
                 (0..count).map(|number| exchange.join(format!("up-{number}"))).collect();

@@ -42,6 +42,7 @@ pub(crate) fn check(
     }
     for environment in environments {
         environment.check_image(image)?;
+        check_networks(suite, environment)?;
         for (program, package) in environment.needs() {
             need(program, package, &format!("--env {} needs it", environment.name))?;
         }
@@ -72,6 +73,23 @@ pub(crate) fn check(
     Ok(())
 }
 
+/// Refuses cases that reach the host in a way that an environment has not.
+fn check_networks(suite: &Suite, environment: &Environment) -> Result<(), Failure> {
+    let can = |case: &&Case| environment.host(case.network).is_ok();
+    let Some((case, why)) =
+        suite.cases.iter().find_map(|case| Some((case, environment.host(case.network).err()?)))
+    else {
+        return Ok(());
+    };
+    let names: Vec<&str> = suite.cases.iter().filter(can).map(|case| case.record.name.as_str()).collect();
+    let failure = Failure::because("bench.preflight", case.record.name.as_str(), why);
+    Err(failure.hint(if names.is_empty() {
+        "measure it without that environment".to_owned()
+    } else {
+        format!("measure it without that environment, or the others alone: --case {}", names.join(","))
+    }))
+}
+
 fn need(program: &str, package: &str, why: &str) -> Result<(), Failure> {
     if host::find(program).is_some() {
         return Ok(());
@@ -87,8 +105,9 @@ pub(crate) fn check_space(suite: &Suite, scale: f64, directory: &Path) -> Result
         |cause| Failure::new("bench.preflight", directory.to_string_lossy(), std::io::Error::from(cause));
     let stat = rustix::fs::statvfs(directory).map_err(failed)?;
     let free = stat.f_bavail * stat.f_frsize;
-    // An eighth more: series and outputs, and what a disk image needs of its own.
-    let wanted = most + most / 8 + (64 << 20);
+    // An eighth more: series and outputs, and what a disk image needs of its own. And our own program, which is copied there.
+    let own = fs::metadata("/proc/self/exe").map_or(0, |meta| meta.len());
+    let wanted = most + most / 8 + own + (64 << 20);
     if free >= wanted {
         return Ok(());
     }

@@ -80,6 +80,17 @@ pub enum Kind {
     Vm,
 }
 
+impl Kind {
+    /// For what is divided by it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Native => "the bare host",
+            Self::Container => "a container",
+            Self::Vm => "a virtual machine",
+        }
+    }
+}
+
 /// How much an environment is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Size {
@@ -148,8 +159,23 @@ pub struct Published {
     pub size: String,
     /// One of the case's metrics.
     pub metric: String,
-    /// In the metric's unit.
-    pub value: f64,
+    /// In the metric's unit; none where only a ratio was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// A ratio, where that is what was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<PublishedRatio>,
+}
+
+/// "2 to 3 times fewer than on the host".
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PublishedRatio {
+    /// The lower end; both are the same for one number.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+    /// What was divided by.
+    pub to: Kind,
 }
 
 /// One measurement that is to be made.

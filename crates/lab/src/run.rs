@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FlockOperation;
+use rustix::mount::UnmountFlags;
 use step::Failure;
 
 use crate::environment::{self, Ask, BRIDGE, Environment, Places};
@@ -30,6 +31,9 @@ use crate::suite::{self, Network, Suite, Way};
 const LOCK: &str = "/run/minidocker-lab.lock";
 /// Where the lab's containers have their run state, one directory for each directory of results.
 const RUN_ROOT: &str = "/run/minidocker-lab";
+
+/// In these directories, where other engines keep theirs: mounted there, for Podman takes no long path.
+const ENGINES: &str = "e";
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -233,6 +237,7 @@ impl Directory {
         let groups = Groups::below(&request.cgroup_parent)?;
         let (work, run_root) = (self.work(), self.run_root());
         let failed = |path: &Path, cause| Failure::new("bench.directory", path.to_string_lossy(), cause);
+        self.let_go();
         for path in [&work, &run_root] {
             if path.exists() {
                 fs::remove_dir_all(path).map_err(|cause| failed(path, cause))?;
@@ -250,8 +255,19 @@ impl Directory {
             },
             shared: work.join("shared"),
             scratch: work.join("scratch"),
+            engines: run_root.join(ENGINES),
+            unified: groups.version() == "2",
         };
         fs::create_dir_all(&places.shared).map_err(|cause| failed(&places.shared, cause))?;
+        if own && request.environments.iter().any(|name| name == "podman") {
+            // A short name for a directory on the results' disk; runc takes no link for it.
+            let engines = work.join("engines");
+            for path in [&engines, &places.engines] {
+                fs::create_dir_all(path).map_err(|cause| failed(path, cause))?;
+            }
+            rustix::mount::mount_bind(&engines, &places.engines)
+                .map_err(|errno| failed(&places.engines, errno.into()))?;
+        }
         let program = Path::new("/proc/self/exe");
         fs::copy(program, &places.program).map_err(|cause| failed(&places.program, cause))?;
         let mode = fs::Permissions::from_mode(0o755);
@@ -260,10 +276,24 @@ impl Directory {
         Ok(Bench { places, groups, stops, disk, cpus, rate: request.rate, scale: request.time_scale })
     }
 
+    /// Other engines' directory has its short name no more; where it has none that is so already.
+    fn let_go(&self) {
+        let _ = rustix::mount::unmount(self.run_root().join(ENGINES), UnmountFlags::DETACH);
+    }
+
     /// Takes away all but the results.
     fn end(&self, bench: &Bench) {
         // What cannot go now goes when the next run begins.
         let _ = bench.groups.end();
+        // Containers that were ended by force with their monitors: with the user's own roots they are taken down by the
+        // next command, which is this one.
+        let places = &bench.places;
+        if places.image != "host" {
+            let mut command = Command::new(&places.program);
+            command.args(&places.globals).args(["ps", "-q"]);
+            let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+        self.let_go();
         let _ = fs::remove_dir_all(self.work());
         let _ = fs::remove_dir_all(self.run_root());
         let _ = fs::remove_dir(RUN_ROOT);
@@ -278,7 +308,10 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // Nothing came of it: nothing stays. What has other files is not removed.
         if !self.path.join("run.json").exists() {
+            self.let_go();
             let _ = fs::remove_dir_all(self.work());
+            let _ = fs::remove_dir_all(self.run_root());
+            let _ = fs::remove_dir(RUN_ROOT);
             if self.made {
                 let _ = fs::remove_dir(&self.path);
             }
@@ -405,6 +438,7 @@ fn try_it(
         explain: explain.as_deref(),
     };
     let command = environment.command(&bench.places, &ask, &["/bin/true".to_owned()]);
+    environment.make(&bench.places, &name)?;
     let [out, err] = ["out", "err"].map(|kind| bench.places.shared.join(format!("{name}.{kind}")));
     let mut child = session::start(&bench.places.program, &nest, &command, &out, &err)?;
     let mut status = None;

@@ -163,7 +163,41 @@ struct FilePublished {
     #[serde(default)]
     size: String,
     metric: Spanned<String>,
-    value: f64,
+    value: Option<f64>,
+    ratio: Option<FileRatio>,
+    to: Option<record::Kind>,
+}
+
+/// `4`, or `[0.33, 0.5]`.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(untagged, expecting = "a ratio is a number, or a lower and an upper one: [2, 3]")]
+enum FileRatio {
+    One(f64),
+    Between([f64; 2]),
+}
+
+impl FilePublished {
+    /// One of an absolute figure, and a ratio with what it is to.
+    fn figure(&self) -> Result<(Option<f64>, Option<record::PublishedRatio>), &'static str> {
+        match (self.value, self.ratio, self.to) {
+            (Some(value), None, None) => Ok((Some(value), None)),
+            (None, Some(ratio), Some(to)) => {
+                let [low, high] = match ratio {
+                    FileRatio::One(one) => [one, one],
+                    FileRatio::Between(both) => both,
+                };
+                if to == self.kind {
+                    return Err("a ratio is to an environment of another kind");
+                }
+                if !(low > 0.0 && high >= low && high.is_finite()) {
+                    return Err("a ratio is above 0, and its lower end comes first");
+                }
+                Ok((None, Some(record::PublishedRatio { low, high, to })))
+            }
+            (None, Some(_), None) => Err("a ratio needs what it is to: to = \"native\""),
+            _ => Err("a published figure has a value, or a ratio and what it is to, and not both"),
+        }
+    }
 }
 
 fn one() -> u32 {
@@ -272,6 +306,9 @@ impl FileCase {
                     format!("the reader has no metric {}: there are {}", row.metric.get_ref(), known());
                 return refuse(row.metric.span().start, reason);
             }
+            if let Err(reason) = row.figure() {
+                return refuse(row.metric.span().start, reason.to_owned());
+            }
         }
         let line = self.run.span().start;
         let run = self.run.into_inner();
@@ -288,13 +325,11 @@ impl FileCase {
         }
         let plain =
             |words: Vec<Spanned<String>>| words.into_iter().map(Spanned::into_inner).collect::<Vec<_>>();
-        let published = self.published.into_iter().map(|row| record::Published {
-            source: row.source,
-            environment: row.environment,
-            kind: row.kind,
-            size: row.size,
-            metric: row.metric.into_inner(),
-            value: row.value,
+        let published = self.published.into_iter().filter_map(|row| {
+            let (value, ratio) = row.figure().ok()?;
+            let FilePublished { source, environment, kind, size, metric, .. } = row;
+            let metric = metric.into_inner();
+            Some(record::Published { source, environment, kind, size, metric, value, ratio })
         });
         Ok(Case {
             record: record::Case {

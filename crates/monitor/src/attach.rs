@@ -1,13 +1,13 @@
 //! The command's side: the user's terminal (or pipes) to the container and back, until it ends or the user leaves.
 
 use std::io::IsTerminal;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios};
 use step::Failure;
 use sys::signal::{SignalFd, Signals};
+use sys::terminal::Raw;
 
 use crate::channel::{Channel, Kind};
 use crate::keeper::Ended;
@@ -57,29 +57,6 @@ const SIGURG: i32 = 23;
 
 /// So many interrupts mean that the container does not listen: the command ends, and a foreground container with it.
 const IMPATIENT: u32 = 3;
-
-/// The user's terminal in raw mode, put right again when this goes.
-#[derive(Debug)]
-struct Raw {
-    terminal: OwnedFd,
-    before: Termios,
-}
-
-impl Raw {
-    fn enter(terminal: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let before = rustix::termios::tcgetattr(terminal)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        rustix::termios::tcsetattr(terminal, OptionalActions::Now, &raw)?;
-        Ok(Self { terminal: rustix::io::fcntl_dupfd_cloexec(terminal, 3)?, before })
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
-    }
-}
 
 /// Carries everything until the end.
 pub fn attach(channel: &mut Channel, options: &Options) -> Result<Attached, Failure> {

@@ -77,6 +77,25 @@ pub(crate) fn addresses(route: Route<'_>, link: Option<u32>) -> Result<Vec<Addre
         .map_err(|refusal| failed("network.addresses", "the list of addresses", refusal))
 }
 
+/// All IPv6 addresses: the link, the address, the bits of its network.
+pub(crate) fn addresses6(route: Route<'_>) -> Result<Vec<(u32, Ipv6Addr, u8)>, Failure> {
+    let mut question = AddressMessage::default();
+    question.header.family = AddressFamily::Inet6;
+    let take = |entry: &[u8]| {
+        let header = AddressHeader::parse(entry).ok()?;
+        let own = |kind| {
+            attributes(entry.get(ADDRESS_HEADER..)?).find(|(found, _)| *found == kind).map(|(_, value)| value)
+        };
+        let value = own(IFA_LOCAL).or_else(|| own(IFA_ADDRESS))?;
+        Some((header.index, Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?), header.prefix_len))
+    };
+    match route.dump(RouteNetlinkMessage::GetAddress(question), take) {
+        // A host without IPv6 has none.
+        Err(refusal) if refusal.errno == rustix::io::Errno::OPNOTSUPP => Ok(Vec::new()),
+        found => found.map_err(|refusal| failed("network.addresses", "the list of IPv6 addresses", refusal)),
+    }
+}
+
 /// All IPv4 routes of all tables that lead somewhere: no default route (VPNs write it as two of one bit each), no
 /// broadcasts.
 pub(crate) fn routes(route: Route<'_>) -> Result<Vec<Entry>, Failure> {

@@ -19,6 +19,7 @@
 
 mod attachment;
 mod connect;
+mod conntrack;
 mod design;
 mod devices;
 mod error;
@@ -35,6 +36,7 @@ mod plan;
 mod port_book;
 mod ports;
 mod publish;
+mod reach;
 mod records;
 mod release;
 mod reservation;
@@ -56,6 +58,7 @@ pub use members::{Member, members, members_directory};
 pub use network::{Driver, Network, Pool, Pool6};
 pub use plan::{Plan, plan};
 pub use ports::{Ports, Protocol, Publish, Published, Wanted};
+pub use reach::{Chain, Reach, Who, reach};
 pub use release::{Leftover, leftovers, release, remove, remove_link, rename, unplug, unpublish};
 pub use reserve::{reserve, reserve_link};
 

@@ -6,9 +6,9 @@ mod batch;
 mod expression;
 mod socket;
 
-pub(crate) use batch::{Batch, Element, Set};
+pub(crate) use batch::{Batch, Element, Set, Writer};
 pub(crate) use expression::{Expression, Register};
-pub(crate) use socket::{Netfilter, Seen};
+pub(crate) use socket::{BaseChain, Message, Netfilter, Seen};
 
 /// Messages, NFT_MSG_*.
 mod message {
@@ -17,6 +17,7 @@ mod message {
     #[cfg(test)]
     pub(super) const DELTABLE: u16 = 2;
     pub(super) const NEWCHAIN: u16 = 3;
+    pub(super) const GETCHAIN: u16 = 4;
     pub(super) const NEWRULE: u16 = 6;
     pub(super) const GETRULE: u16 = 7;
     pub(super) const DELRULE: u16 = 8;

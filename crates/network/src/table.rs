@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use step::Failure;
 
+use crate::conntrack;
 use crate::error::Error;
 use crate::facts::failed;
 use crate::netlink::Refusal;
@@ -163,11 +164,15 @@ impl Table {
             elements.iter().for_each(|(map, elements)| batch.add(map, elements));
         });
         match added {
-            Ok(()) => Ok(()),
+            Ok(()) => {}
             // What a crash left, or the table went meanwhile: the files know.
-            Err(Refusal { errno: Errno::EXIST | Errno::NOENT, .. }) => self.restore(&netfilter, None),
-            Err(refusal) => Err(self.refused(refusal)),
+            Err(Refusal { errno: Errno::EXIST | Errno::NOENT, .. }) => self.restore(&netfilter, None)?,
+            Err(refusal) => return Err(self.refused(refusal)),
         }
+        // After the rules: who sends in between is led right already. A kernel that does not tell of its flows lets them
+        // end by themselves, after half a minute of silence; no reason not to start.
+        let _ = conntrack::forget_before(&netfilter, to, ports);
+        Ok(())
     }
 
     /// Removes the ports of `entry`, and with `whole` whatever else is in the table and not in the book any more. Under
@@ -182,6 +187,8 @@ impl Table {
         let removed = netfilter.change(&self.name, |batch| {
             elements.iter().for_each(|(map, elements)| batch.remove(map, elements));
         });
+        // Likewise: nobody is to be led to an address that another container gets next.
+        let _ = conntrack::forget_after(netfilter, entry.to, &entry.ports);
         match removed {
             Ok(()) => Ok(()),
             Err(Refusal { errno: Errno::NOENT, .. }) => {
@@ -227,7 +234,7 @@ impl Table {
     }
 
     /// All bridges of this engine.
-    fn bridges(&self, further: Option<&Bridge>) -> Result<Vec<Bridge>, Error> {
+    pub(crate) fn bridges(&self, further: Option<&Bridge>) -> Result<Vec<Bridge>, Error> {
         let book = Book::new(self.run_dir.join("addresses"));
         let mut all = Vec::new();
         for directory in book.networks()? {

@@ -34,6 +34,8 @@ pub struct Disk<'a> {
 /// Everything that the command line names; descriptors as QEMU inherits them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layout<'a> {
+    /// What the process is called, for those who look at the host's.
+    pub(crate) name: &'a str,
     pub(crate) hardware: Hardware,
     pub(crate) kernel: &'a Path,
     pub(crate) initramfs: RawFd,
@@ -64,6 +66,8 @@ pub(crate) fn arguments(layout: &Layout<'_>) -> Vec<String> {
         Accelerator::Tcg => ("tcg,thread=multi,tb-size=512", "max,la57=off"),
     };
     add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-sandbox", SANDBOX]);
+    // A comma would begin another option.
+    add(&["-name", &format!("guest={}", layout.name.replace(',', ",,"))]);
     add(&["-machine", &format!("pc,usb=off,vmport=off,hpet=off{backend}")]);
     add(&["-accel", engine, "-cpu", processor, "-smp", &cpus.to_string(), "-m", &format!("size={memory}B")]);
     if shared {
@@ -128,8 +132,17 @@ mod tests {
 
     fn line(hardware: Hardware, disks: &[Disk<'_>], trees: &[(String, RawFd)]) -> String {
         let kernel = Path::new("/boot/vmlinuz");
-        let layout =
-            Layout { hardware, kernel, initramfs: 9, port: 10, console: 11, monitor: 12, disks, trees };
+        let layout = Layout {
+            name: "a,b",
+            hardware,
+            kernel,
+            initramfs: 9,
+            port: 10,
+            console: 11,
+            monitor: 12,
+            disks,
+            trees,
+        };
         arguments(&layout).join(" ")
     }
 
@@ -141,6 +154,7 @@ mod tests {
         let line = line(PLAIN, &[], &[]);
         for words in [
             "-nodefaults",
+            "-name guest=a,,b",
             "-accel tcg,thread=multi",
             "-smp 2 -m size=536870912B",
             "-initrd /proc/self/fd/9",

@@ -59,8 +59,10 @@ pub struct Plan {
     pub trees: Vec<Tree>,
     /// What it runs.
     pub process: Process,
-    /// Its name.
+    /// Its host name.
     pub hostname: String,
+    /// What QEMU's process is called on the host.
+    pub name: String,
 }
 
 /// A machine that has been started. It ends when this goes.
@@ -102,7 +104,7 @@ impl Machine {
     /// # Errors
     /// What of the host is missing or refuses. Nothing is left then.
     pub fn start(plan: Plan, began: Instant) -> Result<Self, Failure> {
-        let Plan { hardware, kernel, root, scratch, trees, process, hostname } = plan;
+        let Plan { hardware, kernel, root, scratch, trees, process, hostname, name } = plan;
         let mut notes = Notes { image: began.elapsed().as_secs_f64(), ..Notes::default() };
         let program = program()?;
         let mut parts = Parts::default();
@@ -138,6 +140,7 @@ impl Machine {
         drop(modules);
         let sockets = Sockets::new().map_err(|cause| Failure::new(STEP, "a socket", cause))?;
         let layout = Layout {
+            name: &name,
             hardware,
             kernel: &kernel.image,
             initramfs: initramfs.as_raw_fd(),

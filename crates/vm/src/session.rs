@@ -3,15 +3,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios};
 use step::Failure;
 use sys::signal::{SignalFd, Signals};
+use sys::terminal::Raw;
 
 use crate::frame::{self, Frame, Kind, Received};
 use crate::machine::Machine;
@@ -51,28 +51,6 @@ pub struct Ended {
     pub failure: Option<Failure>,
     /// What happened when.
     pub notes: Notes,
-}
-
-/// The user's terminal in raw mode, put right again when this goes.
-struct Raw {
-    terminal: OwnedFd,
-    before: Termios,
-}
-
-impl Raw {
-    fn enter(terminal: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let before = rustix::termios::tcgetattr(terminal)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        rustix::termios::tcsetattr(terminal, OptionalActions::Now, &raw)?;
-        Ok(Self { terminal: rustix::io::fcntl_dupfd_cloexec(terminal, 3)?, before })
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        let _ = rustix::termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
-    }
 }
 
 /// The terminal's rows and columns, where one of the standard streams is one.

@@ -312,3 +312,66 @@ fn findings_as_json() {
     assert_eq!(world.minidocker(["exec", &live, "echo", "lives"]).text(), "lives");
     finish(&world);
 }
+
+/// What a killed `vm run` or `bench` left: half a disk, the disk of an image that is gone, a socket's directory, groups
+/// with what still runs in them. What somebody is making, and what is young, is left alone.
+#[test]
+fn what_machines_and_benches_leave() {
+    let (world, live, _) = ground();
+    let machines = world.root().join("machines");
+    let gone = make(machines.join("cd".repeat(32)));
+    fs::write(gone.join("lock"), "").expect("our own file");
+    fs::write(gone.join("disk"), "an ext4").expect("our own file");
+    let busy = make(machines.join("ef".repeat(32)));
+    let lock = fs::File::create(busy.join("lock")).expect("our own file");
+    fs::write(busy.join("disk.new"), "half of it").expect("our own file");
+    lock.lock().expect("nobody has it");
+    let root = world.rootfs_busybox();
+    let archive = world.directory().join("image.tar");
+    let archive = archive.to_str().expect("text");
+    world.program(["tar", "-C", root.path().to_str().expect("text"), "-cf", archive, "."]).run().ok();
+    let id = world.minidocker(["import", archive, "box:1"]).text();
+    let half = make(machines.join(id.trim_start_matches("sha256:")));
+    fs::write(half.join("lock"), "").expect("our own file");
+    let half = half.join("disk.new");
+    fs::write(&half, "half of it").expect("our own file");
+
+    let pid = std::process::id();
+    let sockets = std::env::temp_dir().join(format!("minidocker-vm-{pid:016x}"));
+    let young = std::env::temp_dir().join(format!("minidocker-vm-{:016x}", u64::from(pid) << 32));
+    for directory in [&sockets, &young] {
+        make(directory.clone());
+    }
+    world.program(["touch", "-d", "2 minutes ago", sockets.to_str().expect("text")]).run().ok();
+
+    let parent = world.group(&live).directories()[0].parent().expect("a parent").to_owned();
+    // No process has these numbers: they are beyond the kernel's largest.
+    let (empty, full) = ("lab-4194305", "lab-4194306");
+    make(parent.join(empty).join("00001"));
+    let nest = make(parent.join(full).join("00002/processes"));
+    let mut left = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+    fs::write(nest.join("cgroup.procs"), left.id().to_string()).expect("our own group");
+    let group = |name: &str| {
+        format!("control group {}/{name}: the bench that made it is gone", world.cgroup_parent())
+    };
+
+    finds(
+        &world,
+        &[
+            shown("machine's disk", &gone),
+            shown("half a file", &half),
+            shown("directory", &sockets),
+            group(empty),
+            group(full) + ", and a process runs in it",
+        ],
+    );
+    mends(&world, &live, 5);
+    assert!(busy.join("disk.new").exists() && young.exists() && !sockets.exists() && !gone.exists());
+    assert!(left.wait().expect("our child").code().is_none(), "it was killed");
+    drop(lock);
+    for directory in [&busy, &young] {
+        fs::remove_dir_all(directory).expect("our own");
+    }
+    world.minidocker(["rmi", "box:1"]).ok();
+    finish(&world);
+}

@@ -2,6 +2,7 @@
 
 mod bad_input_lab;
 mod course_lab;
+mod engines_lab;
 mod parity_lab;
 mod resume_lab;
 

@@ -1,8 +1,11 @@
 //! The network: a cable from every container to a bridge of its network, an address, routes; real TCP between host,
 //! container and neighbour. "The host" is each world's own network namespace.
 
+mod firewalls;
+mod flows;
 mod made;
 mod ports;
+mod reach;
 mod rules;
 
 use std::collections::BTreeSet;

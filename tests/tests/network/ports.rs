@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use minidocker_tests::{Rootfs, Running, World, until};
+use minidocker_tests::{Call, Rootfs, Running, World, until};
 use serde_json::json;
 
 use super::{address_of, ip, remove};
@@ -54,6 +54,11 @@ impl<'w> Machine<'w> {
         let inside = self.world.inside_path();
         let all: Vec<&str> = [inside.to_str().expect("text")].iter().chain(words).copied().collect();
         self.world.program(self.words(&all)).spawn()
+    }
+
+    /// Any program there, yet to be started.
+    pub(crate) fn program(&self, words: &[&str]) -> Call<'w> {
+        self.world.program(self.words(words))
     }
 
     pub(crate) fn ask(&self, port: u16) -> String {

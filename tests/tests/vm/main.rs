@@ -178,12 +178,91 @@ fn nothing_is_left_of_a_machine_whose_command_was_killed() {
     let kernel = world.directory().join("kernel");
     std::fs::copy(release.expect("a kernel: cargo xtask setup"), &kernel).expect("a copy");
     let kernel = kernel.to_str().expect("text");
-    let words = ["vm", "run", "--accel", "tcg", "--kernel", kernel, "host", "sleep", "1000"];
+    let words =
+        ["vm", "run", "--accel", "tcg", "--name", "killed", "--kernel", kernel, "host", "sleep", "1000"];
     let running = world.call(words).patience(PATIENCE).spawn();
     until("QEMU runs", || !serving(&world).is_empty());
+    assert!(serving(&world)[0].contains("-name guest=killed "), "{:?}", serving(&world));
     running.signal(9);
     until("QEMU is gone", || serving(&world).is_empty());
     running.wait();
+    world.finish();
+}
+
+/// The least memory that is taken boots an image; the network leads to the host and no further in; a name is QEMU's.
+#[test]
+fn a_small_machine_reaches_its_host() {
+    let world = World::new();
+    let image = image(&world);
+    let server = world.inside_path();
+    let server = world.program([server.to_str().expect("text"), "who", "7000"]).spawn();
+    server.until("listening");
+    let script = "ip -4 addr show eth0 | grep -o 'inet [0-9.]*'; cat /etc/resolv.conf; hostname; \
+                  echo asked | nc 10.0.2.2 7000";
+    let words = [
+        "--memory",
+        "128m",
+        "--network",
+        "user",
+        "--name",
+        "tiny",
+        "--rm",
+        "-u",
+        "0",
+        image,
+        "sh",
+        "-c",
+        script,
+    ];
+    let out = boot(&world, &words).ok().out();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[..3], ["inet 10.0.2.15", "nameserver 10.0.2.3", "tiny"], "{out}");
+    assert!(lines[3].ends_with(" 127.0.0.1 asked"), "{out}");
+    server.signal(9);
+    world.finish();
+}
+
+/// On a host that lacks something, one line tells it with the package, and nothing is left.
+#[test]
+fn broken_ground_is_told_with_the_way_out() {
+    let world = World::new();
+    let image = image(&world);
+    let root = world.root().to_str().expect("text").to_owned();
+    let daemons = "for file in /usr/lib/qemu/virtiofsd /usr/libexec/virtiofsd; do \
+                   if [ -e $file ]; then mount --bind /dev/null $file; fi; done";
+    let full = format!("mkdir -p {root}/machines; mount -t tmpfs -o size=1m none {root}/machines");
+    let cases: [(&str, &[&str], &[&str], &str); 5] = [
+        (
+            "mount -t tmpfs none /boot",
+            &["host"],
+            &["/boot", "no kernel with modules"],
+            "linux-image-cloud-amd64",
+        ),
+        (
+            "mount -t tmpfs none /lib/modules",
+            &["host"],
+            &["/boot", "/lib/modules"],
+            "linux-image-cloud-amd64",
+        ),
+        (daemons, &["host"], &["virtiofsd", "is not installed"], "virtiofsd"),
+        (daemons, &["-v", "/srv:/srv", image], &["virtiofsd", "is not installed"], "virtiofsd"),
+        (&full, &[image], &["machines"], "--root"),
+    ];
+    for (how, words, told, hint) in cases {
+        let script = format!("set -e; {how}; exec \"$@\"");
+        let call = world.call([&["vm", "run", "--accel", "tcg"], words, &["true"]].concat());
+        let output = call.through(&["unshare", "--mount", "sh", "-c", &script, "sh"]).run();
+        output.refuses(125, told).hints(hint);
+    }
+    // An image needs no daemon.
+    let call = world.call(["vm", "run", "--accel", "tcg", image, "true"]).patience(PATIENCE);
+    let script = format!("set -e; {daemons}; exec \"$@\"");
+    call.through(&["unshare", "--mount", "sh", "-c", &script, "sh"]).run().ok();
+    let half = |root: &Path| {
+        let all = std::fs::read_dir(root.join("machines")).into_iter().flatten().flatten();
+        all.filter(|entry| !entry.path().join("disk").is_file()).count()
+    };
+    assert_eq!(half(&world.root()), 0);
     world.finish();
 }
 
@@ -204,6 +283,8 @@ fn what_is_missing_or_cannot_be_is_told_before_anything_is_made() {
     refused(&["-v", "/no/such:/x", "host"], &["/no/such"]);
     refused(&["-v", "volume:/x", "host"], &["directories of the host"]);
     refused(&["--timings", "/no/such/file", "host"], &["/no/such"]);
+    refused(&["--name", "-x", "host"], &["--name"]);
+    refused(&["--rm=false", "host"], &["--rm", "nothing of a machine is kept"]);
     refused(&[], &["needs an image"]);
     let empty = world.directory().join("empty");
     std::fs::create_dir(&empty).expect("our own directory");

@@ -1,5 +1,7 @@
 //! `port`: which ports of the host lead into a container.
 
+pub use network::{Chain, Reach, Who};
+
 use crate::request::{Ports, Published};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
@@ -11,6 +13,13 @@ pub fn ports(settings: &Settings, name: &str) -> Result<Vec<Published>, Error> {
     sweep(settings, &store)?;
     let (id, record) = store.load(name)?;
     Ok(if store.living_init(&id).is_some() { published(&record) } else { Vec::new() })
+}
+
+/// The same, each with who can reach it as far as the kernel tells.
+pub fn reach(settings: &Settings, name: &str) -> Result<Vec<(Published, Reach)>, Error> {
+    let published = ports(settings, name)?;
+    let reach = network::reach(&settings.network(), &published)?;
+    Ok(published.into_iter().zip(reach).collect())
 }
 
 /// What leads into a container while it runs.

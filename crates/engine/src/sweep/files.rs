@@ -14,7 +14,7 @@ use super::steps::SweepStep;
 use crate::state::Store;
 use crate::{Settings, events};
 
-const HALF: &str = "whoever wrote it was killed before it was whole";
+pub(super) const HALF: &str = "whoever wrote it was killed before it was whole";
 
 /// What was killed may go on with half a blob: for so long it is kept.
 const DAY: Duration = Duration::from_secs(86_400);

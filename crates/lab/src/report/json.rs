@@ -22,7 +22,7 @@ pub(super) fn render(analysis: &Analysis) -> String {
         let ours: Vec<Value> = row.ours.iter().map(|one| json!({
             "environment": one.environment, "size": one.size, "median": one.median, "ratio": one.ratio,
         })).collect();
-        json!({ "case": case.name, "published": row.published, "ratio": row.ratio, "base": row.base, "ours": ours })
+        json!({ "case": case.name, "published": row.published, "ratio": row.ratio.filter(|(low, high)| low == high).map(|(low, _)| low), "ratio_range": row.ratio, "base": row.base, "ours": ours })
     }).collect::<Vec<_>>()).collect();
     let costs: Vec<Value> = results.measurements.iter().map(|one| {
         let costs: serde_json::Map<String, Value> = csv::costs(one).into_iter().map(|(name, _, value)| (name.to_owned(), json!(value))).collect();

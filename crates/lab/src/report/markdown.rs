@@ -231,12 +231,12 @@ fn published(analysis: &Analysis, case: &Case) -> Table {
         Table::new(&["published", "by", "size", "<theirs", "<ratio", "ours", "<median", "<ratio"]);
     for row in super::published::rows(analysis, case) {
         let base = row.base.map_or(String::new(), |base| format!(" \u{d7} {base}"));
-        let theirs = row.ratio.map_or("\u{2013}".to_owned(), |value| format!("{}{base}", ratio(value)));
+        let theirs = format!("{}{base}", row.ratio());
         let start = [
             format!("{}: {}", row.published.environment, row.title),
             row.published.source.clone(),
             row.published.size.clone(),
-            words(row.published.value, row.unit),
+            row.theirs(),
             theirs,
         ];
         if row.ours.is_empty() {

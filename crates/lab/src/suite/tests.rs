@@ -56,6 +56,10 @@ const ONE: &str =
 
 #[test]
 fn what_is_not_known_is_named_with_its_line() {
+    let published = |figure: &str| {
+        let row = "source = \"s\", environment = \"e\", kind = \"container\", metric = \"total_time\"";
+        format!("run = [\"a\"]\npublished = [{{ {row}, {figure} }}]\n")
+    };
     let cases = [
         ("run = [\"a\"]\nheadlin = \"b\"\n", "line 8", "unknown field `headlin`"),
         ("run = [\"a\", \"{cpu}\"]\n", "line 7", "unknown placeholder {cpu}"),
@@ -73,6 +77,12 @@ fn what_is_not_known_is_named_with_its_line() {
         ),
         ("run = [\"a\"]\nstart = { count = 2 }\n", "line 4", "bring their own reader"),
         ("run = [\"a\"\n", "line 7", ""),
+        ("run = [\"a\"]\ntime = \"long\"\n", "line 8", "invalid type: string \"long\", expected f64"),
+        (&published("ratio = 4"), "line 8", "a ratio needs what it is to: to = \"native\""),
+        (&published("value = 1.0, ratio = 4, to = \"native\""), "line 8", "and not both"),
+        (&published("ratio = 4, to = \"container\""), "line 8", "of another kind"),
+        (&published("ratio = [3, 2], to = \"native\""), "line 8", "its lower end comes first"),
+        (&published("ratio = \"x\", to = \"native\""), "line 8", "a number, or a lower and an upper one"),
     ];
     for (more, line, reason) in cases {
         let failure = parse("f.toml", &format!("{ONE}{more}")).expect_err(more);
@@ -83,4 +93,41 @@ fn what_is_not_known_is_named_with_its_line() {
     assert!(failure.contains("line 6") && failure.contains("`sysbench-fileio`"), "{failure}");
     assert!(load("curse").unwrap_err().hint.unwrap().starts_with("did you mean course?"));
     assert!(load("./none.toml").unwrap_err().to_string().contains("no such file"));
+}
+
+/// Part C and part E of the documents: they published ratios.
+#[test]
+fn ratios_of_the_documents_are_in_the_suites() {
+    let told = |suite: &str| {
+        let suite = load(suite).unwrap();
+        let mut told = Vec::new();
+        for case in suite.cases {
+            for one in case.record.published {
+                let Some(ratio) = one.ratio else { continue };
+                let name = &case.record.name;
+                told.push(format!("{name} {} {}-{} {:?}", one.metric, ratio.low, ratio.high, ratio.to));
+            }
+        }
+        told
+    };
+    let part_c = told("loop");
+    for row in [
+        "cpu events_per_second 1-1 Native",
+        "memory-100 throughput 1-1 Native",
+        "memory-1m throughput 1-1 Native",
+        "fileio operations_per_second 0.33-0.5 Native",
+        "fileio latency_avg 4-4 Native",
+        "fileio latency_max 20-20 Native",
+    ] {
+        assert!(part_c.iter().any(|one| one == row), "{row} of {part_c:?}");
+    }
+    let part_e = told("survey");
+    for row in [
+        "latency-nat round_trip 2-2 Native",
+        "disk-random operations_per_second 0.5-0.5 Native",
+        "mariadb transactions_per_second 0.6-0.6 Native",
+        "start start_median 50-100 Container",
+    ] {
+        assert!(part_e.iter().any(|one| one == row), "{row} of {part_e:?}");
+    }
 }

@@ -7,8 +7,7 @@ use std::time::Instant;
 use engine::ops::vm as parts;
 use engine::request::{Image, Namespaces, Process, RunRequest, Storage};
 use engine::{Error, Settings};
-use vm::settings::Process as GuestProcess;
-use vm::{Accelerator, Hardware, Kernel, Machine, Plan, Root, Tree};
+use vm::{Accelerator, Hardware, Kernel, Machine};
 
 use super::{Command, run};
 use crate::options::{Group, Typed, Words, bad_value, flag, many, one};
@@ -24,7 +23,8 @@ pub(crate) const RUN: Command = Command {
     about: "Boot an image, or 'host', as a QEMU virtual machine, run a command in it, and switch it off.\n\n\
             The kernel is the newest of /boot that was made for machines; the machine's first process is\n\
             minidocker itself. Its root is the image's files, with a disk of its own over them that is\n\
-            thrown away. Command, variables, user and directory are those of 'run'.\n\n\
+            thrown away. Command, variables, user and directory are those of 'run'. A machine has no record: ps does\n\
+            not show it, its --name is free for others, and it ends with this command.\n\n\
             The exit code is the command's own; 128 and the signal's number where one ended it; 127 where\n\
             the command was not found, 126 where it cannot be run, 125 where the machine failed.",
     examples: &[
@@ -49,7 +49,9 @@ const COMMAND: Group = Group {
         one("user", "USER[:GROUP]", "Names or numbers").short('u'),
         many("group-add", "GROUP", "Join a further group"),
         one("entrypoint", "COMMAND", "Goes before the words of COMMAND"),
+        one("name", "NAME", "What QEMU's process is called, and the host where --hostname says nothing"),
         one("hostname", "NAME", "Host name; made up where absent").short('h'),
+        flag("rm", "As if given: nothing of a machine is kept"),
     ],
 };
 
@@ -83,6 +85,10 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let began = Instant::now();
     let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
     let (interactive, tty) = (on("interactive")?, on("tty")?);
+    if !typed.flag("rm")?.unwrap_or(true) {
+        return Err(bad_value("rm", "false", "nothing of a machine is kept")
+            .hint("write what is to stay into a directory of the host: -v ./data:/data"));
+    }
     let mut request = request(&typed)?;
     let hardware = hardware(&typed)?;
     let timings = typed.one("timings").map(str::to_owned);
@@ -103,7 +109,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let kernel = kernel.map_err(Error::from)?;
     run::bring(&typed, settings, &mut request)?;
     let release = kernel.release.clone();
-    let plan = plan(settings, &request, hardware, kernel)?;
+    let plan = parts::plan(settings, &request, hardware, kernel)?;
     let machine = Machine::start(plan, began).map_err(Error::from)?;
     let ended = machine.run(interactive, tty).map_err(Error::from)?;
     if let Some(path) = timings {
@@ -115,34 +121,6 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         Some(failure) => Err(Problem::from(Error::from(failure)).code(ended.code)),
         None => Ok(ended.code),
     }
-}
-
-fn plan(
-    settings: &Settings,
-    request: &RunRequest,
-    hardware: Hardware,
-    kernel: Kernel,
-) -> Result<Plan, Problem> {
-    let made = parts::parts(settings, request)?;
-    let root = match made.root {
-        parts::Root::Disk(file) => vec![(Root::Disk(file), std::path::PathBuf::new())],
-        parts::Root::Trees(trees) => trees.into_iter().map(|(tree, at)| (Root::Tree(tree), at)).collect(),
-    };
-    let shares = made.shares.into_iter();
-    let tree = |parts::Shared { directory, at, read_only }| Tree { directory, at, read_only };
-    let process = GuestProcess {
-        command: made.command,
-        env: made.env,
-        workdir: made.workdir,
-        uid: made.uid,
-        gid: made.gid,
-        groups: made.groups,
-        interactive: request.interactive,
-        terminal: request.tty,
-        size: if request.tty { vm::terminal_size() } else { None },
-    };
-    let (scratch, hostname) = (made.scratch, made.hostname);
-    Ok(Plan { hardware, kernel, root, scratch, trees: shares.map(tree).collect(), process, hostname })
 }
 
 /// The part of `run`'s request that a machine has.
@@ -161,6 +139,7 @@ fn request(typed: &Typed) -> Result<RunRequest, Problem> {
     Ok(RunRequest {
         image: if image == "host" { Image::Host } else { Image::Named(image.clone()) },
         command: command.to_vec(),
+        name: typed.read("name", names::container)?,
         entrypoint: typed.one("entrypoint").map(entrypoint),
         interactive: typed.flag("interactive")?.unwrap_or(false),
         tty: typed.flag("tty")?.unwrap_or(false),

@@ -18,6 +18,63 @@ const BUFFER: usize = 32 * 1024;
 /// How often a change is tried anew because another one came in between (EINTR, EAGAIN), or a dump.
 const TRIES: usize = 8;
 
+/// What a message is: NFNL_SUBSYS_* and the subsystem's own number, and the protocol family that it is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Message {
+    pub(crate) kind: u16,
+    pub(crate) family: u8,
+}
+
+impl Message {
+    /// One of nf_tables, about tables of the family inet.
+    fn inet(message: u16) -> Self {
+        Self { kind: kind(message), family: INET }
+    }
+}
+
+/// A chain that packets come through by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BaseChain {
+    /// `ip`, `inet` and so on.
+    pub(crate) family: &'static str,
+    pub(crate) table: String,
+    pub(crate) name: String,
+    /// NF_INET_*.
+    pub(crate) hook: u32,
+    /// `filter`, `nat` or `route`.
+    pub(crate) kind: String,
+    /// What it has not decided on is dropped.
+    pub(crate) drops: bool,
+    /// How many rules it has.
+    pub(crate) rules: u32,
+}
+
+impl BaseChain {
+    fn read(family: u8, entry: &[u8]) -> Option<Self> {
+        let of = |bytes, kind| attributes(bytes).find(|(found, _)| *found == kind).map(|(_, value)| value);
+        let number = |value: &[u8]| Some(u32::from_be_bytes(value.try_into().ok()?));
+        // NFTA_CHAIN_TABLE, _NAME, _HOOK, _POLICY, _USE, _TYPE; NFTA_HOOK_HOOKNUM.
+        let text = |kind| of(entry, kind).and_then(crate::netlink::text);
+        let hook = number(of(of(entry, 4)?, 1)?)?;
+        let family = match family {
+            1 => "inet",
+            2 => "ip",
+            10 => "ip6",
+            _ => return None,
+        };
+        let policy = of(entry, 5).and_then(number);
+        Some(Self {
+            family,
+            table: text(1)?,
+            name: text(3)?,
+            hook,
+            kind: text(7)?,
+            drops: policy == Some(0),
+            rules: of(entry, 6).and_then(number).unwrap_or_default(),
+        })
+    }
+}
+
 /// What the kernel has in the place of something that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
@@ -108,7 +165,7 @@ impl Netfilter {
     }
 
     fn ask(&self, message: u16, content: impl FnOnce(&mut Writer)) -> Result<Seen, Refusal> {
-        let number = self.send(message, 0, content)?;
+        let number = self.send(Message::inet(message), 0, content)?;
         let mut buffer = Vec::with_capacity(4096);
         loop {
             for message in Messages(self.receive(&mut buffer)?) {
@@ -133,12 +190,12 @@ impl Netfilter {
     /// The elements of a set: key and data. None where it is not there.
     pub(crate) fn elements(&self, table: &str, set: &str) -> Result<Vec<Element>, Refusal> {
         self.dump(
-            message::GETSETELEM,
+            Message::inet(message::GETSETELEM),
             |writer| {
                 writer.text(1, table);
                 writer.text(2, set);
             },
-            |entry, all| {
+            |_, entry, all| {
                 let list = attributes(entry).find(|(kind, _)| *kind == 3).map(|(_, value)| value);
                 all.extend(attributes(list.unwrap_or_default()).filter_map(|(_, value)| read_element(value)));
             },
@@ -148,9 +205,9 @@ impl Netfilter {
     /// How many rules each chain of a table has that has any.
     pub(crate) fn rules(&self, table: &str) -> Result<Vec<(String, usize)>, Refusal> {
         let names = self.dump(
-            message::GETRULE,
+            Message::inet(message::GETRULE),
             |writer| writer.text(1, table),
-            |entry, all: &mut Vec<String>| {
+            |_, entry, all: &mut Vec<String>| {
                 let name = |wanted| attributes(entry).find(|(kind, _)| *kind == wanted);
                 // An older kernel gives those of all tables.
                 if name(1).and_then(|(_, value)| crate::netlink::text(value)).as_deref() == Some(table) {
@@ -168,16 +225,25 @@ impl Netfilter {
         Ok(counted)
     }
 
-    fn dump<T>(
+    /// The base chains of all tables for IP.
+    pub(crate) fn base_chains(&self) -> Result<Vec<BaseChain>, Refusal> {
+        // NFPROTO_UNSPEC: of every family.
+        let question = Message { kind: kind(message::GETCHAIN), family: 0 };
+        self.dump(question, |_| {}, |family, entry, all| all.extend(BaseChain::read(family, entry)))
+    }
+
+    /// Asks for a whole table; `take` gets each entry's family and what is behind its header. What this kernel does not have
+    /// is empty.
+    pub(crate) fn dump<T>(
         &self,
-        message: u16,
+        message: Message,
         content: impl Fn(&mut Writer),
-        take: impl Fn(&[u8], &mut Vec<T>),
+        take: impl Fn(u8, &[u8], &mut Vec<T>),
     ) -> Result<Vec<T>, Refusal> {
         for _ in 0..TRIES {
             match self.dump_once(message, &content, &take) {
                 Err(Refusal { errno: Errno::INTR | Errno::AGAIN, .. }) => {}
-                Err(Refusal { errno: Errno::NOENT, .. }) => return Ok(Vec::new()),
+                Err(Refusal { errno: Errno::NOENT | Errno::OPNOTSUPP, .. }) => return Ok(Vec::new()),
                 result => return result,
             }
         }
@@ -186,9 +252,9 @@ impl Netfilter {
 
     fn dump_once<T>(
         &self,
-        message: u16,
+        message: Message,
         content: impl Fn(&mut Writer),
-        take: impl Fn(&[u8], &mut Vec<T>),
+        take: impl Fn(u8, &[u8], &mut Vec<T>),
     ) -> Result<Vec<T>, Refusal> {
         let number = self.send(message, NLM_F_DUMP, content)?;
         let mut buffer = Vec::with_capacity(BUFFER);
@@ -205,17 +271,40 @@ impl Netfilter {
                 match message.message_type() {
                     NLMSG_ERROR => acknowledgement(message)?,
                     NLMSG_DONE => return Ok(all),
-                    // Behind nfgenmsg.
-                    _ => take(message.payload().get(4..).unwrap_or_default(), &mut all),
+                    // Behind nfgenmsg, whose first byte is the family.
+                    _ => {
+                        let payload = message.payload();
+                        let family = payload.first().copied().unwrap_or_default();
+                        take(family, payload.get(4..).unwrap_or_default(), &mut all);
+                    }
                 }
             }
         }
     }
 
-    fn send(&self, message: u16, flags: u16, content: impl FnOnce(&mut Writer)) -> Result<u32, Refusal> {
+    /// Sends one message and waits for its acknowledgement, which `flags` are to ask for.
+    pub(crate) fn order(
+        &self,
+        message: Message,
+        flags: u16,
+        content: impl FnOnce(&mut Writer),
+    ) -> Result<(), Refusal> {
+        let number = self.send(message, flags, content)?;
+        let mut buffer = Vec::with_capacity(4096);
+        loop {
+            for message in Messages(self.receive(&mut buffer)?) {
+                let message = message?;
+                if message.sequence_number() == number && message.message_type() == NLMSG_ERROR {
+                    return acknowledgement(message);
+                }
+            }
+        }
+    }
+
+    fn send(&self, message: Message, flags: u16, content: impl FnOnce(&mut Writer)) -> Result<u32, Refusal> {
         let number = SEQUENCE.fetch_add(1, Ordering::Relaxed);
         let mut writer = Writer::default();
-        let start = writer.begin(kind(message), flags, number, INET, 0);
+        let start = writer.begin(message.kind, flags, number, message.family, 0);
         content(&mut writer);
         writer.end(start);
         rustix::io::retry_on_intr(|| rustix::net::send(&self.0, &writer.bytes, SendFlags::empty()))?;

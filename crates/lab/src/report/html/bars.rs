@@ -1,6 +1,7 @@
 //! Bars with the interval as a whisker and each repetition as a dot. Names and values are text beside the drawing,
 //! which is as wide as there is room: nothing shrinks on a narrow screen.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::text::{anchor, escape, place, ticks};
@@ -11,6 +12,11 @@ use crate::record::Case;
 
 /// From that ratio on between the largest values of two cases, each has an axis of its own.
 const TOGETHER: f64 = 20.0;
+
+/// So many repetitions are told one by one in a drawing's words; of more, dots that nobody could tell apart are one.
+const NAMED: usize = 40;
+/// Places of dots along an axis then.
+const DOTS: f64 = 250.0;
 
 /// The chart of a group: its cases' headlines. Nothing where nothing was measured.
 pub(super) fn chart(analysis: &Analysis, cases: &[&Case], hues: &Hues) -> String {
@@ -142,7 +148,11 @@ pub(super) fn tidy(number: &str) -> String {
 fn bar(cell: &Cell, end: f64, hue: usize) -> String {
     let share = |value: f64| place((value / end).max(0.0));
     let scale = Scale::of(cell.numbers(), &cell.metric.unit);
-    let repetitions: Vec<String> = cell.values.iter().map(|value| scale.words(value.value)).collect();
+    let mut repetitions: Vec<String> =
+        cell.values.iter().take(NAMED).map(|value| scale.words(value.value)).collect();
+    if let Some(more) = cell.values.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        repetitions.push(format!("and {more} more"));
+    }
     let mut svg = format!(
         "<svg width=\"100%\" height=\"24\" role=\"img\"><title>{}: {}</title>",
         escape(&cell.environment.name),
@@ -166,11 +176,19 @@ fn bar(cell: &Cell, end: f64, hue: usize) -> String {
              <line class=\"whisker\" x1=\"{high}\" x2=\"{high}\" y1=\"8\" y2=\"16\"/>"
         );
     }
+    let mut places = BTreeSet::new();
     for value in &cell.values {
-        // Those of the same value are seen side by side.
+        // Those of the same value are seen side by side; of very many the later ones lie on earlier ones.
         let y = 12 + (value.repetition as i32 % 3 - 1) * 3;
         let odd = if cell.summary.is_outlier(value.value) { "odd\" r=\"4" } else { "dot\" r=\"2.5" };
-        let _ = write!(svg, "<circle class=\"{odd}\" cx=\"{}\" cy=\"{y}\"/>", share(value.value));
+        let x = if cell.values.len() > NAMED {
+            share((value.value / end * DOTS).round() / DOTS * end)
+        } else {
+            share(value.value)
+        };
+        if cell.values.len() <= NAMED || places.insert((x.clone(), y, odd)) {
+            let _ = write!(svg, "<circle class=\"{odd}\" cx=\"{x}\" cy=\"{y}\"/>");
+        }
     }
     svg + "</svg>"
 }

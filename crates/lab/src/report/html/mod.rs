@@ -63,12 +63,12 @@ pub(super) fn render(analysis: &Analysis) -> String {
     head(&mut html, analysis, &groups);
     section(&mut html, "summary", "Summary", &[summary::table(analysis, &hues), why(analysis)]);
     section(&mut html, "parity", "What each environment really had", &[tables::parity(results)]);
-    let points = series::points(analysis);
+    let (points, rows) = (series::points(analysis), tables::listed(analysis));
     for (number, group) in groups.iter().enumerate() {
         let cases: Vec<&Case> = run.cases.iter().filter(|case| case.group == *group).collect();
         let mut parts = vec![bars::chart(analysis, &cases, &hues)];
         for case in cases {
-            parts.push(self::case(analysis, case, points));
+            parts.push(self::case(analysis, case, points, rows));
         }
         section(&mut html, &format!("group-{number}"), &upper(group), &parts);
     }
@@ -149,7 +149,7 @@ fn why(analysis: &Analysis) -> String {
     html + "</ul>"
 }
 
-fn case(analysis: &Analysis, case: &Case, points: usize) -> String {
+fn case(analysis: &Analysis, case: &Case, points: usize, rows: usize) -> String {
     let results = analysis.results;
     let measured: Vec<&crate::record::Size> = results
         .run
@@ -170,7 +170,7 @@ fn case(analysis: &Analysis, case: &Case, points: usize) -> String {
             let _ = write!(html, "<h4>{}</h4>", escape(&size.name));
         }
         html.push_str(&tables::figures(analysis, case, size));
-        html.push_str(&tables::repetitions(analysis, case, size));
+        html.push_str(&tables::repetitions(analysis, case, size, rows));
         html.push_str(&tables::costs(analysis, case, size));
         html.push_str(&commands(results, case, &size.name));
         let panels = series::panels(analysis, case, size, points);

@@ -9,7 +9,7 @@ use super::text::escape;
 use crate::analysis::{Analysis, Cell};
 use crate::quantity::{Scale, ratio, words};
 use crate::read::Results;
-use crate::record::{Case, Size, Verdict};
+use crate::record::{Case, Measurement, Size, Verdict};
 use crate::report::{csv, published};
 use crate::statistics::median;
 
@@ -165,8 +165,34 @@ fn unit(scale: &Scale) -> String {
     if scale.unit.is_empty() { String::new() } else { format!(" {}", escape(&scale.unit)) }
 }
 
-/// Every repetition of every metric, with the statistics below.
-pub(super) fn repetitions(analysis: &Analysis, case: &Case, size: &Size) -> String {
+/// What all tables of repetitions may take, in bytes.
+const BUDGET: usize = 500_000;
+/// Bytes that a row takes beside its values, and one that each value takes, about.
+const ROW: usize = 100;
+const VALUE: usize = 32;
+
+/// How many repetitions of a case in an environment may be listed, so that the whole report stays small.
+pub(super) fn listed(analysis: &Analysis) -> usize {
+    let run = &analysis.results.run;
+    let once: usize = run.cases.iter().map(|case| ROW + VALUE * case.metrics.len()).sum();
+    (BUDGET / (once * run.sizes.len() * run.environments.len()).max(1)).max(3)
+}
+
+/// Those that are listed, in their order: all that failed or are outliers of the headline, then the first ones.
+fn chosen<'a>(all: &[&'a Measurement], headline: Option<&Cell>, most: usize) -> Vec<&'a Measurement> {
+    let odd = |one: &Measurement| {
+        let value = headline.and_then(|cell| one.metrics.get(&cell.metric.name).map(|value| (cell, *value)));
+        one.metrics.is_empty() || value.is_some_and(|(cell, value)| cell.summary.is_outlier(value))
+    };
+    let mut order: Vec<&Measurement> = all.to_vec();
+    order.sort_by_key(|one| !odd(one));
+    order.truncate(most);
+    order.sort_by_key(|one| one.slot.repetition);
+    order
+}
+
+/// Every repetition of every metric, with the statistics below; of very many `most` in each environment.
+pub(super) fn repetitions(analysis: &Analysis, case: &Case, size: &Size, most: usize) -> String {
     let results = analysis.results;
     let metrics: Vec<_> = case
         .metrics
@@ -206,7 +232,10 @@ pub(super) fn repetitions(analysis: &Analysis, case: &Case, size: &Size) -> Stri
             .iter()
             .map(|metric| analysis.cell(&case.name, &metric.name, &environment.name, &size.name))
             .collect();
-        for (number, one) in results.of(&case.name, &environment.name, &size.name).iter().enumerate() {
+        let all = results.of(&case.name, &environment.name, &size.name);
+        let headline = analysis.cell(&case.name, &case.headline, &environment.name, &size.name);
+        let shown = chosen(&all, headline, most);
+        for (number, one) in shown.iter().enumerate() {
             let first = if number == 0 { " class=\"first\"" } else { "" };
             let _ = write!(
                 html,
@@ -241,6 +270,16 @@ pub(super) fn repetitions(analysis: &Analysis, case: &Case, size: &Size) -> Stri
                 let _ = write!(html, "<td class=\"n\">{text}</td>");
             }
             html.push_str("</tr>");
+        }
+        if shown.len() < all.len() {
+            let _ = write!(
+                html,
+                "<tr class=\"sum\"><td></td><td colspan=\"{}\">{} of {} are listed: those that failed, outliers, then the \
+                 first; <code>bench report --format csv</code> has every one</td></tr>",
+                metrics.len() + 2,
+                shown.len(),
+                all.len()
+            );
         }
         sums(&mut html, &cells, &scales);
     }
@@ -338,7 +377,7 @@ pub(super) fn published(analysis: &Analysis, case: &Case) -> String {
     for row in &rows {
         let span = row.ours.len().max(1);
         let base = row.base.map_or(String::new(), |base| format!("<small>\u{d7} {}</small>", escape(base)));
-        let theirs = row.ratio.map_or("\u{2013}".to_owned(), |value| format!("{}{base}", ratio(value)));
+        let theirs = format!("{}{base}", escape(&row.ratio()));
         let _ = write!(
             html,
             "<tr class=\"first\"><th rowspan=\"{span}\">{}: {}</th><td rowspan=\"{span}\">{}</td><td rowspan=\"{span}\">{}</td><td rowspan=\"{span}\" class=\"n\">{}</td><td rowspan=\"{span}\" class=\"n\">{theirs}</td>",
@@ -346,7 +385,7 @@ pub(super) fn published(analysis: &Analysis, case: &Case) -> String {
             escape(row.title),
             escape(&row.published.source),
             escape(&row.published.size),
-            escape(&words(row.published.value, row.unit))
+            escape(&row.theirs())
         );
         for (number, ours) in row.ours.iter().enumerate() {
             if number > 0 {

@@ -156,3 +156,19 @@ fn an_empty_run_says_so() {
     assert!(html.contains("0 of 90 measurements are there"));
     assert!(!html.contains("class=\"bars\""));
 }
+
+/// A run of hundreds of repetitions is shown, and its page can be sent by mail.
+#[test]
+fn a_large_run_makes_no_large_page() {
+    let results = fixture::repeated(200);
+    let html = page(&results);
+    tags(&html);
+    assert!(html.len() < 2_000_000, "{}", html.len());
+    assert!(html.contains(" of 200 are listed") && html.contains("and 160 more"));
+    let analysis = Analysis::of(&results);
+    let cell = analysis.headlines().find(|cell| !cell.outliers().is_empty()).expect("an outlier");
+    let odd = format!("<td class=\"n\">{:05}</td>", cell.outliers()[0].number);
+    assert!(html.contains(&odd), "{odd}");
+    // Few repetitions are all there.
+    assert!(!page(&fixture::repeated(10)).contains("are listed"));
+}
