@@ -355,3 +355,6 @@ fn number() -> u16 {
     while getrandom(&mut bytes, GetRandomFlags::empty()) == Err(Errno::INTR) {}
     u16::from_ne_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests;
