@@ -119,7 +119,8 @@ impl Service {
 
     /// When it wants its turn without anything else happening.
     pub fn due(&self) -> Option<Instant> {
-        let silence = self.streams.values().map(|one| one.since + SILENCE).min();
+        let silent = self.streams.values().filter(|one| one.waiting == 0);
+        let silence = silent.map(|one| one.since + SILENCE).min();
         let rest = self.asked.filter(|_| self.is_quiet()).map(|asked| asked + REST);
         [self.server.due(), silence, rest].into_iter().flatten().min()
     }
@@ -150,7 +151,8 @@ impl Service {
         }
         self.server.tick(now, &mut number, &mut acts);
         self.perform(now, &mut acts);
-        self.streams.retain(|_, one| now.saturating_duration_since(one.since) < SILENCE);
+        let is_silent = |one: &Connected| now.saturating_duration_since(one.since) >= SILENCE;
+        self.streams.retain(|_, one| one.waiting > 0 || !is_silent(one));
         if self.is_quiet() && self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= REST) {
             self.asked = None;
             names.forget();
@@ -293,7 +295,7 @@ impl Service {
                 }
                 Act::Reply(Client::Stream(key), message) => {
                     if let Some(one) = self.streams.get_mut(&key) {
-                        one.waiting = one.waiting.saturating_sub(1);
+                        (one.waiting, one.since) = (one.waiting.saturating_sub(1), now);
                         if one.stream.say(&message).is_err() {
                             self.streams.remove(&key);
                         }

@@ -324,3 +324,22 @@ fn chosen_servers_domains_options_and_hosts() {
     assert_eq!(config["ExtraHosts"], json!(["up:host-gateway", "db:10.1.1.1"]));
     remove(&world, &["asks"]);
 }
+
+#[test]
+fn steps_of_builds_have_names_too() {
+    let world = World::new();
+    let beyond = Beyond::new(&world, "127.0.0.53", &[("far.example", "192.0.2.80")]);
+    let host = Host::new(&world, "nameserver 127.0.0.53\n");
+    let root = world.rootfs_busybox();
+    let web = host.detached(&["--name", "web", "--rootfs", &root.overlay(), "sleep", "1000"]);
+    let web_at = address_of(&world, &web);
+    root.file(
+        "Dockerfile",
+        format!(
+            "FROM scratch\nCOPY bin /bin\nRUN nslookup web | grep {web_at}\nRUN nslookup far.example | grep 192.0.2.80\n"
+        ),
+    );
+    host.minidocker(&["build", "-t", "named", root.path().to_str().unwrap()]).run().ok();
+    assert!(beyond.heard().iter().any(|(name, ..)| name == "far.example"));
+    remove(&world, &["web"]);
+}
