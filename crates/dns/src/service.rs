@@ -90,8 +90,11 @@ impl Service {
     pub fn sockets() -> Result<Sockets, Errno> {
         let new = |kind| {
             let socket = open(PLACE.into(), kind)?;
-            // A monitor takes the place of one that was killed, whose connections are not quite gone.
-            set_socket_reuseaddr(&socket, true)?;
+            if kind == SocketType::STREAM {
+                // A monitor takes the place of one that was killed, whose connections are not quite gone. Of datagrams
+                // it would let a program of the container take those that are for us.
+                set_socket_reuseaddr(&socket, true)?;
+            }
             bind(&socket, &PLACE)?;
             Ok(socket)
         };

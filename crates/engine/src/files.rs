@@ -162,6 +162,9 @@ fn lines(search: Vec<String>, options: Vec<String>) -> String {
 /// The first line of such a file, and what it says of the others: so it is known whether somebody has changed them.
 const MARK: &str = "# by minidocker, which keeps it up while nobody else changes it: ";
 
+/// So much of a container's file is read. Ours has some hundred bytes.
+const MOST: u64 = 1 << 16;
+
 /// FNV-1a: it tells apart what was not made to be alike.
 fn sum(text: &str) -> u64 {
     let step = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -180,8 +183,10 @@ pub(crate) fn follow(path: &Path, text: &str) {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return };
     let mut there = String::new();
-    let mut file = std::fs::File::from(file);
-    if file.read_to_string(&mut there).is_err() || there == text || !is_ours(&there) {
+    let file = std::fs::File::from(file);
+    // What the container has put there may be endless.
+    let read = (&file).take(MOST).read_to_string(&mut there);
+    if read.is_err() || there == text || !is_ours(&there) {
         return;
     }
     // One write, so that nobody reads half of each; what is left over of a longer one is empty lines until it is cut.

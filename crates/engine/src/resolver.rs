@@ -16,7 +16,7 @@ mod stamp;
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dns::{Names, Neighbour, Service, Upstreams};
 use rustix::io::Errno;
@@ -27,6 +27,10 @@ use crate::request::NetworkMode;
 use crate::state::Record;
 use host::Host;
 use neighbours::Neighbours;
+
+/// How often a new monitor looks whether the place is free, and how long it waits between.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What answers in one container.
 #[derive(Debug)]
@@ -68,7 +72,15 @@ impl Resolver {
         if !serves(&record.request.network.mode) {
             return None;
         }
-        Self::on(listen(pid).ok()?, settings, record).ok()
+        for _ in 0..TRIES {
+            match listen(pid) {
+                Ok(sockets) => return Self::on(sockets, settings, record).ok(),
+                // The lock of the one that was killed is free, and its sockets are not yet.
+                Err(Errno::ADDRINUSE) => std::thread::sleep(PAUSE),
+                Err(_) => return None,
+            }
+        }
+        None
     }
 
     /// When it wants its turn without being asked.
