@@ -2,6 +2,7 @@
 //! namespace, and by the C library and busybox.
 
 mod beyond;
+mod networks;
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
