@@ -61,7 +61,8 @@ fn neighbours_by_name_by_short_id_and_by_address() {
     let words: Vec<&str> = said.split_whitespace().take(3).collect();
     assert_eq!(words, [web_at.as_str(), "STREAM", "web"]);
     assert!(getent(&world, &["hosts", &web_at]).contains("web.bridge"));
-    assert_eq!(world.minidocker(["run", "--rm", "host", "getent", "ahostsv6", "web"]).out(), "");
+    // Without IPv6 the library takes what there is.
+    assert!(getent(&world, &["ahostsv6", "web"]).starts_with(&format!("::ffff:{web_at} ")));
     // A name is known as long as its container runs, and by its new name then.
     remove(&world, &["web"]);
     assert_eq!(ask(&world, &db, &reversed(&web_at), PTR).code, 3);
