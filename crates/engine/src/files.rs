@@ -1,8 +1,14 @@
 //! The texts of /etc/hosts, /etc/hostname and /etc/resolv.conf inside of a container.
 
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::request::{Network, NetworkMode, RunRequest};
+use crate::resolver::serves;
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +35,12 @@ pub(crate) fn texts(request: &RunRequest, hostname: &str, places: &[network::Att
     let gateway = places.iter().find(|place| place.way_out).or(places.first()).map(|place| place.gateway);
     let own_name = own_name(hostname, domain);
     let hosts = hosts(&base, &own_name, &addresses(places), gateway, &request.network);
-    let resolv_conf = resolv_conf(&own("/etc/resolv.conf"), host, &request.network);
+    let own = own("/etc/resolv.conf");
+    let resolv_conf = if serves(&request.network.mode) {
+        served(&own, &request.network)
+    } else {
+        resolv_conf(&own, host, &request.network)
+    };
     vec![
         Text { name: "hosts", text: hosts },
         Text { name: "hostname", text: format!("{hostname}\n") },
@@ -87,39 +98,102 @@ pub(crate) fn hosts_after(text: &str, own_name: &str, before: &[IpAddr], after: 
     lines.join("\n")
 }
 
-/// The host's resolver, as far as it can be reached from the container's own network: a server on the host's
-/// loopback cannot (resolv.conf(5)).
+/// The host's resolver for a container that asks it directly: as it is with the host's network, and with no network
+/// without the servers on its loopback, which cannot be reached (resolv.conf(5)).
 fn resolv_conf(own: &str, host_network: bool, network: &Network) -> String {
-    let word = |line: &&str| line.split_ascii_whitespace().next().map(str::to_owned);
-    let server =
-        |line: &str| line.split_ascii_whitespace().nth(1).and_then(|text| text.parse::<IpAddr>().ok());
+    let host = dns::Settings::read(own);
     let mut text = String::new();
-    for line in own.lines().filter(|line| !line.trim_start().starts_with(['#', ';'])) {
-        let keep = match word(&line).as_deref() {
-            Some("nameserver") => {
-                network.dns.is_empty() && (host_network || server(line).is_some_and(|ip| !ip.is_loopback()))
-            }
-            Some("search" | "domain") => network.dns_search.is_empty(),
-            Some("options") => network.dns_options.is_empty(),
-            _ => false,
-        };
-        if keep {
-            text.push_str(line);
-            text.push('\n');
+    if network.dns.is_empty() {
+        for (server, link) in host.servers.iter().filter(|(server, _)| host_network || !server.is_loopback())
+        {
+            let link = link.as_ref().map_or(String::new(), |link| format!("%{link}"));
+            text.push_str(&format!("nameserver {server}{link}\n"));
         }
     }
     for server in &network.dns {
         text.push_str(&format!("nameserver {server}\n"));
     }
-    let search: Vec<_> =
-        network.dns_search.iter().filter(|domain| *domain != ".").map(String::as_str).collect();
-    if !search.is_empty() {
-        text.push_str(&format!("search {}\n", search.join(" ")));
+    let options = if network.dns_options.is_empty() { host.options } else { network.dns_options.clone() };
+    text + &lines(search(host.search, network), options)
+}
+
+/// The file of a container that asks its monitor. With the host's domains and options; what of these is about servers
+/// the monitor heeds. A name without a dot is asked for as it is first (`ndots:0`), for it may be a container's.
+pub(crate) fn served(own: &str, network: &Network) -> String {
+    let host = dns::Settings::read(own);
+    let mut options = network.dns_options.clone();
+    if options.is_empty() {
+        let ours =
+            |word: &String| word == "rotate" || word.starts_with("timeout:") || word.starts_with("attempts:");
+        options = host.options.into_iter().filter(|word| !ours(word)).collect();
+    }
+    if !options.iter().any(|word| word.starts_with("ndots:")) {
+        options.push("ndots:0".to_owned());
+    }
+    let text = format!("nameserver {}\n{}", dns::PLACE.ip(), lines(search(host.search, network), options));
+    format!("{MARK}{:016x}\n{text}", sum(&text))
+}
+
+/// Whom a monitor asks.
+pub(crate) fn upstreams(own: &str, network: &Network, link: impl Fn(&str) -> Option<u32>) -> dns::Upstreams {
+    let mut host = dns::Settings::read(own);
+    if !network.dns.is_empty() {
+        host.servers = network.dns.iter().map(|server| (*server, None)).collect();
     }
     if !network.dns_options.is_empty() {
-        text.push_str(&format!("options {}\n", network.dns_options.join(" ")));
+        host.options.clone_from(&network.dns_options);
     }
-    text
+    host.upstreams(link)
+}
+
+fn search(host: Vec<String>, network: &Network) -> Vec<String> {
+    let mut search = if network.dns_search.is_empty() { host } else { network.dns_search.clone() };
+    search.retain(|domain| domain != ".");
+    search
+}
+
+fn lines(search: Vec<String>, options: Vec<String>) -> String {
+    let line = |key: &str, words: Vec<String>| {
+        if words.is_empty() { String::new() } else { format!("{key} {}\n", words.join(" ")) }
+    };
+    line("search", search) + &line("options", options)
+}
+
+/// The first line of such a file, and what it says of the others: so it is known whether somebody has changed them.
+const MARK: &str = "# by minidocker, which keeps it up while nobody else changes it: ";
+
+/// So much of a container's file is read. Ours has some hundred bytes.
+const MOST: u64 = 1 << 16;
+
+/// FNV-1a: it tells apart what was not made to be alike.
+fn sum(text: &str) -> u64 {
+    let step = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// Whether nobody has changed it.
+fn is_ours(text: &str) -> bool {
+    let rest = text.strip_prefix(MARK).and_then(|rest| rest.split_once('\n'));
+    rest.is_some_and(|(told, text)| told == format!("{:016x}", sum(text)))
+}
+
+/// Puts `text` into a container's file, in place, for the file is bound into it. A file that the container has changed stays
+/// as it is.
+pub(crate) fn follow(path: &Path, text: &str) {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let Ok(file) = rustix::fs::open(path, flags, Mode::empty()) else { return };
+    let mut there = String::new();
+    let file = std::fs::File::from(file);
+    // What the container has put there may be endless.
+    let read = (&file).take(MOST).read_to_string(&mut there);
+    if read.is_err() || there == text || !is_ours(&there) {
+        return;
+    }
+    // One write, so that nobody reads half of each; what is left over of a longer one is empty lines until it is cut.
+    let padded = format!("{text}{}", "\n".repeat(there.len().saturating_sub(text.len())));
+    if file.write_all_at(padded.as_bytes(), 0).is_ok() {
+        let _ = file.set_len(text.len() as u64);
+    }
 }
 
 #[cfg(test)]
@@ -148,12 +222,52 @@ mod tests {
         let none = Network::default();
         assert_eq!(resolv_conf(own, false, &none), "nameserver 192.0.2.1\nsearch lan\noptions edns0\n");
         assert!(resolv_conf(own, true, &none).contains("127.0.0.53"));
-        let chosen = Network {
+        assert_eq!(resolv_conf(own, false, &chosen()), "nameserver 9.9.9.9\noptions ndots:2\n");
+    }
+
+    fn chosen() -> Network {
+        Network {
             dns: vec!["9.9.9.9".parse().unwrap()],
             dns_search: vec![".".into()],
             dns_options: vec!["ndots:2".into()],
             ..Network::default()
-        };
-        assert_eq!(resolv_conf(own, false, &chosen), "nameserver 9.9.9.9\noptions ndots:2\n");
+        }
+    }
+
+    #[test]
+    fn who_asks_the_monitor_has_the_hosts_domains_and_options() {
+        let own = "nameserver 127.0.0.53\nsearch lan b.example\noptions edns0 timeout:1 attempts:3 rotate\n";
+        let text = served(own, &Network::default());
+        let (_, rest) = text.split_once('\n').unwrap();
+        assert_eq!(rest, "nameserver 127.0.0.11\nsearch lan b.example\noptions edns0 ndots:0\n");
+        let beyond = upstreams(own, &Network::default(), |_| None);
+        assert_eq!(
+            (beyond.servers[0].to_string().as_str(), beyond.attempts, beyond.rotate),
+            ("127.0.0.53:53", 3, true)
+        );
+        let text = served(own, &chosen());
+        assert!(text.ends_with("\nnameserver 127.0.0.11\noptions ndots:2\n"), "{text}");
+        let beyond = upstreams(own, &chosen(), |_| None);
+        assert_eq!((beyond.servers[0].to_string().as_str(), beyond.attempts), ("9.9.9.9:53", 2));
+    }
+
+    #[test]
+    fn a_file_is_kept_up_until_somebody_changes_it() {
+        let path = std::env::temp_dir().join(format!("minidocker-resolv-{}", std::process::id()));
+        let first = served("search a.example b.example\n", &Network::default());
+        let second = served("search c.example\n", &Network::default());
+        std::fs::write(&path, &first).unwrap();
+        let there = || std::fs::read_to_string(&path).unwrap();
+        follow(&path, &second);
+        assert_eq!(there(), second);
+        follow(&path, &first);
+        assert_eq!(there(), first);
+        let own = first.replace("a.example", "x.example");
+        std::fs::write(&path, &own).unwrap();
+        follow(&path, &second);
+        assert_eq!(there(), own, "somebody has changed it");
+        std::fs::remove_file(&path).unwrap();
+        follow(&path, &second);
+        assert!(!path.exists());
     }
 }

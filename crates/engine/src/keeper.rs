@@ -15,6 +15,7 @@ use crate::health::Watch;
 use crate::ops::{UNKNOWN, refusal};
 use crate::prepare::{draft, finish};
 use crate::request::Restart;
+use crate::resolver::Resolver;
 use crate::state::{End, Life, Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::{Settings, events};
@@ -51,6 +52,8 @@ pub(crate) struct Keeper {
     pub apart: bool,
     /// Its health, while it runs and somebody asked for that.
     pub health: Option<Box<Watch>>,
+    /// What answers for names, while it runs.
+    pub resolver: Option<Box<Resolver>>,
     /// Where its output goes; made with the first of it.
     log: Option<logs::Writer>,
     /// What is left to take down when everybody was told.
@@ -74,13 +77,20 @@ impl monitor::Keeper for Keeper {
         self.store().write_init(&self.record.id, pid)
     }
 
-    fn running(&mut self, _: &Running) -> Vec<Note> {
+    fn running(&mut self, running: &mut Running) -> Vec<Note> {
+        let mut notes = Vec::new();
+        self.resolver = running.resolver.take().and_then(|sockets| {
+            let resolver = Resolver::on(sockets, &self.settings, &self.record);
+            let told = |errno: &Errno| notes.push((format!("nobody answers for its names: {errno}"), None));
+            resolver.inspect_err(told).ok()
+        });
         events::volumes(&self.settings, &self.record, "mount");
         self.tell("start", &[]);
         self.health = Watch::begin(&self.store(), &self.record, self.health.take());
         let differs = |failure: Failure| (format!("a limit does not hold: {failure}"), failure.hint);
         let checks = std::mem::take(&mut self.checks);
-        checks.iter().filter_map(|check| check.verify().err()).map(differs).collect()
+        notes.extend(checks.iter().filter_map(|check| check.verify().err()).map(differs));
+        notes
     }
 
     fn ended(&mut self, exit: Option<Exit>) -> Vec<Note> {
@@ -91,6 +101,7 @@ impl monitor::Keeper for Keeper {
         if let Some(health) = &mut self.health {
             health.end(&Store::new(&self.settings), &self.record);
         }
+        self.resolver = None;
         self.refresh();
         let memory = self.out_of_memory();
         let end = End { out_of_memory: memory.is_some(), ..End::now(exit.map(Exit::code)) };
@@ -183,14 +194,30 @@ impl monitor::Keeper for Keeper {
     }
 
     fn due(&self) -> Option<Instant> {
-        self.health.as_ref()?.due()
+        let health = self.health.as_ref().and_then(|health| health.due());
+        let names = self.resolver.as_ref().and_then(|resolver| resolver.due());
+        health.into_iter().chain(names).min()
     }
 
     fn waits_for(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         self.health.as_ref()?.waits_for()
     }
 
+    fn names(&self) -> Option<BorrowedFd<'_>> {
+        self.resolver.as_ref().map(|resolver| resolver.as_fd())
+    }
+
+    fn serve_names(&mut self) {
+        if let Some(resolver) = &mut self.resolver {
+            resolver.serve();
+        }
+    }
+
     fn turn(&mut self) -> Option<Vec<u8>> {
+        if self.resolver.as_ref().and_then(|resolver| resolver.due()).is_some_and(|due| due <= Instant::now())
+        {
+            self.serve_names();
+        }
         let told = self.health.as_mut()?.turn(&self.settings, &self.record)?;
         if told.is_new {
             self.refresh();
@@ -293,6 +320,7 @@ impl Keeper {
             remains,
             apart: false,
             health: None,
+            resolver: None,
             log: None,
             later: Steps::new(),
             closing: Vec::new(),

@@ -10,6 +10,7 @@ use step::{Failure, Step, Steps};
 
 use crate::facts::{self, Facts};
 use crate::request::{Image, Mount, NetworkMode, Ports, Publish, RunRequest, Seccomp, Wanted};
+use crate::resolver::serves;
 use crate::spec::{self, Specified};
 use crate::state::Store;
 use crate::steps::EngineStep;
@@ -200,6 +201,10 @@ pub(crate) fn finish(
     before.append(&mut groups.create);
     let at = network::Settings { run_dir: store.run_root().to_owned(), ..network::Settings::default() };
     let network = network::plan(&network_mode(request), Some((&at, &places)));
+    let mut settled = network.settled;
+    if serves(&request.network.mode) {
+        settled.push(Box::new(EngineStep::Resolver));
+    }
     let filter = filter(request, &capabilities)?;
 
     let mut prepare: Steps = Vec::new();
@@ -230,7 +235,7 @@ pub(crate) fn finish(
             beside: network.beside,
             loopback: network.loopback,
             inside: network.inside,
-            settled: network.settled,
+            settled,
             script_name: network::netns_name(id),
         },
         filter: filter.map(|program| (program.instructions().to_vec(), program.flags())),

@@ -21,6 +21,8 @@ pub(crate) enum EngineStep {
     Files(Vec<(PathBuf, String)>),
     /// The missing source of a `-v`.
     Source(PathBuf),
+    /// The sockets of its name service.
+    Resolver,
     /// Its control groups.
     RemoveGroup { path: String, kill: bool },
     /// Its ports of the host, and the rules that lead from there to it.
@@ -42,6 +44,7 @@ impl Step for EngineStep {
         match self {
             Self::Files(_) => "state.files",
             Self::Source(_) => "state.source",
+            Self::Resolver => "dns.listen",
             Self::RemoveGroup { .. } => "cgroup.remove",
             Self::Unpublish { .. } => "network.unpublish",
             Self::Release { .. } => "network.release",
@@ -59,6 +62,12 @@ impl Step for EngineStep {
                 format!("write to {}", names.join(", "))
             }
             Self::Source(path) => format!("mkdir(\"{}\")", path.display()),
+            Self::Resolver => {
+                let place = dns::PLACE;
+                format!(
+                    "setns(<init's network>), bind({place} udp), bind({place} tcp), listen, setns(<the host's>)"
+                )
+            }
             Self::RemoveGroup { path, kill: false } => format!("rmdir(\"{path}\") in each hierarchy"),
             Self::RemoveGroup { path, kill: true } => {
                 format!("kill all of \"{path}\", rmdir in each hierarchy")
@@ -92,6 +101,10 @@ impl Step for EngineStep {
         Cow::Borrowed(match self {
             Self::Files(_) => "names and resolver as the container should see them, to be bound in",
             Self::Source(_) => "-v makes a missing source, as Docker does",
+            Self::Resolver => {
+                "the monitor answers for the names of neighbours, and asks the host's servers for all others; a socket \
+                 belongs to the namespace that it was made in"
+            }
             Self::RemoveGroup { .. } => "a group without processes still costs the kernel memory",
             Self::Unpublish { .. } => "the next container may have its ports, and its address without them",
             Self::Release { .. } => "the next container may have the address",
@@ -118,6 +131,9 @@ impl Step for EngineStep {
                     .collect(),
             ),
             Self::Source(path) => Shell::line(format!("mkdir -p {}", quote(&path.to_string_lossy()))),
+            Self::Resolver => {
+                Shell::Nothing("there is no monitor that would answer: add servers to resolv.conf")
+            }
             Self::RemoveGroup { path, .. } => Shell::line(format!(
                 "for g in /sys/fs/cgroup/*{path} /sys/fs/cgroup{path}; do rmdir \"$g\" 2>/dev/null; done"
             )),
@@ -148,6 +164,18 @@ impl Step for EngineStep {
                 files.iter().try_for_each(|(path, text)| write_file(path, text.as_bytes(), false))
             }
             Self::Source(path) => make_dirs_with(path, Mode::from_raw_mode(0o755)),
+            Self::Resolver => {
+                let Some(init) = context.init else {
+                    return Err(Failure::because(
+                        self.id(),
+                        dns::PLACE.to_string(),
+                        "there is no process yet",
+                    ));
+                };
+                let sockets = crate::resolver::listen(init);
+                context.resolver = Some(sockets.map_err(|errno| self.failed(dns::PLACE.to_string(), errno))?);
+                Ok(())
+            }
             Self::RemoveGroup { path, kill } => {
                 let group = Group::open(&Hierarchies::probe()?, path)?;
                 if *kill {

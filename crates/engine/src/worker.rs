@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use monitor::{Exit, Keeper as _, Note};
 use runtime::Stdio;
@@ -284,11 +284,12 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd, line: &UnixStream)
             Ok(Stdio { stdin: null()?, stdout: dup(output)?, stderr: dup(output)? })
         };
         let stdio = streams().map_err(|errno| Failure::new("build.worker", "streams", errno))?;
-        let running = runtime::launch(&prepared.plan, Some(stdio), &mut trace, &mut |pid| keeper.cloned(pid))
-            .map_err(|failure| refusal(&id[..12], failure))?;
-        let mut notes = keeper.running(&running);
-        let exit =
-            wait(&running.pidfd, line).map_err(|errno| Failure::new("build.worker", "waitid", errno))?;
+        let mut running =
+            runtime::launch(&prepared.plan, Some(stdio), &mut trace, &mut |pid| keeper.cloned(pid))
+                .map_err(|failure| refusal(&id[..12], failure))?;
+        let mut notes = keeper.running(&mut running);
+        let exit = wait(&running.pidfd, line, &mut keeper)
+            .map_err(|errno| Failure::new("build.worker", "waitid", errno))?;
         notes.extend(keeper.ended(Some(exit)));
         Ok::<Done, Error>(Done { code: exit.code(), notes })
     })();
@@ -365,15 +366,25 @@ fn dup(fd: &impl AsFd) -> Result<OwnedFd, Errno> {
     rustix::io::fcntl_dupfd_cloexec(fd, 3)
 }
 
-/// Waits for the container's end, and brings it about where nobody waits for it any more.
-fn wait(pidfd: &OwnedFd, line: &UnixStream) -> Result<Exit, Errno> {
+/// Waits for the container's end, and brings it about where nobody waits for it any more. Meanwhile its names are served.
+fn wait(pidfd: &OwnedFd, line: &UnixStream, keeper: &mut Keeper) -> Result<Exit, Errno> {
     loop {
         // Nothing is said on the line while a task is done: whatever there is to read is its end.
-        let mut fds = [PollFd::new(pidfd, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
-        match poll(&mut fds, None) {
+        let mut fds = vec![PollFd::new(pidfd, PollFlags::IN), PollFd::new(line, PollFlags::IN)];
+        fds.extend(keeper.names().map(|names| PollFd::from_borrowed_fd(names, PollFlags::IN)));
+        let left = keeper.resolver.as_ref().and_then(|resolver| resolver.due()).map(|due| {
+            let left = due.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+        });
+        match poll(&mut fds, left.as_ref()) {
             Err(Errno::INTR) => continue,
             polled => polled?,
         };
+        if fds[..2].iter().all(|fd| fd.revents().is_empty()) {
+            drop(fds);
+            keeper.serve_names();
+            continue;
+        }
         if fds[0].revents().is_empty() {
             // Gone by itself meanwhile: the next line takes its exit.
             let _ = sys::signal::send(pidfd, 9);

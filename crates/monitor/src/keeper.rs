@@ -87,7 +87,7 @@ pub trait Keeper {
     /// Its first process exists.
     fn cloned(&mut self, pid: i32) -> Result<(), Failure>;
     /// Its program runs: what can only be seen now, and what the user should be told of it.
-    fn running(&mut self, running: &Running) -> Vec<Note>;
+    fn running(&mut self, running: &mut Running) -> Vec<Note>;
     /// It ended: to be recorded, while its control groups still tell what it used. None: nobody saw how.
     fn ended(&mut self, exit: Option<Exit>) -> Vec<Note>;
     /// It could not be started: nothing of this start stays.
@@ -118,6 +118,12 @@ pub trait Keeper {
     fn turn(&mut self) -> Option<Vec<u8>> {
         None
     }
+    /// Readable when somebody in the container asks for a name, or somebody answers; none where nobody there can ask.
+    fn names(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    /// It is: whoever can be answered is. It must not wait for anything.
+    fn serve_names(&mut self) {}
     /// Somebody asks for a probe of the container's health right now.
     fn asked(&mut self) {}
     /// A child of the monitor's has ended, which may be one of the keeper's.

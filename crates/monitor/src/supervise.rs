@@ -103,7 +103,7 @@ fn watch_orphan(orphan: Orphan, keeper: impl Keeper) -> Result<(), Errno> {
     let Orphan { pid, pidfd, output: [stdout, stderr], socket } = orphan;
     let mut monitor = Monitor::new(keeper, Some(socket));
     (monitor.streams.stdout, monitor.streams.stderr) = (stdout, stderr);
-    monitor.running = Some(Running { pid, pidfd, terminal: None });
+    monitor.running = Some(Running { pid, pidfd, terminal: None, resolver: None });
     monitor.is_parent = false;
     monitor.listen();
     monitor.stay()
@@ -177,7 +177,7 @@ impl<K: Keeper> Monitor<K> {
         if let Some(master) = running.terminal.take() {
             self.streams.take_terminal(master).map_err(failed)?;
         }
-        let notes = self.keeper.running(&running);
+        let notes = self.keeper.running(&mut running);
         let pid = running.pid;
         (self.running, self.is_parent) = (Some(running), true);
         if self.listener.is_none() {
@@ -258,6 +258,7 @@ impl<K: Keeper> Monitor<K> {
                         // What that took is given back when nothing more comes of it.
                         slim = false;
                     }
+                    Source::Names => self.keeper.serve_names(),
                     source => self.attend(source, signals),
                 }
             }
@@ -298,7 +299,8 @@ impl<K: Keeper> Monitor<K> {
                 }
             }
             Source::Client(index) => self.listen_to(index),
-            Source::Stdin | Source::Stdout | Source::Stderr | Source::Exit | Source::Turn => {}
+            Source::Stdin | Source::Stdout | Source::Stderr | Source::Exit | Source::Turn | Source::Names => {
+            }
         }
     }
 
@@ -330,6 +332,9 @@ impl<K: Keeper> Monitor<K> {
         let due = self.keeper.due();
         if let Some((fd, flags)) = self.keeper.waits_for() {
             watched.push((Source::Turn, fd, flags));
+        }
+        if let Some(fd) = self.keeper.names() {
+            watched.push((Source::Names, fd, PollFlags::IN));
         }
         let until = [until, due].into_iter().flatten().min();
         let mut fds: Vec<_> =
@@ -542,6 +547,8 @@ enum Source {
     Stdin,
     /// What the keeper waits for, or the time that it is due.
     Turn,
+    /// Somebody in the container asks for a name, or somebody answers.
+    Names,
 }
 
 /// A container that has run for so long runs on.

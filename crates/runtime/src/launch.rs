@@ -64,6 +64,8 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// The monitor's end of its terminal.
     pub terminal: Option<OwnedFd>,
+    /// The sockets of its name service, where a step opened them.
+    pub resolver: Option<[OwnedFd; 2]>,
 }
 
 /// What the caller does at two moments of a launch. A closure that takes the pid is one.
@@ -126,8 +128,8 @@ pub fn launch(
     };
     match told.and_then(|()| side.run()) {
         Ok(()) => {
-            let terminal = side.terminal.take();
-            Ok(Running { pid, pidfd, terminal })
+            let (terminal, resolver) = (side.terminal.take(), side.context.resolver.take());
+            Ok(Running { pid, pidfd, terminal, resolver })
         }
         Err(failure) => {
             let _ = sys::signal::send(&pidfd, 9);

@@ -79,6 +79,8 @@ pub struct Context {
     /// A route netlink socket of the network namespace that this process is in, opened by the first step that
     /// needs one.
     pub netlink: Option<OwnedFd>,
+    /// The sockets of the container's name service, inside of its network namespace: for datagrams, for streams.
+    pub resolver: Option<[OwnedFd; 2]>,
     /// What takes milliseconds to close, and goes when there is time.
     pub closing: Vec<OwnedFd>,
 }

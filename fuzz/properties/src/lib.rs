@@ -20,6 +20,7 @@ pub mod json;
 mod layer;
 mod logs;
 mod mount_options;
+mod names;
 mod policy;
 mod registry_answers;
 mod script;
@@ -38,6 +39,7 @@ pub use image_names::image_names;
 pub use layer::layer;
 pub use logs::logs;
 pub use mount_options::mount_options;
+pub use names::names;
 pub use registry_answers::registry_answers;
 pub use seccomp_json::{GRAMMAR as SECCOMP_GRAMMAR, seccomp_json};
 pub use seccomp_rules::seccomp_rules;
@@ -47,7 +49,7 @@ pub use systemd_text::systemd_text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by name.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("addresses", addresses),
     ("bus_message", bus_message),
     ("cgroup_files", cgroup_files),
@@ -59,6 +61,7 @@ pub const TARGETS: [Target; 15] = [
     ("layer", layer),
     ("logs", logs),
     ("mount_options", mount_options),
+    ("names", names),
     ("registry_answers", registry_answers),
     ("seccomp_json", seccomp_json),
     ("seccomp_rules", seccomp_rules),

@@ -71,7 +71,7 @@ macro_rules! replay {
 
 replay! {
     addresses bus_message cgroup_files config devices dockerfile image_archives image_names layer mount_options
-    registry_answers seccomp_json seccomp_rules systemd_text
+    names registry_answers seccomp_json seccomp_rules systemd_text
 }
 
 /// The input with something small changed: the same for one seed.

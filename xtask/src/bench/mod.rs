@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: minidocker against the bare floor, what its containers cost, its runtime against other
 //! runtimes, its images and its daily commands against other engines. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
 
+mod dns;
 mod engine;
 mod engines;
 mod images;
@@ -36,9 +37,9 @@ type Benchmark = Box<dyn FnOnce(Option<PathBuf>) -> Result<Ready>>;
 type Ready = Box<dyn FnOnce() -> Result<Value>>;
 
 /// What there is.
-const NAMES: &str = "start, memory, parallel, runtime, images or engine";
+const NAMES: &str = "start, memory, parallel, runtime, images, engine or dns";
 
-/// `cargo xtask bench start|memory|parallel|runtime|images|engine`.
+/// `cargo xtask bench start|memory|parallel|runtime|images|engine|dns`.
 pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
     let Some(name) = arguments.positional() else { bail!("bench takes {NAMES}") };
     let file = arguments.value("-o")?;
@@ -77,6 +78,10 @@ pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
         "engine" => {
             let plan = engine::Plan::read(&mut arguments)?;
             Box::new(move |program| engine::prepare(plan, program))
+        }
+        "dns" => {
+            let plan = dns::Plan::read(&mut arguments)?;
+            Box::new(move |program| dns::prepare(plan, program))
         }
         _ => bail!("bench takes {NAMES}, not `{name}`"),
     };

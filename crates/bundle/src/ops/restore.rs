@@ -214,7 +214,7 @@ impl Restoring<'_> {
         let pidfd = pidfd
             .map_err(|errno| Error::new(format!("the first process: {}", step::words(&errno.into()))))?;
         let terminal = if self.terminals.is_empty() { None } else { Some(self.terminals.swap_remove(0)) };
-        Ok(Running { pid: restored.pid.as_raw_nonzero().get(), pidfd, terminal })
+        Ok(Running { pid: restored.pid.as_raw_nonzero().get(), pidfd, terminal, resolver: None })
     }
 
     fn is_joined(&self, dir: &Path) -> bool {

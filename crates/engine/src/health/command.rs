@@ -129,7 +129,7 @@ impl monitor::Keeper for Silent {
         Ok(())
     }
 
-    fn running(&mut self, _: &Running) -> Vec<Note> {
+    fn running(&mut self, _: &mut Running) -> Vec<Note> {
         Vec::new()
     }
 

@@ -1,18 +1,15 @@
 //! A question by TCP or HTTP, asked by the monitor itself in the container's network namespace.
 //!
-//! A socket belongs to the namespace that it was made in, whoever uses it: so the monitor, which has one thread, enters
-//! the container's for the one call that makes it, and comes back. A fork that enters and dies there would cost a process
-//! and a copy of the page tables for each question. That the way back fails, for want of memory, is met: the monitor
-//! ends, and the next command gives the container another.
+//! A fork that enters the namespace and dies there would cost a process and a copy of the page tables for each question.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::inside::in_network;
 
 /// So much of an answer is read for its first line.
 const MOST: usize = 4096;
@@ -131,19 +128,9 @@ fn request(address: SocketAddr, path: &str) -> Vec<u8> {
 
 /// A TCP socket in the network namespace of process `pid`.
 fn socket_in(pid: i32, address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let open = |path: &str| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let enter = |space: &OwnedFd| move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network));
-    let own = open("/proc/thread-self/ns/net")?;
-    let theirs = open(&format!("/proc/{pid}/ns/net"))?;
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    enter(&theirs)?;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None);
-    if enter(&own).is_err() {
-        // Whoever went on here would make the links of a further start in the wrong namespace.
-        sys::process::exit_now(1);
-    }
-    socket
+    in_network(pid, || rustix::net::socket_with(family, SocketType::STREAM, flags, None))
 }
 
 /// Whether it is connected by now.

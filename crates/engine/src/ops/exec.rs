@@ -173,7 +173,7 @@ impl monitor::Keeper for Guest {
         Ok(())
     }
 
-    fn running(&mut self, _: &Running) -> Vec<Note> {
+    fn running(&mut self, _: &mut Running) -> Vec<Note> {
         let command = self.record.command.join(" ");
         self.tell(&format!("exec_start: {command}"), &[]);
         Vec::new()

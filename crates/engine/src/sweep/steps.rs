@@ -14,6 +14,7 @@ use step::{Context, Failure, Shell, Step, quote};
 use crate::health::Watch;
 use crate::keeper::{Keeper, Start};
 use crate::ops::{UNKNOWN, start};
+use crate::resolver::Resolver;
 use crate::state::{Life, Record, Store};
 use crate::steps::Remains;
 use crate::{Settings, events, image};
@@ -212,6 +213,7 @@ impl SweepStep {
         let mut keeper = Keeper::new(settings, record.clone(), source, Remains::of(record), lock);
         keeper.life = life.unwrap_or_else(|| first_life(record));
         keeper.health = Watch::resume(&store, record, keeper.life.started);
+        keeper.resolver = Resolver::resume(settings, record, pid);
         (keeper.start, keeper.apart) = (Start::Again, true);
         monitor::adopt(Orphan { pid, pidfd, output, socket: dir }, keeper)
     }
