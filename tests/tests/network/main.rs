@@ -4,6 +4,8 @@
 mod made;
 mod ports;
 mod rules;
+mod shaping;
+mod show;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: minidocker against the bare floor, what its containers cost, its runtime against other
-//! runtimes, its images and its daily commands against other engines. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
+//! runtimes, its images, its daily commands and its networks against other engines. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
 
 mod engine;
 mod engines;
 mod images;
 mod memory;
+mod network;
 mod parallel;
 mod peers;
 mod place;
@@ -36,9 +37,9 @@ type Benchmark = Box<dyn FnOnce(Option<PathBuf>) -> Result<Ready>>;
 type Ready = Box<dyn FnOnce() -> Result<Value>>;
 
 /// What there is.
-const NAMES: &str = "start, memory, parallel, runtime, images or engine";
+const NAMES: &str = "start, memory, parallel, runtime, images, engine or network";
 
-/// `cargo xtask bench start|memory|parallel|runtime|images|engine`.
+/// `cargo xtask bench start|memory|parallel|runtime|images|engine|network`.
 pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
     let Some(name) = arguments.positional() else { bail!("bench takes {NAMES}") };
     let file = arguments.value("-o")?;
@@ -77,6 +78,10 @@ pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
         "engine" => {
             let plan = engine::Plan::read(&mut arguments)?;
             Box::new(move |program| engine::prepare(plan, program))
+        }
+        "network" => {
+            let plan = network::Plan::read(&mut arguments)?;
+            Box::new(move |program| network::prepare(plan, program))
         }
         _ => bail!("bench takes {NAMES}, not `{name}`"),
     };
