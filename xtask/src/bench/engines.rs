@@ -66,7 +66,11 @@ pub(super) fn ours(place: &mut Place, program: &Path) -> Result<Engine> {
 /// Docker, if it is installed: its daemon is started.
 pub(super) fn docker(place: &mut Place, bridge: Bridge) -> Result<Option<Engine>> {
     let (Some(_), Some(client)) = (process::find("dockerd"), docker_client()) else { return Ok(None) };
-    let group = place.group("docker")?;
+    // Two daemons at once each have a group.
+    let group = match bridge {
+        Bridge::Published { proxy: false } => place.group("docker-direct")?,
+        _ => place.group("docker")?,
+    };
     let socket = "unix:///run/docker.sock";
     let start = owned([&client, "-H", socket]);
     let words = "--exec-root /run/docker --pidfile /run/docker.pid --exec-opt native.cgroupdriver=cgroupfs";

@@ -81,7 +81,7 @@ impl Subject {
         inside: &Path,
         make: impl FnOnce(&mut Place) -> Result<Option<Engine>>,
     ) -> Result<Option<Self>> {
-        let mut place = Place::new("bench-network")?;
+        let mut place = Place::new(&format!("bench-network-{}", name.replace([' ', ','], "")))?;
         let is_bare = name == "bare links";
         let engine = make(&mut place)?;
         if engine.is_none() && !is_bare {
