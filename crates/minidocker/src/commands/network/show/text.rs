@@ -150,10 +150,8 @@ impl Plan {
             canvas.put(column, "─", Ink::Lane(lane));
         }
         canvas.put(from, if ends { "┖" } else { "┠" }, Ink::Lane(lane));
-        for other in lane + 1..hanging.len() {
-            if hanging[other] > 0 {
-                canvas.put(self.lane(other), "╂", Ink::Lane(other));
-            }
+        for (other, _) in hanging.iter().enumerate().filter(|(other, cables)| *other > lane && **cables > 0) {
+            canvas.put(self.lane(other), "╂", Ink::Lane(other));
         }
         canvas.put(last + 2, &format!(" {label} "), Ink::Plain);
         canvas.put(self.left, "┤", Ink::Frame);
