@@ -88,7 +88,11 @@ fn network_mode(request: &RunRequest) -> network::Mode {
         NetworkMode::Host => network::Mode::Host,
         NetworkMode::Container(_) => network::Mode::Join,
         NetworkMode::None => network::Mode::None,
-        NetworkMode::Bridge => network::Mode::Bridge(network::BridgeRequest::default()),
+        NetworkMode::Bridge => network::Mode::Bridge(network::BridgeRequest {
+            rates: request.network.rates,
+            share: request.network.share,
+            ..network::BridgeRequest::default()
+        }),
     }
 }
 
@@ -129,7 +133,9 @@ pub(crate) fn reserve(
     let places = loop {
         let links = endpoints.iter().map(|endpoint| networks::link(settings, endpoint));
         let links = links.collect::<Result<_, Error>>()?;
-        let mode = network::Mode::Bridge(network::BridgeRequest { links, publish: published(request) });
+        let (rates, share) = (request.network.rates, request.network.share);
+        let publish = published(request);
+        let mode = network::Mode::Bridge(network::BridgeRequest { links, publish, rates, share });
         match network::reserve(&chosen, id, name, &mode, &is_alive) {
             Err(network::Error::Clash { network, owner }) => {
                 let (_, said) = network::choose_anew(&chosen, &network, &owner).map_err(networks::told)?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Who keeps what a container prints.
 pub use logs::Settings as Log;
 /// Ports of a container, and those of the host that lead there.
-pub use network::{Ports, Protocol, Publish, Published, Wanted};
+pub use network::{Ports, Protocol, Publish, Published, Rate, RateChange, Rates, Wanted};
 /// How a container keeps what it writes.
 pub use storage::Kind as RootfsKind;
 
@@ -230,6 +230,12 @@ pub struct Network {
     /// `--expose`, and what the image exposes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expose: Vec<Ports>,
+    /// `--network-rate`: what may go over its link.
+    #[serde(default, skip_serializing_if = "Rates::is_none")]
+    pub rates: Rates,
+    /// `--network-share`: what is kept for it of what its network may carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Rate>,
 }
 
 impl Network {

@@ -101,12 +101,15 @@ fn left(option: &Opt) -> String {
 /// A line of two columns; the second starts on the next line where the first is too long.
 fn row(text: &mut String, left: &str, right: &str, column: usize) {
     text.push_str(left);
+    if right.is_empty() {
+        text.push('\n');
+    }
     let width = left.chars().count();
-    let pad = if width + 2 > column {
+    let pad = if width + 2 > column && !right.is_empty() {
         text.push('\n');
         column
     } else {
-        column - width
+        column.saturating_sub(width)
     };
     for (number, line) in right.lines().enumerate() {
         let pad = if number == 0 { pad } else { column };

@@ -216,6 +216,12 @@ pub enum Error {
         /// That many.
         most: usize,
     },
+    /// A share of a network that may carry anything is no share.
+    #[error("network {network} has no rate that a share could be of")]
+    NoTotal {
+        /// The network.
+        network: String,
+    },
     /// A record that cannot be read.
     #[error("{} {why}", path.display())]
     Damaged {
@@ -306,6 +312,9 @@ impl Error {
             Self::Outside { subnet, .. } => format!("choose one in {subnet}, or leave it off and get a free one"),
             Self::NetworkFull { .. } => {
                 "stop containers, or make a network with a larger subnet: minidocker network create --subnet".into()
+            }
+            Self::NoTotal { network } => {
+                format!("say what it may carry: minidocker network update --rate 100mbit {network}")
             }
             Self::TooMany { .. } => "leave some out".into(),
             Self::Damaged { path, .. } => format!("mend the file, or remove it: rm {}", path.display()),

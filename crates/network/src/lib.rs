@@ -36,6 +36,7 @@ mod plan;
 mod port_book;
 mod ports;
 mod publish;
+mod rate;
 mod reach;
 mod records;
 mod release;
@@ -43,10 +44,14 @@ mod reservation;
 mod reserve;
 mod rules;
 mod settings;
+mod shape;
+mod share;
 mod small;
 mod subnet;
 mod subnet6;
+mod survey;
 mod table;
+mod traffic;
 
 pub use attachment::{Attachment, Manner, Place6, choose_way_out, host_link};
 pub use connect::{connect, disconnect, without};
@@ -58,13 +63,17 @@ pub use members::{Member, members, members_directory};
 pub use network::{Driver, Network, Pool, Pool6};
 pub use plan::{Plan, plan};
 pub use ports::{Ports, Protocol, Publish, Published, Wanted};
+pub use rate::{Rate, RateChange, Rates};
 pub use reach::{Chain, Reach, Who, reach};
 pub use release::{Leftover, leftovers, release, remove, remove_link, rename, unplug, unpublish};
 pub use reserve::{reserve, reserve_link};
 
 pub use settings::{BridgeRequest, LinkRequest, Mode, Settings};
+pub use shape::change_rates;
+pub use share::{change_share, set_total};
 pub use subnet::{IpRequest, ParseError, Subnet, mac_text, parse_mac};
 pub use subnet6::Subnet6;
+pub use survey::{Gateway, Link, Port, Resident, Rules, Space, Survey, survey};
 pub use table::{repair_rules, rules_differ, table_name, unpublish_script};
 
 /// The name of the namespace that the shell's version of the steps makes with `ip netns add`: the script has no

@@ -22,6 +22,7 @@ use crate::plan;
 use crate::records::{Records, is_name};
 use crate::reservation::{Book, NETWORKS, hash};
 use crate::settings::Settings;
+use crate::share;
 use crate::small;
 use crate::subnet::usable_prefix;
 
@@ -319,6 +320,7 @@ fn finish(book: &Book, directory: &str) -> Result<(), Error> {
     if is_ours(route, directory)? {
         links::delete(route, directory).map_err(|refusal| failed(STEP, directory, refusal))?;
     }
+    share::leave(book, route, directory).map_err(|refusal| failed(STEP, directory, refusal))?;
     book.table().forget_bridge(directory);
     book.forget_rules(directory)?;
     book.has_gone(directory)

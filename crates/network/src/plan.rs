@@ -23,7 +23,9 @@ use crate::port_book::Target;
 use crate::ports::Published;
 use crate::reserve::target;
 use crate::rules;
-use crate::settings::{Mode, Settings};
+use crate::settings::{BridgeRequest, Mode, Settings};
+use crate::shape;
+use crate::share;
 use crate::subnet::{Subnet, mac_of, mac_text};
 use crate::table::{Table, is_unsupported, let_loopback_out, localnet};
 
@@ -49,7 +51,7 @@ pub struct Plan {
 /// alone.
 pub fn plan(mode: &Mode, places: Option<(&Settings, &[Attachment])>) -> Plan {
     let mut plan = match (mode, places) {
-        (Mode::Bridge(_), Some((settings, places))) => connected(settings, places),
+        (Mode::Bridge(request), Some((settings, places))) => connected(settings, request, places),
         _ => Plan::default(),
     };
     if !matches!(mode, Mode::Host | Mode::Join) {
@@ -58,12 +60,17 @@ pub fn plan(mode: &Mode, places: Option<(&Settings, &[Attachment])>) -> Plan {
     plan
 }
 
-fn connected(settings: &Settings, places: &[Attachment]) -> Plan {
+fn connected(settings: &Settings, request: &BridgeRequest, places: &[Attachment]) -> Plan {
     let table = Table::of(&settings.run_dir);
     let mut plan = Plan::default();
     for to in places {
+        let (limits, own_limits) = shape::plan(request.rates, to);
+        // While the link is down: on one that is up the kernel waits for every processor first.
+        plan.inside.extend(own_limits);
         steps_of(&table, to).into_plan(&mut plan);
+        plan.beside.extend(limits);
     }
+    share::plan(settings, request.share, places, &mut plan.host, &mut plan.beside);
     let ports: Vec<Published> = places.iter().flat_map(|to| to.ports.iter().copied()).collect();
     if let Some((to, target)) = places.iter().find(|to| !to.ports.is_empty()).zip(target(places)) {
         if ports.iter().any(Published::is_on_loopback) {
@@ -528,7 +535,6 @@ fn socket<'a>(step: &'static str, context: &'a mut Context) -> Result<Route<'a>,
 mod tests {
     use super::*;
     use crate::attachment::host_link;
-    use crate::settings::BridgeRequest;
 
     fn attachment() -> Attachment {
         let address = Ipv4Addr::new(10, 7, 0, 5);

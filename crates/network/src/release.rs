@@ -18,6 +18,7 @@ use crate::port_book;
 use crate::publish;
 use crate::reservation::Book;
 use crate::settings::Settings;
+use crate::share;
 use crate::small::{self, Small, bridge_subnet};
 
 /// Takes the ports of `id` from the rules and gives them back; one that has none costs a look at a file. What is given
@@ -35,6 +36,7 @@ pub fn release(settings: &Settings, id: &str, places: Option<&[Attachment]>) -> 
     let book = Book::new(settings.addresses());
     for place in places.unwrap_or_default() {
         let network = place.directory();
+        share::forget(settings, &place.bridge, place.address)?;
         book.give_back(&network, place.address, id)?;
         if let Some(six) = &place.v6 {
             book.give_back(&network, six.address, id)?;
@@ -45,8 +47,12 @@ pub fn release(settings: &Settings, id: &str, places: Option<&[Attachment]>) -> 
         return Ok(());
     }
     for network in book.networks()? {
+        let bridge = Small::read(&network).map_or_else(|| network.clone(), Small::bridge);
         for (address, owner) in book.members(&network)? {
             if owner.id == id {
+                if let IpAddr::V4(address) = address {
+                    share::forget(settings, &bridge, address)?;
+                }
                 book.give_back(&network, address, id)?;
             }
         }
@@ -116,7 +122,8 @@ pub enum Leftover {
         /// Its bridge, there or not.
         bridge: String,
     },
-    /// A bridge named like a small network's, with no port and of no network of ours; nobody owns it.
+    /// A bridge named like a small network's, with no port and of no network of ours, or the device that shaped what
+    /// came in by a bridge that is gone; nobody owns it.
     Bridge {
         /// Its name.
         name: String,
@@ -160,6 +167,12 @@ pub fn leftovers(settings: &Settings) -> Result<Vec<Leftover>, Error> {
             // Another engine's containers are ports of another bridge.
             Some(id) if ours => found.push(Leftover::Link { id_prefix: id.to_owned(), name }),
             _ => {
+                // The bridge that it served is gone.
+                let alone = share::is_intermediate(&name)
+                    && !links.iter().any(|link| share::intermediate(&link.name) == name);
+                if alone {
+                    found.push(Leftover::Bridge { name: name.clone() });
+                }
                 let unused = !links.iter().any(|port| port.master == Some(link.index));
                 if bridge_subnet(&name).is_some() && unused && !bridges.contains(&name) {
                     found.push(Leftover::Bridge { name });

@@ -100,6 +100,11 @@ impl Book {
         Self { root }
     }
 
+    /// The engine's run state, which the reservations are a part of.
+    pub(crate) fn run_dir(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
     /// The rules of the engine whose reservations these are.
     pub(crate) fn table(&self) -> Table {
         Table::of(self.root.parent().unwrap_or(&self.root))

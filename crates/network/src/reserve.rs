@@ -18,6 +18,7 @@ use crate::publish;
 use crate::records::Records;
 use crate::reservation::{Any, Book, Choice, Claim, Claimant, NETWORKS, hash};
 use crate::settings::{LinkRequest, Mode, Settings};
+use crate::share;
 use crate::small::{self, Small};
 use crate::subnet::{IpRequest, Subnet, mac_of, usable_prefix};
 
@@ -57,6 +58,9 @@ pub fn reserve(
         places.push(reserve_link(settings, id, name, link, n, is_alive)?);
     }
     choose_way_out(&mut places);
+    if request.share.is_some() {
+        share::needed_total(settings, &places)?;
+    }
     let owner = Owner::new(id, name).ok_or_else(|| Error::Id { id: id.to_owned() })?;
     claim_ports(settings, Claimant { owner: &owner, is_alive }, &mut places, &request.publish)?;
     Ok(places)

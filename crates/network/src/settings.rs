@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::network::Network;
 use crate::ports::Publish;
+use crate::rate::{Rate, Rates};
 use crate::subnet::{IpRequest, Subnet};
 
 /// Where things are.
@@ -70,6 +71,10 @@ pub struct BridgeRequest {
     pub links: Vec<LinkRequest>,
     /// `--publish`, and what `--publish-all` makes of exposed ports.
     pub publish: Vec<Publish>,
+    /// `--network-rate`: what may go over its link.
+    pub rates: Rates,
+    /// `--network-share`: what is kept for it of what its network may carry.
+    pub share: Option<Rate>,
 }
 
 /// One link of a container.

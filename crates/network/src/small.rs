@@ -13,6 +13,7 @@ use crate::facts::{self, failed};
 use crate::links;
 use crate::netlink::Route;
 use crate::reservation::{Book, NETWORKS};
+use crate::share;
 use crate::subnet::{IpRequest, Subnet, unusable, usable_prefix};
 
 /// The prefix of a small network for which the user gave none.
@@ -148,6 +149,8 @@ fn remove_if_empty(book: &Book, route: Route<'_>, small: Small) -> Result<bool, 
     book.note_going(&small.directory())?;
     let removed = book.remove_empty(&small.directory())?;
     if removed {
+        share::leave(book, route, &small.bridge())
+            .map_err(|refusal| Error::Kernel(failed(STEP, small.bridge(), refusal)))?;
         links::delete(route, &small.bridge())
             .map_err(|refusal| Error::Kernel(failed(STEP, small.bridge(), refusal)))?;
         book.table().forget_bridge(&small.bridge());

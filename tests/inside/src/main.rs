@@ -7,6 +7,7 @@ mod attempt;
 mod errno;
 mod facts;
 mod files;
+mod flow;
 mod ipc;
 mod load;
 mod network;
@@ -34,6 +35,9 @@ usage: inside COMMAND
   listen PORT [--once]         TCP on all addresses: answer each line with `HOSTNAME PID LINE`
   connect ADDRESS PORT [TEXT]  send a line, print the answer
   connect-and-count ADDRESS PORT  the same, and how many segments had to be sent again
+  flow PORT                    TCP: serve `pour` and `ping-pong`
+  pour ADDRESS PORT SECONDS    send as much as goes; JSON {bytes, seconds, mbit}
+  ping-pong ADDRESS PORT N     a byte there and back, N times; JSON {count, median_us, p99_us}
   fork-bomb N                  start N sleeping children; JSON {started, errno}; then ends them
   zombies N                    orphan N processes that end; JSON {orphans, zombies} counted a second later at most
   write FILE TEXT              replace FILE
@@ -77,6 +81,9 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["connect", address, port] => network::connect(address, number(port)?, "hello"),
         ["connect-and-count", address, port] => network::connect_and_count(address, number(port)?),
         ["connect", address, port, text] => network::connect(address, number(port)?, text),
+        ["flow", port] => flow::serve(number(port)?),
+        ["pour", address, port, seconds] => flow::pour(address, number(port)?, number(seconds)?),
+        ["ping-pong", address, port, count] => flow::ask(address, number(port)?, number(count)?),
         ["fork-bomb", count] => processes::fork_bomb(number(count)?),
         ["zombies", count] => processes::zombies(number(count)?),
         ["write", file, text] => files::write(file, text),

@@ -8,6 +8,8 @@ mod made;
 mod ports;
 mod reach;
 mod rules;
+mod shaping;
+mod show;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -26,6 +26,11 @@ pub(super) enum Bridge {
     None,
     /// Its own, without rules of a firewall.
     Own,
+    /// Its own, with published ports; with a process for each of them, or without.
+    Published {
+        /// `--userland-proxy`.
+        proxy: bool,
+    },
 }
 
 pub(super) fn owned<const N: usize>(words: [&str; N]) -> Vec<String> {
@@ -61,17 +66,26 @@ pub(super) fn ours(place: &mut Place, program: &Path) -> Result<Engine> {
 /// Docker, if it is installed: its daemon is started.
 pub(super) fn docker(place: &mut Place, bridge: Bridge) -> Result<Option<Engine>> {
     let (Some(_), Some(client)) = (process::find("dockerd"), docker_client()) else { return Ok(None) };
-    let group = place.group("docker")?;
+    // Two daemons at once each have a group.
+    let group = match bridge {
+        Bridge::Published { proxy: false } => place.group("docker-direct")?,
+        _ => place.group("docker")?,
+    };
     let socket = "unix:///run/docker.sock";
     let start = owned([&client, "-H", socket]);
-    let words = "--exec-root /run/docker --pidfile /run/docker.pid --iptables=false --exec-opt \
-                 native.cgroupdriver=cgroupfs";
+    let words = "--exec-root /run/docker --pidfile /run/docker.pid --exec-opt native.cgroupdriver=cgroupfs";
     let mut daemon = owned(["dockerd", "-H", socket, "--data-root", &place.path("docker")]);
     daemon.extend(words.split(' ').map(str::to_owned));
     daemon.extend(owned(["--cgroup-parent", &group.containers()]));
     match bridge {
-        Bridge::None => daemon.extend(owned(["--bridge", "none"])),
-        Bridge::Own => daemon.extend(owned(["--ip6tables=false", "--bip", "10.213.78.1/20"])),
+        Bridge::None => daemon.extend(owned(["--iptables=false", "--bridge", "none"])),
+        Bridge::Own => {
+            daemon.extend(owned(["--iptables=false", "--ip6tables=false", "--bip", "10.213.78.1/20"]));
+        }
+        Bridge::Published { proxy } => {
+            let proxy = format!("--userland-proxy={proxy}");
+            daemon.extend(owned(["--ip6tables=false", "--bip", "10.213.64.1/20", &proxy]));
+        }
     }
     place.daemon(Some(&group), &daemon, &[&start[..], &owned(["version"])].concat())?;
     Ok(Some(Engine { name: "docker", group, start }))

@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: minidocker against the bare floor, what its containers cost, its runtime against other
-//! runtimes, its images and its daily commands against other engines. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
+//! runtimes, its images, its daily commands and its networks against other engines. docs/benchmarks.md is the reader's page. No result fails a run: machines differ, so each table says whether the target is met, and no more.
 
 mod dns;
 mod engine;
 mod engines;
 mod images;
 mod memory;
+mod network;
 mod parallel;
 mod peers;
 mod place;
@@ -37,9 +38,9 @@ type Benchmark = Box<dyn FnOnce(Option<PathBuf>) -> Result<Ready>>;
 type Ready = Box<dyn FnOnce() -> Result<Value>>;
 
 /// What there is.
-const NAMES: &str = "start, memory, parallel, runtime, images, engine or dns";
+const NAMES: &str = "start, memory, parallel, runtime, images, engine, network or dns";
 
-/// `cargo xtask bench start|memory|parallel|runtime|images|engine|dns`.
+/// `cargo xtask bench start|memory|parallel|runtime|images|engine|network|dns`.
 pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
     let Some(name) = arguments.positional() else { bail!("bench takes {NAMES}") };
     let file = arguments.value("-o")?;
@@ -82,6 +83,10 @@ pub(crate) fn bench(mut arguments: Arguments) -> Result<()> {
         "dns" => {
             let plan = dns::Plan::read(&mut arguments)?;
             Box::new(move |program| dns::prepare(plan, program))
+        }
+        "network" => {
+            let plan = network::Plan::read(&mut arguments)?;
+            Box::new(move |program| network::prepare(plan, program))
         }
         _ => bail!("bench takes {NAMES}, not `{name}`"),
     };

@@ -18,7 +18,7 @@ pub use network::{Network, NewNetwork, is_built_in};
 
 use crate::networks::{link, told};
 use crate::prepare::network_settings;
-use crate::request::{DEFAULT_NETWORK, Endpoint, NetworkMode};
+use crate::request::{DEFAULT_NETWORK, Endpoint, NetworkMode, Rates};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::{Error, Kind, Note, Settings, events, files, names};
@@ -150,8 +150,8 @@ fn invalid(message: String, hint: &str) -> Error {
 }
 
 /// A container that runs, by descriptors: its number may be another's by the time that something is done.
-struct Living {
-    namespace: OwnedFd,
+pub(super) struct Living {
+    pub(super) namespace: OwnedFd,
     _pidfd: OwnedFd,
 }
 
@@ -159,7 +159,7 @@ struct Living {
 const SOON: Duration = Duration::from_secs(5);
 
 /// The container as it runs; none where it does not.
-fn living(store: &Store, id: &str) -> Result<Option<Living>, Error> {
+pub(super) fn living(store: &Store, id: &str) -> Result<Option<Living>, Error> {
     let start = Instant::now();
     loop {
         if let Some(pid) = store.living_init(id) {
@@ -213,7 +213,8 @@ pub fn connect(settings: &Settings, container: &str, asked: &Endpoint) -> Result
         let new = network::reserve_link(&place, &id, &record.name, &link(settings, &endpoint)?, n, &is_alive);
         let new = new.map_err(told)?;
         let made = match &living {
-            Some(living) => network::connect(&place, &living.namespace, &record.networks, new.clone()),
+            Some(living) => network::connect(&place, &living.namespace, &record.networks, new.clone())
+                .and_then(|places| limited(&place, &record, living, &new, places)),
             None => {
                 let mut places = record.networks.clone();
                 places.push(new.clone());
@@ -239,6 +240,28 @@ pub fn connect(settings: &Settings, container: &str, asked: &Endpoint) -> Result
     rewrite_hosts(&store, &before, &record)?;
     events::network(&settings.run_root, "connect", &network, Some(&id));
     Ok(notes)
+}
+
+/// A further link has the limits of the others; where it cannot, it goes again.
+fn limited(
+    settings: &network::Settings,
+    record: &Record,
+    living: &Living,
+    new: &Attachment,
+    places: Vec<Attachment>,
+) -> Result<Vec<Attachment>, network::Error> {
+    let rates = record.request.network.rates;
+    if rates.is_none() {
+        return Ok(places);
+    }
+    match network::change_rates(new, &living.namespace, Rates::default(), rates) {
+        Ok(()) => Ok(places),
+        Err(failure) => {
+            // The first failure is told.
+            let _ = network::disconnect(settings, &living.namespace, &places, &record.networks);
+            Err(failure.into())
+        }
+    }
 }
 
 /// Whether a container can be in this network too; the networks that it has.

@@ -7,7 +7,7 @@ use cgroup::stats::Pressure;
 use cgroup::{Group, Hierarchies};
 
 use super::list::{State, Summary, look, state, summary};
-use crate::request::NetworkMode;
+use crate::request::{NetworkMode, Rates};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
@@ -74,6 +74,8 @@ pub struct Usage {
     pub network: (u64, u64),
     /// Percent of the last ten seconds in which some process waited for a processor, memory, disks.
     pub pressure: [Option<f64>; 3],
+    /// What may go over its link.
+    pub rates: Rates,
 }
 
 impl Usage {
@@ -123,18 +125,19 @@ impl Looker {
 
     fn see(&self, record: Record, state: State) -> Seen {
         let (group, mode) = (record.group.clone(), record.request.network.mode.clone());
+        let rates = record.request.network.rates;
         let summary = summary(&self.store, record, state);
         let usage = match summary.state {
             State::Running(_, pid) | State::Paused(_, pid) => {
                 let network = if mode == NetworkMode::Host { (0, 0) } else { traffic(pid) };
-                Group::open(&self.hierarchies, &group).ok().map(|group| self.usage(&group, network))
+                Group::open(&self.hierarchies, &group).ok().map(|group| self.usage(&group, network, rates))
             }
             _ => None,
         };
         Seen { summary, usage }
     }
 
-    fn usage(&self, group: &Group, network: (u64, u64)) -> Usage {
+    fn usage(&self, group: &Group, network: (u64, u64), rates: Rates) -> Usage {
         let at = Instant::now();
         let used = group.usage();
         let amount = |limit: Option<Amount>| match limit {
@@ -160,6 +163,7 @@ impl Looker {
             }),
             network,
             pressure: group.pressures().map(stall),
+            rates,
         }
     }
 }

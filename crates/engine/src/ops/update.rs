@@ -3,7 +3,8 @@
 use cgroup::{Hierarchies, Limits};
 use monitor::Hello;
 
-use crate::request::{Resources, Restart};
+use super::networks;
+use crate::request::{NetworkMode, Rate, RateChange, Resources, Restart};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::{Error, Kind, Settings, contact, events, spec};
@@ -17,6 +18,10 @@ pub struct Change {
     pub restart: Option<Restart>,
     /// `--storage-opt size=`, bytes.
     pub size: Option<u64>,
+    /// `--network-rate`.
+    pub rates: RateChange,
+    /// `--network-share`; within, none for no share any more.
+    pub share: Option<Option<Rate>>,
 }
 
 /// Changes a container: its control groups where it runs, its record in any case. The kernel's refusal leaves both as
@@ -46,6 +51,7 @@ pub fn update(settings: &Settings, name: &str, change: &Change) -> Result<(), Er
         })?;
     }
     record.request.resources = new;
+    shape(settings, &store, name, &mut record, change)?;
     record.request.restart = change.restart.unwrap_or(record.request.restart);
     writing.write(&record)?;
     events::container(settings, &record, "update", &[]);
@@ -88,6 +94,45 @@ fn check(name: &str, record: &Record, change: &Change) -> Result<(), Error> {
             "give --memory-swap too: it is the limit of memory and swap together",
         );
     }
+    Ok(())
+}
+
+/// Other limits for its link, at once where it runs.
+fn shape(
+    settings: &Settings,
+    store: &Store,
+    name: &str,
+    record: &mut Record,
+    change: &Change,
+) -> Result<(), Error> {
+    if change.rates == RateChange::default() && change.share.is_none() {
+        return Ok(());
+    }
+    if record.request.network.mode != NetworkMode::Bridge {
+        let message = format!("cannot update container {name}: it has no link of its own to limit");
+        return Err(
+            Error::new(Kind::Invalid, message).hint("limits are for containers with --network bridge")
+        );
+    }
+    let old = record.request.network.rates;
+    let rates = change.rates.of(old);
+    let share = change.share.unwrap_or(record.request.network.share);
+    if runs(store, &record.id)?
+        && let Some(living) = networks::living(store, &record.id)?
+    {
+        let refused = |error: network::Error| {
+            let hint = error.hint();
+            Error { hint, ..Error::new(Kind::Engine, format!("cannot update container {name}: {error}")) }
+        };
+        if change.share.is_some() {
+            network::change_share(&settings.network(), &record.networks, share).map_err(refused)?;
+        }
+        for place in record.networks.iter().filter(|_| rates != old) {
+            network::change_rates(place, &living.namespace, old, rates)
+                .map_err(|failure| refused(failure.into()))?;
+        }
+    }
+    (record.request.network.rates, record.request.network.share) = (rates, share);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod published;
 mod table;
 
 pub use csv::HEADER;
+pub use html::{PALETTE, STYLE, escape};
 pub(crate) use json::against as against_json;
 pub(crate) use notes::differs;
 pub(crate) use table::{Table, plain};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::Settings;
 use engine::ops::list::State;
 use engine::ops::stats::{Looker, Seen, Usage};
+use engine::request::Rate;
 
 use super::Command;
 use crate::options::{Group, Typed, Words, flag, one};
@@ -24,7 +25,8 @@ pub(crate) const COMMAND: Command = Command {
             CPU % is of one processor: two that are fully used are 200%. Memory is without page cache that\n\
             could go at once. Further fields for --format: .MemPeak .Swap .Throttled .ThrottledPeriods\n\
             .OOMKills .PIDsLimit, and what processes wait for, in percent of the last ten seconds:\n\
-            .CPUPressure .MemPressure .IOPressure ('--' where the kernel does not tell).",
+            .CPUPressure .MemPressure .IOPressure ('--' where the kernel does not tell). .NetRate is what may go\n\
+            over its link in and out (--network-rate).",
     examples: &[
         ("minidocker stats", ""),
         ("minidocker stats --no-stream --format json web", "one look, for a program"),
@@ -63,6 +65,7 @@ const FIELDS: &[Field] = &[
     ("CPUPressure", "CPU PRESSURE"),
     ("MemPressure", "MEM PRESSURE"),
     ("IOPressure", "I/O PRESSURE"),
+    ("NetRate", "NET LIMIT"),
 ];
 
 const TABLE: &str = "table {{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t\
@@ -166,6 +169,8 @@ fn row(called: &str, one: &Seen, before: Option<&Usage>, full: bool) -> Row {
     ]);
     values
         .extend(usage.pressure.map(|percent| percent.map_or_else(none, |percent| format!("{percent:.2}%"))));
+    let rate = |rate: Option<Rate>| rate.map_or_else(none, |rate| rate.to_string());
+    values.push(format!("{} / {}", rate(usage.rates.into), rate(usage.rates.out_of)));
     Row { values, labels: BTreeMap::new() }
 }
 
@@ -193,6 +198,7 @@ mod tests {
     use std::time::{Instant, SystemTime};
 
     use engine::ops::list::Summary;
+    use engine::request::Rates;
 
     use super::*;
 
@@ -235,6 +241,7 @@ mod tests {
             disk: (4096, 0),
             network: (1296, 816),
             pressure: [Some(1.5), None, None],
+            rates: Rates { into: Some(Rate(10_000_000)), ..Rates::default() },
         }
     }
 

@@ -7,7 +7,7 @@ use engine::request::Resources;
 use super::{Command, for_each, run};
 use crate::options::{Group, Typed, Words, many, one};
 use crate::problem::Problem;
-use crate::values::{disks, restarts};
+use crate::values::{disks, rates, restarts};
 
 pub(crate) const COMMAND: Command = Command {
     name: "update",
@@ -19,9 +19,10 @@ pub(crate) const COMMAND: Command = Command {
     examples: &[
         ("minidocker update -m 256m --cpus 1.5 web", ""),
         ("minidocker update --restart unless-stopped web db", "from their next end on"),
+        ("minidocker update --network-rate in=10mbit web", "none lifts it again"),
         ("minidocker update --storage-opt size=20g web", "more room on its disk, while it runs"),
     ],
-    groups: &[GENERAL, MEMORY, run::options::CPU, DEVICES],
+    groups: &[GENERAL, MEMORY, run::options::CPU, DEVICES, NETWORK],
     words: Words::Between,
     failed: 1,
     exec,
@@ -62,13 +63,19 @@ const DEVICES: Group = Group {
     ],
 };
 
+const NETWORK: Group = Group { title: "Network", options: &[run::options::RATE, run::options::SHARE] };
+
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let (size, volatile) = disks::last(&typed.read_many("storage-opt", disks::option)?);
     if volatile.is_some() {
         return Err(Problem::new("--storage-opt volatile= is for the container's whole life")
             .hint("give it to 'minidocker run' or 'minidocker create'"));
     }
+    let rates = typed.read("network-rate", rates::rates)?.unwrap_or_default();
+    let share = typed.read("network-share", rates::rate_or_none)?;
     let change = Change {
+        rates,
+        share,
         resources: run::request::limits(&typed)?,
         restart: typed.read("restart", restarts::policy)?,
         size,

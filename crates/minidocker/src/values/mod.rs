@@ -17,6 +17,7 @@ pub(crate) mod namespaces;
 pub(crate) mod networks;
 pub(crate) mod numbers;
 pub(crate) mod ports;
+pub(crate) mod rates;
 pub(crate) mod restarts;
 pub(crate) mod security;
 pub(crate) use engine::signals;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::mounts::bind_text;
 use crate::Settings;
 use crate::request::{
-    DEFAULT_NETWORK, Mount, Namespace, Network, NetworkMode, Publish, Restart, RunRequest, Seccomp, Security,
-    Ulimit, UserNamespace, Wanted,
+    DEFAULT_NETWORK, Mount, Namespace, Network, NetworkMode, Publish, Rates, Restart, RunRequest, Seccomp,
+    Security, Ulimit, UserNamespace, Wanted,
 };
 
 pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
@@ -83,6 +83,15 @@ pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
     set("Ulimits", ulimits(&request.process.ulimits));
     set("MaskedPaths", paths(&oci::defaults::MASKED_PATHS));
     set("ReadonlyPaths", paths(&oci::defaults::READ_ONLY_PATHS));
+    let shaped = &request.network;
+    let rate = |rate: Option<crate::request::Rate>| rate.map(|rate| rate.to_string());
+    if !shaped.rates.is_none() {
+        let Rates { into, out_of, burst } = shaped.rates;
+        set("NetworkRate", json!({"In": rate(into), "Out": rate(out_of), "Burst": burst}));
+    }
+    if shaped.share.is_some() {
+        set("NetworkShare", json!(rate(shaped.share)));
+    }
     if request.process.init {
         set("Init", json!(true));
     }

@@ -19,9 +19,12 @@ use crate::quantity::moment;
 use crate::read::Results;
 use crate::record::{Case, Kind};
 use bars::upper;
-use text::escape;
+pub use text::escape;
 
-const STYLE: &str = include_str!("style.css");
+/// The colours, light and dark, by name.
+pub const PALETTE: &str = include_str!("palette.css");
+/// How a page looks, colours included.
+pub const STYLE: &str = concat!(include_str!("palette.css"), include_str!("style.css"));
 
 /// Which hue an environment has in every drawing: the bare host grey, containers blue and green, machines orange.
 struct Hues(Vec<(String, usize)>);

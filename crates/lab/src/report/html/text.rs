@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// `text` as content or as the value of an attribute: names come from files that anybody writes.
-pub(super) fn escape(text: &str) -> Cow<'_, str> {
+pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>', '"', '\'']) && !text.contains(is_control) {
         return Cow::Borrowed(text);
     }

@@ -8,3 +8,5 @@ pub(super) mod inspect;
 pub(super) mod ls;
 pub(super) mod prune;
 pub(super) mod rm;
+pub(super) mod show;
+pub(super) mod update;

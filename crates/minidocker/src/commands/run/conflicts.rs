@@ -44,6 +44,13 @@ pub(super) fn warn(request: &RunRequest) {
             Some("leave out one of them"),
         );
     }
+    let may = |name: &str| request.security.cap_add.iter().any(|one| [name, "ALL"].contains(&one.as_str()));
+    if network.rates.out_of.is_some() && (request.security.privileged || may("NET_ADMIN")) {
+        report_warning(
+            "--network-rate out with CAP_NET_ADMIN: the container can lift this limit",
+            Some("leave out --privileged and --cap-add NET_ADMIN where it must hold"),
+        );
+    }
     if request.resources.oom_kill_disable && request.resources.memory.is_none() {
         report_warning(
             "--oom-kill-disable without a limit: the host may run out of memory",
@@ -74,7 +81,7 @@ fn host_name(request: &RunRequest) -> [Rule; 3] {
     ]
 }
 
-fn network(request: &RunRequest) -> [Rule; 9] {
+fn network(request: &RunRequest) -> [Rule; 10] {
     let network = &request.network;
     let shared = matches!(network.mode, NetworkMode::Container(_));
     let (host, none) = (network.mode == NetworkMode::Host, network.mode == NetworkMode::None);
@@ -83,6 +90,10 @@ fn network(request: &RunRequest) -> [Rule; 9] {
         (host && ip, "--ip with --network host: the host has its addresses already"),
         (none && ip, "--ip with --network none: there is no interface to give it to"),
         (shared && ip, "--ip with --network container: the other container has its address already"),
+        (
+            (!network.rates.is_none() || network.share.is_some()) && (host || none || shared),
+            "--network-rate and --network-share need --network bridge: there is no link of its own otherwise",
+        ),
         (
             mac && (host || none || shared),
             "--mac-address needs --network bridge: there is no interface of its own otherwise",

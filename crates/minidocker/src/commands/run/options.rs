@@ -1,7 +1,7 @@
 //! The options of `run`, by heading: Docker's names, short forms and meanings wherever Docker has one. A flat
 //! catalogue, and the only place that names an option for the parser and the help.
 
-use crate::options::{Group, flag, many, maybe, one};
+use crate::options::{Group, Opt, flag, many, maybe, one};
 
 /// What `run` accepts.
 pub(crate) const GROUPS: &[Group] =
@@ -129,8 +129,21 @@ const NETWORK: Group = Group {
         many("dns", "ADDRESS", "Name server"),
         many("dns-search", "DOMAIN", "Search domain of the resolver"),
         many("dns-option", "OPTION", "Option of the resolver").alias("dns-opt"),
+        RATE,
+        SHARE,
     ],
 };
+
+/// `update` takes these too.
+pub(crate) const RATE: Opt = one(
+    "network-rate",
+    "in=RATE,out=RATE[,burst=BYTES]",
+    "Most that goes over its link each second, in and out: in=10mbit,\nout=500kbit; or one for both: 10mbit",
+);
+
+/// Likewise.
+pub(crate) const SHARE: Opt =
+    one("network-share", "RATE", "So much of what its network may carry is kept for it: 20mbit");
 
 const FILES: Group = Group {
     title: "Files",

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use engine::request::{
     DEFAULT_NETWORK, Endpoint, Healthcheck, Image, Log, Mount, Namespaces, Network, NetworkMode, Process,
-    Resources, RunRequest, Seccomp, Security, Storage,
+    Rates, Resources, RunRequest, Seccomp, Security, Storage,
 };
 
 use crate::global;
@@ -16,7 +16,7 @@ use crate::terminal::io_reason;
 use crate::values::networks::Asked;
 use crate::values::{
     addresses, capabilities, cpus, devices, disks, env, health, mounts, names, namespaces, networks, numbers,
-    ports, restarts, security, signals, sizes, sysctls, ulimits, volumes,
+    ports, rates, restarts, security, signals, sizes, sysctls, ulimits, volumes,
 };
 
 /// What is read of the process that calls.
@@ -236,6 +236,8 @@ fn network(typed: &Typed) -> Result<Network, Problem> {
         publish: typed.read_many("publish", ports::publish)?,
         publish_all: typed.flag("publish-all")?.unwrap_or(false),
         expose: typed.read_many("expose", ports::expose)?,
+        rates: typed.read("network-rate", rates::rates)?.unwrap_or_default().of(Rates::default()),
+        share: typed.read("network-share", rates::rate_or_none)?.flatten(),
     };
     if network.mode == NetworkMode::Bridge {
         if endpoints.is_empty() {

@@ -292,6 +292,7 @@ pub(super) mod tests {
             disk: (0, 0),
             network: (cpu / 1000, 0),
             pressure: [None; 3],
+            rates: Default::default(),
         }
     }
 
