@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
@@ -386,6 +387,40 @@ pub(crate) fn settle(route: Route<'_>, link: &str) -> Result<(), Refusal> {
     let mut message = LinkMessage::default();
     message.attributes = vec![LinkAttribute::IfName(link.to_owned())];
     route.ask(RouteNetlinkMessage::GetLink(message), |_| Some(())).map(drop)
+}
+
+/// How long the kernel's worker may take. On a machine with time it is there at once.
+const HEARING: Duration = Duration::from_millis(200);
+
+/// The group in which neighbours ask for an address: RFC 4291, 2.7.1, "Solicited-Node Address".
+pub(crate) fn group_of(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.octets();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), u16::from_be_bytes([b, c]))
+}
+
+/// Waits until a link of this thread's network namespace hears neighbours who ask for its address.
+///
+/// An address without duplicate detection counts at once, but the group in which others ask for it is joined by a worker
+/// (net/ipv6/addrconf.c, addrconf_dad_work), which begins when the link has its carrier and waits for the routing lock. What is
+/// asked before is lost, and asked again after a second. No event tells of it; where it cannot be seen, or takes too long, nothing is lost but that second.
+pub(crate) fn hears(route: Route<'_>, link: &str, address: Ipv6Addr) -> Result<(), Refusal> {
+    // Its carrier first, as for the bridge's port.
+    settle(route, link)?;
+    let group: String = group_of(address).octets().iter().map(|byte| format!("{byte:02x}")).collect();
+    let start = Instant::now();
+    while let Ok(groups) = std::fs::read_to_string("/proc/thread-self/net/igmp6")
+        && start.elapsed() < HEARING
+    {
+        let joined = |line: &str| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            words.next() == Some(link) && words.next() == Some(&group)
+        };
+        if groups.lines().any(joined) {
+            break;
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }
 
 /// Sets a link up.

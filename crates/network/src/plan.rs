@@ -7,7 +7,7 @@
 //! ```
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
 use step::{Context, Failure, Shell, Step, Steps, quote};
@@ -147,6 +147,9 @@ pub(crate) fn steps_of(table: &Table, to: &Attachment) -> LinkSteps {
             });
             plan.settled
                 .push(NetworkStep::Settle { host_link: to.host_link.clone(), bridge: to.bridge.clone() });
+            plan.settled.extend(
+                to.v6.map(|six| NetworkStep::Hears { link: to.bridge.clone(), address: six.gateway }),
+            );
         }
     }
     let link = &to.link;
@@ -166,6 +169,7 @@ pub(crate) fn steps_of(table: &Table, to: &Attachment) -> LinkSteps {
         let gateway = six.gateway.into();
         plan.inside.push(NetworkStep::DefaultRoute { link: link.clone(), gateway });
     }
+    plan.inside.extend(to.v6.map(|six| NetworkStep::Hears { link: link.clone(), address: six.address }));
     plan
 }
 
@@ -210,6 +214,8 @@ pub(crate) enum NetworkStep {
     DefaultRoute { link: String, gateway: IpAddr },
     /// The bridge's port: forwarding.
     Settle { host_link: String, bridge: String },
+    /// An IPv6 address: neighbours who ask for it are heard.
+    Hears { link: String, address: Ipv6Addr },
 }
 
 impl Step for NetworkStep {
@@ -227,6 +233,7 @@ impl Step for NetworkStep {
             Self::Up { .. } => "network.up",
             Self::DefaultRoute { .. } => "network.route",
             Self::Settle { .. } => "network.settle",
+            Self::Hears { .. } => "network.hears",
         }
     }
 
@@ -278,6 +285,10 @@ impl Step for NetworkStep {
                 let all = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
                 format!("sendto(netlink, RTM_NEWROUTE {{dst={all}, gateway={gateway}}})")
             }
+            Self::Hears { link, address } => format!(
+                "sendto(netlink, RTM_GETLINK {{name={link}}}), read(\"/proc/thread-self/net/igmp6\") until it has {link} in {}",
+                links::group_of(*address)
+            ),
             Self::Settle { host_link, bridge } => format!(
                 "sendto(netlink, RTM_GETLINK {{name={host_link}}}), sendto(netlink, RTM_GETLINK {{name={bridge}}})"
             ),
@@ -315,6 +326,10 @@ impl Step for NetworkStep {
             }
             Self::Up { .. } => "a link that is down carries nothing",
             Self::DefaultRoute { .. } => "everything beyond the neighbours goes by the host",
+            Self::Hears { .. } => {
+                "a worker of the kernel joins the group in which neighbours ask for the address; a question that comes \
+                 earlier is lost, which would cost a second"
+            }
             Self::Settle { .. } => {
                 "to tell the link's state the kernel must make it true first: the bridge's port forwards from now on, \
                  not from some later moment, and the program's first packet is not lost, which would cost a second"
@@ -403,6 +418,13 @@ impl Step for NetworkStep {
             Self::DefaultRoute { gateway, link } => {
                 vec![format!("ip -6 route add default via {gateway} dev {link}")]
             }
+            Self::Hears { link, address } => {
+                let group: String =
+                    links::group_of(*address).octets().iter().map(|byte| format!("{byte:02x}")).collect();
+                vec![format!(
+                    "for n in 1 2 3 4 5 6 7 8 9 10; do grep -q '{link} *{group}' /proc/self/net/igmp6 && break; sleep 0.02; done"
+                )]
+            }
             Self::Settle { host_link, bridge } => {
                 [host_link, bridge].iter().map(|link| format!("ip link show dev {link} >/dev/null")).collect()
             }
@@ -489,6 +511,9 @@ impl Step for NetworkStep {
             }
             Self::DefaultRoute { link, gateway } => links::add_default_route(route, link, *gateway, false)
                 .map_err(|refusal| failed(self.id(), format!("default via {gateway}"), refusal)),
+            Self::Hears { link, address } => {
+                links::hears(route, link, *address).map_err(|refusal| failed(self.id(), link, refusal))
+            }
             // The port first: it gives the bridge its carrier.
             Self::Settle { host_link, bridge } => [host_link, bridge].into_iter().try_for_each(|link| {
                 links::settle(route, link).map_err(|refusal| failed(self.id(), link, refusal))
