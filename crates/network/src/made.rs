@@ -303,6 +303,8 @@ pub fn remove_network(
             book.give_back(&directory, address, &owner.id)?;
         }
     }
+    // Of both families each.
+    living.sort();
     living.dedup();
     if !living.is_empty() || !book.remove_empty(&directory)? {
         book.has_gone(&directory)?;

@@ -172,7 +172,9 @@ fn a_task_is_entered_paused_measured_killed_and_deleted() {
     let id = "c-task";
     let mut watched = containerd.run(&["--memory-limit", "67108864"], id, &["sh", "-c", CATCHER]).spawn();
     watched.until("ready");
-    let output = containerd.ctr(&["tasks", "exec", "--exec-id", "e1", id, "sh", "-c", "echo in; exit 3"]);
+    // ctr gives up its pipes as soon as it hears of the end, whatever is in them (Process.Delete cancels before it waits).
+    let said = "echo in; sleep 1; exit 3";
+    let output = containerd.ctr(&["tasks", "exec", "--exec-id", "e1", id, "sh", "-c", said]);
     assert_eq!(output.exits(3).out(), "in\n");
     let exec =
         ["tasks", "exec", "--exec-id", "e2", "--user", "1000", "--cwd", "/tmp", id, "/inside", "facts"];
