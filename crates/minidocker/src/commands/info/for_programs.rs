@@ -55,7 +55,7 @@ pub(super) fn facts(settings: &Settings, features: &[Feature]) -> Result<Map<Str
         "Plugins": {
             "Authorization": null,
             "Log": ["journald", "json-file", "local", "none"],
-            "Network": ["bridge", "host", "none"],
+            "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
             "Volume": ["local"],
         },
         "Runtimes": {"minidocker": {"path": "minidocker"}},
