@@ -40,7 +40,8 @@ fn neither_sees_the_other() {
         // The same key in both: an object of its own each.
         let made = shell.ask("/inside shm-key create 4711");
         assert!(made.contains("\"id\":"), "{made}");
-        shell.ask("/inside sleep 100 & true");
+        // The shell's child is called as the shell until it has become the program.
+        shell.ask("/inside sleep 100 & until ps -o args | grep -q '[i]nside sleep'; do sleep 0.01; done");
         shell.ask("mkdir /private; touch /tmp/file-of-$(hostname)");
         let mounts = shell.ask("cat /proc/self/mountinfo");
         assert!(mounts.contains(&format!(" /only-{name} ")), "{mounts}");
