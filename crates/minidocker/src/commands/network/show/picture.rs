@@ -243,6 +243,7 @@ fn port_words(ports: &[&Port], whole: bool) -> Vec<String> {
     };
     let line = |(port, more): &(&Port, u16)| {
         let at = match port.address {
+            None if port.to.is_ipv6() => "[::]".to_owned(),
             None => "*".to_owned(),
             Some(IpAddr::V6(address)) => format!("[{address}]"),
             Some(address) => address.to_string(),
@@ -387,6 +388,9 @@ pub(super) mod tests {
         let odd: Vec<Port> = (0..1000).map(|n| port(8000 + 2 * n, "10.0.0.1", 80)).collect();
         let words = port_words(&odd.iter().collect::<Vec<_>>(), false);
         assert_eq!((words.len(), words.last().unwrap().as_str()), (LINES + 1, "and 992 more"));
+        let both = [port(80, "10.0.0.1", 80), port(80, "fd00::2", 80)];
+        let words = port_words(&both.iter().collect::<Vec<_>>(), false);
+        assert_eq!(words, ["*:80 → 80/tcp", "[::]:80 → 80/tcp"]);
         let last = port(65535, "10.0.0.1", 65535);
         assert!(!follows(&last, 0, &last));
     }
