@@ -17,19 +17,28 @@ fn long() -> bool {
 /// Network namespaces, and the cables in them, go in the background once their last process is gone.
 const BACKGROUND: Duration = Duration::from_secs(2);
 
+/// How long a monitor may take for its container's way down on a busy machine.
+const TAKING_DOWN: Duration = Duration::from_millis(500);
+
 /// One next command, and nothing is left: no process, group, mount, link, address, name, directory.
 #[track_caller]
 fn expect_clean(world: &World, what: &str, killed: &Killed) {
+    // A monitor that was not killed takes its container down itself, after the command has heard of the end.
+    let gone = |pid: &i32| {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        state.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z') || rest.is_empty())
+    };
+    let deadline = Instant::now() + scaled(TAKING_DOWN);
+    while !killed.calls.pids.iter().all(gone) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let listed = world.minidocker(["ps", "-a", "-q"]);
     assert_eq!((listed.code, listed.out().as_str()), (0, ""), "{what}: {listed:?}");
     let at_once: Vec<String> =
         world.leaks().into_iter().filter(|leak| !leak.starts_with("link md")).collect();
     assert!(at_once.is_empty(), "after {what} and the next command:\n  {}", at_once.join("\n  "));
-    for pid in &killed.calls.pids {
-        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let gone = state.rsplit(") ").next().is_none_or(|rest| rest.starts_with('Z') || rest.is_empty());
-        assert!(gone, "{what}: process {pid} lives: {state}");
-    }
+    let living: Vec<_> = killed.calls.pids.iter().filter(|pid| !gone(pid)).collect();
+    assert!(living.is_empty(), "{what}: processes {living:?} live");
     let deadline = Instant::now() + scaled(BACKGROUND);
     while !world.leaks().is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));

@@ -26,9 +26,14 @@ fn essence(facts: &Value) -> Value {
         .iter()
         .map(|(name, link)| {
             let addresses = link["addresses"].as_array().expect("addresses");
-            let ours: Vec<&Value> =
-                addresses.iter().filter(|text| !text.as_str().is_some_and(|t| t.starts_with("fe80"))).collect();
-            json!({ "name": name, "addresses": ours, "mac": link["mac"], "flags": link["flags"], "mtu": link["mtu"] })
+            let ours: Vec<&Value> = addresses
+                .iter()
+                .filter(|text| !text.as_str().is_some_and(|t| t.starts_with("fe80")))
+                .collect();
+            // That its carrier is seen is a worker's work, a moment later.
+            let flags = link["flags"].as_array().expect("flags").iter();
+            let flags: Vec<&Value> = flags.filter(|flag| *flag != "running").collect();
+            json!({ "name": name, "addresses": ours, "mac": link["mac"], "flags": flags, "mtu": link["mtu"] })
         })
         .collect();
     let mut env = facts["env"].clone();
