@@ -18,7 +18,7 @@ use crate::state::{End, Health, Known, Life, Record, Store, Verdict, millis};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
 
-pub(super) use host_config::networks as network_names;
+pub(super) use host_config::{bindings as port_bindings, networks as network_names};
 pub(super) use network::endpoint_id;
 
 /// What a time is that never was: Go's zero.
@@ -61,6 +61,11 @@ pub fn inspect(settings: &Settings, name: &str, sizes: bool) -> Result<Value, Er
         "Config": configuration::of(settings, &record),
         "NetworkSettings": network::of(&record, matches!(state, State::Running(..) | State::Paused(..))),
     });
+    // As Podman has it; Docker has no pods.
+    if let Some(pod) = request.pod.infra().map(|_| id.as_str()).or(request.pod.membership()) {
+        value["Pod"] = json!(pod);
+        value["IsInfra"] = json!(request.pod.infra().is_some());
+    }
     if sizes {
         let (written, all) = self::sizes(settings, &record)?;
         value["SizeRw"] = json!(written);

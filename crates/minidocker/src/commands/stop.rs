@@ -50,7 +50,7 @@ pub(crate) const RESTART: Command = Command {
     },
 };
 
-fn options(typed: &Typed) -> Result<Options, Problem> {
+pub(super) fn options(typed: &Typed) -> Result<Options, Problem> {
     Ok(Options {
         signal: typed.read("signal", signals::parse)?,
         timeout: typed.read("timeout", |text| numbers::within(text, -1..=i64::from(i32::MAX)))?,
