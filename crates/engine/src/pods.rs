@@ -247,7 +247,9 @@ pub(crate) fn leave(settings: &Settings, pod: &str) -> Result<(), Failure> {
         Ok(members(&store, pod)?.iter().any(|member| store.is_cared_for(&member.id)))
     };
     if found.pod.stops && store.living_init(pod).is_some() && !is_wanted()? {
-        stop::ask(settings, &store, pod, stop::Options::default()).map_err(because)?;
+        // To its end: whoever comes in next would join what is dying.
+        let asked = stop::ask(settings, &store, pod, stop::Options::default()).map_err(because)?;
+        asked.map_or(Ok(()), |stopping| stopping.finish(settings)).map_err(because)?;
     }
     Ok(())
 }

@@ -129,7 +129,7 @@ fn a_pod_that_is_made_with_its_first_container() {
     let words = ["--pod", "new:web", "-p", "8080:80", "-h", "front", "--name", "one"];
     ground.world.detached(ground.words(&words, &["sleep", "1000"]));
     assert_eq!(ground.exec("one", &["hostname"]), "front");
-    ground.world.minidocker(["port", "one", "80/tcp"]).prints("0.0.0.0:8080\n[::]:8080\n");
+    ground.world.minidocker(["port", "one", "80/tcp"]).prints("0.0.0.0:8080\n");
     assert_eq!(ground.state("web"), "Running");
     let run = |options: &[&str], command: &[&str]| {
         let words = ground.words(options, command);

@@ -1,13 +1,18 @@
 //! What is done to all containers of a pod, one after the other.
 
+use std::time::Duration;
+
 use super::super::list::{State, state};
 use super::super::stop::{self, Options};
 use super::super::top::{Processes, top as top_of};
 use super::super::{kill as killing, pause as pausing, start as starting};
-use crate::pods::{self, Found};
+use crate::pods::{self, Door, Found};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::{Error, Kind, Note, Settings};
+
+/// So long those who come in may take; then they have what they get.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What became of it.
 #[derive(Debug, Default)]
@@ -74,7 +79,9 @@ pub fn stop(settings: &Settings, name: &str, options: Options) -> Result<Done, E
         }
     }
     done.each(asked, |stopping| stopping.finish(settings).map(|()| Vec::new()));
-    // Whatever signal the others want.
+    // Whoever comes in just then starts it again, to its end: he would join what is dying. By its own signal, whatever the
+    // others want.
+    let _door = Door::close(&store, &found.record.id, PATIENCE)?;
     if let Some(stopping) = stop::ask(settings, &store, &found.record.id, Options::default())? {
         stopping.finish(settings)?;
     }
