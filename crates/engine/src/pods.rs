@@ -175,22 +175,27 @@ pub(crate) fn run_infra(settings: &Settings, store: &Store, pod: &str) -> Result
         return Ok(());
     }
     sweep::sweep_one(settings, store, pod)?;
-    let name = &found.record.name;
+    check_whole(store, &found.record)?;
+    start::start_swept(settings, store, pod).map_err(|error| Error {
+        message: format!("pod {} cannot be started: {}", found.record.name, error.message),
+        ..error
+    })
+}
+
+/// An infra is not started beside containers that run in the namespaces of its life before.
+pub(crate) fn check_whole(store: &Store, infra: &Record) -> Result<(), Error> {
+    let (pod, name) = (&infra.id, &infra.name);
     let running = members(store, pod)?.into_iter().filter(|member| store.living_init(&member.id).is_some());
     let running: Vec<String> = running.map(|member| member.name).collect();
     // Somebody else may have started it meanwhile, and they with it.
-    if !running.is_empty() && store.living_init(pod).is_none() {
-        let message = format!(
-            "pod {name} has lost its infra while {} ran: what they share has ended with it",
-            running.join(", ")
-        );
-        let hint = format!("minidocker pod restart {name}");
-        return Err(Error::new(Kind::Invalid, message).hint(hint));
+    if running.is_empty() || store.living_init(pod).is_some() {
+        return Ok(());
     }
-    start::start_swept(settings, store, pod).map_err(|error| Error {
-        message: format!("pod {name} cannot be started: {}", error.message),
-        ..error
-    })
+    let message = format!(
+        "pod {name} has lost its infra while {} ran: what they share has ended with it",
+        running.join(", ")
+    );
+    Err(Error::new(Kind::Invalid, message).hint(format!("minidocker pod restart {name}")))
 }
 
 /// So long who writes names waits for those who come in; and who goes, for whom it is nothing that must be.

@@ -25,6 +25,9 @@ pub fn start(settings: &Settings, name: &str, reading: bool) -> Result<Option<St
     if let Some(pod) = record.request.pod.membership() {
         pods::run_infra(settings, &store, pod)?;
     }
+    if record.request.pod.infra().is_some() {
+        pods::check_whole(&store, &record)?;
+    }
     let Some(held) = hold(&store, name, &id)? else { return Ok(None) };
     start_held(settings, &store, &id, held, reading).map(Some)
 }

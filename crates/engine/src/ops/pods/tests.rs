@@ -8,6 +8,7 @@ use super::*;
 fn states_are_podmans() {
     let (up, paused) = (State::Running(SystemTime::UNIX_EPOCH, 7), State::Paused(SystemTime::UNIX_EPOCH, 7));
     let (ended, made) = (State::Exited(SystemTime::UNIX_EPOCH, 0), State::Created);
+    let lost = State::Lost;
     for (states, expected) in [
         (vec![&made], PodState::Created),
         (vec![&made, &made], PodState::Created),
@@ -18,7 +19,7 @@ fn states_are_podmans() {
         (vec![&up, &paused], PodState::Degraded),
         (vec![&paused, &paused], PodState::Paused),
         (vec![&ended, &ended], PodState::Exited),
-        (vec![&State::Lost, &ended], PodState::Exited),
+        (vec![&lost, &ended], PodState::Exited),
         (vec![&ended, &made], PodState::Stopped),
         (vec![&paused, &ended], PodState::Stopped),
         (vec![&paused, &made], PodState::Created),
