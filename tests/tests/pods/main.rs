@@ -64,7 +64,9 @@ impl Ground {
     /// A container in the pod `web` that runs this in the background; its id.
     #[track_caller]
     fn member(&self, name: &str, command: &[&str]) -> String {
-        self.world.detached(self.words(&["--pod", "web", "--name", name], command))
+        // A first process does not hear TERM unless it asked for it.
+        let options = ["--pod", "web", "--name", name, "--stop-timeout", "0"];
+        self.world.detached(self.words(&options, command))
     }
 
     /// One that does nothing but run.
