@@ -57,8 +57,8 @@ impl Ground {
     /// The words of a container in a pod.
     fn words(&self, options: &[&str], command: &[&str]) -> Vec<String> {
         let overlay = self.root.overlay();
-        let all = options.iter().chain(&["--rootfs", overlay.as_str()]).chain(command).copied();
-        all.map(str::to_owned).collect()
+        let all = [options, &["--rootfs", &overlay], command].concat();
+        all.into_iter().map(str::to_owned).collect()
     }
 
     /// A container in the pod `web` that runs this in the background; its id.

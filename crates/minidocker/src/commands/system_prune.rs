@@ -14,9 +14,10 @@ pub(crate) const COMMAND: Command = Command {
     long_names: &[],
     summary: "Remove everything that nobody needs",
     usage: &["system prune [OPTIONS]"],
-    about: "Remove pods that have ended, containers that do not run, images without a name and the cache of builds; with --all every image that\n\
-            no container uses, with --volumes volumes that nobody named and no container uses. A network goes with its\n\
-            last container by itself. What a crash left behind is not this: see 'system check'.",
+    about: "Remove pods that have ended, containers that do not run, images without a name and the cache of builds;\n\
+            with --all every image that no container uses, with --volumes volumes that nobody named and no container\n\
+            uses. A network goes with its last container by itself. What a crash left behind is not this: see\n\
+            'system check'.",
     examples: &[(
         "minidocker system prune -af --filter until=24h",
         "all that is unused and older than a day",

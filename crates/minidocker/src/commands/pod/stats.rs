@@ -14,7 +14,8 @@ pub(crate) const COMMAND: Command = Command {
     long_names: &[],
     summary: "Show what the containers of pods use",
     usage: &["pod stats [OPTIONS] [POD...]"],
-    about: "Show what the containers of pods use, live, as 'minidocker stats' does; of all pods that run, where none is named.",
+    about: "Show what the containers of pods use, live, as 'minidocker stats' does; of all pods that run, where\n\
+            none is named.",
     examples: &[("minidocker pod stats --no-stream web", "one look")],
     groups: &[Group {
         title: "Options",
