@@ -82,6 +82,20 @@ pub enum State {
     Damaged(String),
 }
 
+impl State {
+    /// Docker's one word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running(..) => "running",
+            Self::Paused(..) => "paused",
+            Self::Restarting(..) => "restarting",
+            Self::Exited(..) | Self::Lost => "exited",
+            Self::Damaged(_) => "dead",
+        }
+    }
+}
+
 /// Every container, newest first.
 pub fn list(settings: &Settings) -> Result<Vec<Summary>, Error> {
     let store = Store::new(settings);

@@ -134,7 +134,7 @@ fn row(one: Summary, size: Option<(u64, u64)>, pods: &Pods, now: SystemTime, ful
         ages::date(one.created),
         format!("{} ago", ages::words(ages::since(one.created, now))),
         status(&one.state, one.health, now),
-        state(&one.state).to_owned(),
+        one.state.word().to_owned(),
         ports::words(if up { &one.exposed } else { &[] }, &one.ports),
         one.name,
         labels.join(","),
@@ -200,18 +200,6 @@ pub(crate) fn status(state: &State, health: Option<Health>, now: SystemTime) -> 
     }
 }
 
-/// Docker's one word for a state.
-pub(super) fn state(state: &State) -> &'static str {
-    match state {
-        State::Created => "created",
-        State::Running(..) => "running",
-        State::Paused(..) => "paused",
-        State::Restarting(..) => "restarting",
-        State::Exited(..) | State::Lost => "exited",
-        State::Damaged(_) => "dead",
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::time::Duration;
@@ -259,7 +247,7 @@ pub(super) mod tests {
             assert_eq!(status(&State::Running(at(0), 7), Some(health), at(5)), words);
             assert_eq!(status(&State::Paused(at(0), 7), Some(health), at(5)), "Up 5 seconds (Paused)");
         }
-        assert_eq!((state(&State::Lost), state(&State::Running(at(0), 1))), ("exited", "running"));
+        assert_eq!((State::Lost.word(), State::Running(at(0), 1).word()), ("exited", "running"));
     }
 
     #[test]

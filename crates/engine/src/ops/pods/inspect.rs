@@ -5,7 +5,6 @@ use oci::time::Rfc3339;
 use serde_json::{Value, json};
 
 use super::super::inspect as containers;
-use super::super::list::State;
 use super::{Listed, find};
 use crate::request::{NetworkMode, RunRequest, Share};
 use crate::state::{Store, millis};
@@ -18,7 +17,7 @@ pub fn inspect(settings: &Settings, name: &str) -> Result<Value, Error> {
     let request = &record.request;
     let members: Vec<Value> = listed
         .containers()
-        .map(|one| json!({"Id": one.id, "Name": one.name, "State": word(&one.state)}))
+        .map(|one| json!({"Id": one.id, "Name": one.name, "State": one.state.word()}))
         .collect();
     let shared: Vec<&str> = listed.pod.shares.iter().map(|share| share.name()).collect();
     let parent = request.resources.cgroup_parent.as_deref().unwrap_or(&settings.cgroup_parent);
@@ -68,16 +67,4 @@ fn config(listed: &Listed, request: &RunRequest) -> Value {
         "Networks": containers::network_names(network),
         "NetworkOptions": null,
     })
-}
-
-/// Docker's one word for a state.
-fn word(state: &State) -> &'static str {
-    match state {
-        State::Created => "created",
-        State::Running(..) => "running",
-        State::Paused(..) => "paused",
-        State::Restarting(..) => "restarting",
-        State::Exited(..) | State::Lost => "exited",
-        State::Damaged(_) => "dead",
-    }
 }

@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use engine::ops::pods::{Listed, PodState};
 
 use crate::commands::prune;
-use crate::commands::ps;
 use crate::values::{durations, numbers};
 
 /// One filter.
@@ -97,7 +96,7 @@ impl Filter {
             Self::CtrIds(start) => listed.containers().any(|one| one.id.starts_with(start.as_str())),
             Self::CtrNames(part) => listed.containers().any(|one| one.name.contains(part.as_str())),
             Self::CtrNumber(count) => listed.containers().count() == *count,
-            Self::CtrStatus(wanted) => listed.containers().any(|one| ps::state(&one.state) == wanted),
+            Self::CtrStatus(wanted) => listed.containers().any(|one| one.state.word() == wanted),
         }
     }
 }

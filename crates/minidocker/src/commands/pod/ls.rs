@@ -7,7 +7,7 @@ use engine::ops::pods::{self, Listed};
 
 use super::{FAILED, LATEST, filters};
 use crate::ages;
-use crate::commands::{Command, ps};
+use crate::commands::Command;
 use crate::options::{Group, Typed, Words, flag, many, one};
 use crate::problem::Problem;
 use crate::template::{self, Field, Row};
@@ -95,7 +95,7 @@ fn row(listed: &Listed, now: SystemTime, full: bool) -> Row {
         listed.containers().count().to_string(),
         of_each(&|one| cut(&one.id)),
         of_each(&|one| one.name.clone()),
-        of_each(&|one| ps::state(&one.state).to_owned()),
+        of_each(&|one| one.state.word().to_owned()),
         ages::date(infra.created),
         labels.join(","),
         infra.networks.join(","),

@@ -173,7 +173,7 @@ impl Filters {
             Filter::Id(start) => one.id.starts_with(start.as_str()),
             Filter::Label(key, value) => has(key, value),
             Filter::NoLabel(key, value) => !has(key, value),
-            Filter::Status(wanted) => super::state(&one.state) == wanted,
+            Filter::Status(wanted) => one.state.word() == wanted,
             Filter::Exited(wanted) => matches!(&one.state, State::Exited(_, code) if code == wanted),
             Filter::Ancestor(name) => {
                 let known = self.ancestors.get(name);
