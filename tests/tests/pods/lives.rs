@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use minidocker_tests::until;
-
 use super::Ground;
 
 #[test]
@@ -44,7 +42,7 @@ fn from_its_making_to_its_end() {
     let stats = ground.pod(&["stats", "--no-stream", "--format", "{{.Name}}", "web"]).text();
     assert_eq!(stats.lines().collect::<Vec<_>>(), ["web", "one", "two"]);
     said(&["kill", "web"]);
-    until("all have ended", || ground.state("web") == "Exited");
+    ground.becomes("web", "Exited");
     said(&["rm", "web"]);
     ground.pod(&["exists", "web"]).exits(1);
     ground.world.minidocker(["inspect", "one"]).exits(1);
@@ -99,13 +97,13 @@ fn the_last_container_ends_a_pod_whose_policy_is_to_stop() {
     ground.member("short", &["true"]);
     assert_eq!(ground.inspect("web")["ExitPolicy"], "stop");
     ground.world.minidocker(["wait", "short"]).prints("0\n");
-    assert_eq!(ground.state("web"), "Degraded", "one is left");
+    ground.becomes("web", "Degraded");
     ground.world.minidocker(["stop", "-t", "0", "one"]).ok();
-    until("the infra has ended", || ground.state("web") == "Exited");
+    ground.becomes("web", "Exited");
     // With the next one it is there again.
     let words = ground.words(&["--rm", "--pod", "web"], &["hostname"]);
     ground.world.minidocker(["run".to_owned()].into_iter().chain(words)).prints("web\n");
-    until("the infra has ended", || ground.state("web") == "Exited");
+    ground.becomes("web", "Exited");
     // Who comes while the last one goes stays.
     for round in 0..10 {
         let name = format!("n{round}");

@@ -90,6 +90,12 @@ impl Ground {
         state
     }
 
+    /// Waits until the pod is doing that.
+    #[track_caller]
+    fn becomes(&self, pod: &str, state: &str) {
+        minidocker_tests::until(state, || self.inspect(pod)["State"] == state);
+    }
+
     /// A file or link of the first process of the container with this id.
     #[track_caller]
     fn namespace(&self, id: &str, kind: &str) -> String {
