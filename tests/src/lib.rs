@@ -22,6 +22,7 @@ mod call;
 mod cgroups;
 pub mod engines;
 mod leaks;
+mod machine;
 mod output;
 mod programs;
 mod pty;
@@ -32,6 +33,7 @@ mod world;
 
 pub use call::Call;
 pub use cgroups::{Group, Version};
+pub use machine::{FAR, HOST, Machine};
 pub use output::Output;
 pub use programs::{emulated, may_raise, need, scaled};
 pub use pty::Pty;

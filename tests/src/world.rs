@@ -243,6 +243,8 @@ impl World {
         for directory in ids.iter().flat_map(|id| self.group(id).directories()) {
             fs::remove_dir(directory).expect("an empty group");
         }
+        // The monitor of one that was stopped a moment ago still takes down what it had, in the run root.
+        crate::until("nobody is there any more", || leaks::processes(self).is_empty());
         fs::remove_dir_all(self.run_root()).expect("our own");
         ids.len()
     }

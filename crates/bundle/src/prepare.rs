@@ -9,7 +9,7 @@ use oci::spec::{
     Capabilities, Capability, Hook, LinuxNamespaceType as Kind, LinuxSeccomp, LinuxSeccompAction, Process,
     Spec, State,
 };
-use runtime::{Container, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps};
+use runtime::{Container, First, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps};
 use step::Steps;
 use sys::seccomp::{Flags, Instruction};
 
@@ -263,7 +263,7 @@ pub(crate) fn container(
         groups,
         network,
         filter: filter(&spec)?,
-        init: false,
+        first: First::Program,
         hooks: hooks(&spec, asked.id, &bundle.path),
         manner: Manner {
             volumes: Vec::new(),

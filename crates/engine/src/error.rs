@@ -15,6 +15,10 @@ pub enum Kind {
     NoSuchContainer,
     /// There is no such image here: 125 from `run`, 1 from other commands.
     NoSuchImage,
+    /// There is no such pod: 1 from `pod rm`, 125 from other commands, as in Podman.
+    NoSuchPod,
+    /// Something that runs is in it: 2 from `pod rm`.
+    InUse,
     /// The request contradicts itself or the state: 125 from `run`, 1 from other commands.
     Invalid,
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use monitor::Hello;
+
 use crate::request::{Namespace, NetworkMode, RunRequest, UserNamespace};
 use crate::state::Store;
 use crate::users::User;
 use crate::volumes;
-use crate::{Error, Kind};
+use crate::{Error, Kind, contact};
 
 /// A device node of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub(crate) struct DeviceFact {
 pub(crate) struct Facts {
     /// Who the program is.
     pub user: User,
-    /// The name of whose network the container shares: the host's, or another container's.
+    /// The name of whose network or host name the container shares: the host's, or another container's.
     pub hostname: String,
     /// `--device`, or with --privileged every device of the host.
     pub devices: Vec<DeviceFact>,
@@ -82,13 +84,14 @@ pub(crate) fn gather(
         NetworkMode::Container(name) => {
             let pid = living(store, name)?;
             let files = store.run_dir(&store.find(name)?);
-            if let Ok(name) = std::fs::read_to_string(files.join("hostname")) {
-                hostname = name.trim_end().to_owned();
-            }
+            hostname = hostname_in(&files).unwrap_or(hostname);
             (Some(pid), Some(files))
         }
         _ => (None, None),
     };
+    if let Namespace::Container(name) = &request.namespaces.uts {
+        hostname = hostname_in(&store.run_dir(&store.find(name)?)).unwrap_or(hostname);
+    }
     let mut devices = Vec::new();
     if request.security.privileged {
         all_devices(Path::new("/dev"), &mut devices);
@@ -113,9 +116,22 @@ pub(crate) fn gather(
     })
 }
 
+/// What the container with these files is called.
+fn hostname_in(files: &Path) -> Option<String> {
+    Some(std::fs::read_to_string(files.join("hostname")).ok()?.trim_end().to_owned())
+}
+
 fn living(store: &Store, name: &str) -> Result<i32, Error> {
     let id = store.find(name)?;
-    store.living_init(&id).ok_or_else(|| {
+    // Its number is noted before its namespaces are made; until then it is in the host's. A monitor that answers has
+    // started it.
+    let has_started = match store.living_init(&id) {
+        Some(_) => {
+            contact::connect(store, &id, Hello::default())?.is_some_and(|(_, told)| told.pid.is_some())
+        }
+        None => false,
+    };
+    store.living_init(&id).filter(|_| has_started).ok_or_else(|| {
         Error::new(Kind::Invalid, format!("cannot join the namespace of container {name}: it is not running"))
             .hint("`minidocker ps` lists the containers that run")
     })

@@ -7,6 +7,7 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 use step::Failure;
 
+use crate::pods::Door;
 use crate::request::{Image, RunRequest};
 use crate::state::{Record, Store};
 use crate::{Error, Kind, Settings, networks, volumes};
@@ -31,6 +32,8 @@ pub(crate) struct Resolved {
     pub origin: Option<Origin>,
     /// Keeps the layers until the container's record names them. Never to be held across a fork.
     pub bringing: Option<Bringing>,
+    /// Likewise the pod that it is to be in.
+    pub door: Option<Door>,
 }
 
 /// Finds it. An image that is not here is an error: bringing it is `pull`'s.
@@ -40,10 +43,11 @@ pub(crate) fn resolve(settings: &Settings, request: &RunRequest) -> Result<Resol
         let mut request = request.clone();
         volumes::complete(&store, &mut request, std::iter::empty())?;
         networks::complete(settings, &mut request)?;
-        Ok(Resolved { request, source, origin: None, bringing: None })
+        Ok(Resolved { request, source, origin: None, bringing: None, door: None })
     };
     let name = match &request.image {
         Image::Host => return plain(storage::Source::Host),
+        Image::Pause => return plain(storage::Source::Layers(Vec::new())),
         Image::Directory(path) => return plain(storage::Source::Directory(path.clone())),
         Image::DirectoryOverlay(path) => return plain(storage::Source::DirectoryOverlay(path.clone())),
         Image::Named(name) => name,
@@ -60,7 +64,8 @@ pub(crate) fn resolve(settings: &Settings, request: &RunRequest) -> Result<Resol
     let mut request = completed(request, &config)?;
     volumes::complete(&store, &mut request, config.config.volumes.keys())?;
     networks::complete(settings, &mut request)?;
-    Ok(Resolved { request, source, origin: Some(Origin { id: image.id, layers }), bringing: Some(bringing) })
+    let origin = Some(Origin { id: image.id, layers });
+    Ok(Resolved { request, source, origin, bringing: Some(bringing), door: None })
 }
 
 /// What the root of a container that was made before is made of: the image's name may mean another one by now.
@@ -73,6 +78,7 @@ pub(crate) fn source(settings: &Settings, record: &Record) -> Result<storage::So
         }
         (Image::Directory(path), _) => storage::Source::Directory(path.clone()),
         (Image::DirectoryOverlay(path), _) => storage::Source::DirectoryOverlay(path.clone()),
+        (Image::Pause, _) => storage::Source::Layers(Vec::new()),
         (Image::Host | Image::Named(_), _) => storage::Source::Host,
     })
 }

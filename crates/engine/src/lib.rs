@@ -14,6 +14,7 @@ mod keeper;
 mod names;
 mod networks;
 pub mod ops;
+mod pods;
 mod prepare;
 pub mod request;
 mod resolver;

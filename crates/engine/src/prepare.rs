@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use cgroup::{Check, Hierarchies, Limits};
-use runtime::{Container, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps};
+use runtime::{Container, First, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps};
 use seccomp::Arch;
 use step::{Failure, Step, Steps};
 
@@ -51,7 +51,7 @@ pub(crate) fn draft(
 /// A root file system that cannot be one, in the words that were typed.
 pub(crate) fn bad_root(request: &RunRequest, failure: Failure) -> Error {
     let option = match &request.image {
-        Image::Host => "the image host:".to_owned(),
+        Image::Host | Image::Pause => format!("the image {}:", request.image),
         Image::Named(name) => format!("the image {name}:"),
         Image::Directory(_) | Image::DirectoryOverlay(_) => "--rootfs".to_owned(),
     };
@@ -74,11 +74,15 @@ pub(crate) fn take_name(store: &Store, request: &RunRequest, id: &str) -> Result
     };
     match store.take_name(name, id)? {
         Ok(()) => Ok(name.clone()),
-        Err(owner) => Err(Error::new(
-            Kind::Invalid,
-            format!("the name {name} is already in use by container {}", owner.get(..12).unwrap_or(&owner)),
-        )
-        .hint(format!("choose another with --name, or remove that one: minidocker rm -f {name}"))),
+        Err(owner) => {
+            // Of one that is made just now there may be no record yet.
+            let record = store.record(&owner).ok().flatten();
+            let role = record.as_ref().map_or(&request.pod, |record| &record.request.pod);
+            let (what, rm) = if role.infra().is_some() { ("pod", "pod rm") } else { ("container", "rm") };
+            let owner = owner.get(..12).unwrap_or(&owner);
+            Err(Error::new(Kind::Invalid, format!("the name {name} is already in use by {what} {owner}"))
+                .hint(format!("choose another with --name, or remove that one: minidocker {rm} -f {name}")))
+        }
     }
 }
 
@@ -245,12 +249,21 @@ pub(crate) fn finish(
             script_name: network::netns_name(id),
         },
         filter: filter.map(|program| (program.instructions().to_vec(), program.flags())),
-        init: request.process.init,
+        first: first(request),
         hooks: Hooks::default(),
         manner: Manner { volumes: volumes::runtime_volumes(request, &facts.volumes), ..Manner::default() },
     };
     let disk = rootfs.disk;
     Ok(Prepared { prepare, plan: runtime::plan(container)?, checks: groups.checks, places, group, disk })
+}
+
+/// What becomes of its first process.
+fn first(request: &RunRequest) -> First {
+    match (&request.image, request.process.init) {
+        (Image::Pause, _) => First::Pause,
+        (_, true) => First::Init,
+        (_, false) => First::Program,
+    }
 }
 
 /// Docker's default policy without the way through names, or the profile that was given.

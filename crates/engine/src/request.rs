@@ -1,6 +1,8 @@
 //! What the user asked for, typed: the one value that carries a `run` from the command line to the plan.
 //! Parsing fills it and touches nothing; names are Docker's options.
 
+mod pod;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -8,6 +10,9 @@ use std::path::PathBuf;
 /// How its health is looked after.
 pub use oci::Healthcheck;
 use serde::{Deserialize, Serialize};
+
+/// Pods.
+pub use pod::{Membership, Pod, Role, Share};
 
 /// Who keeps what a container prints.
 pub use logs::Settings as Log;
@@ -68,6 +73,9 @@ pub struct RunRequest {
     pub security: Security,
     /// What it may use.
     pub resources: Resources,
+    /// What it has to do with a pod.
+    #[serde(default, skip_serializing_if = "Role::is_alone")]
+    pub pod: Role,
 }
 
 /// `--restart`: what becomes of a container that has ended by itself.
@@ -96,6 +104,8 @@ pub enum Image {
     DirectoryOverlay(PathBuf),
     /// An image of the store, as typed: a name, or an id.
     Named(String),
+    /// Nothing at all: of a container whose first process waits and has no program. Nobody types it.
+    Pause,
 }
 
 impl std::fmt::Display for Image {
@@ -105,6 +115,7 @@ impl std::fmt::Display for Image {
             Self::Directory(path) => write!(f, "{}", path.display()),
             Self::DirectoryOverlay(path) => write!(f, "{}:overlay", path.display()),
             Self::Named(name) => f.write_str(name),
+            Self::Pause => f.write_str("pause"),
         }
     }
 }

@@ -22,6 +22,7 @@
 //! <root>/                            survives a reboot
 //!   containers/<id>/
 //!     container.json                 the record (without --rm)
+//!     door                           of a pod: locked by who comes in, and by who ends it
 //!     life.json                      how often it was started, and how it ended
 //!     health.json                    what was known of its health when it ended
 //!     upper/, work/, …               the storage room's

@@ -12,7 +12,7 @@ use step::{Context, Failure, Shell, Step, Steps, quote};
 
 use crate::state::{Record, Store, make_dirs_with, write_file};
 use crate::volumes::{VolumeStep, has_anonymous};
-use crate::{Settings, files};
+use crate::{Settings, files, pods};
 
 /// Steps of the engine.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) enum EngineStep {
     ReleaseName { store: Store, name: Option<String>, id: String },
     /// Its directory in the run root: what is gone from there is gone.
     Forget { store: Store, id: String },
+    /// Its place in a pod.
+    LeavePod { settings: Settings, pod: String },
 }
 
 impl Step for EngineStep {
@@ -52,6 +54,7 @@ impl Step for EngineStep {
             Self::RemoveLayer { .. } => "storage.remove",
             Self::ReleaseName { .. } => "state.name",
             Self::Forget { .. } => "state.forget",
+            Self::LeavePod { .. } => "pod.leave",
         }
     }
 
@@ -94,6 +97,12 @@ impl Step for EngineStep {
                 format!("unlink(<name {}>)", name.as_deref().unwrap_or("of this id"))
             }
             Self::Forget { store, id } => format!("unlinkat of all in \"{}\"", store.run_dir(id).display()),
+            Self::LeavePod { pod, .. } => {
+                format!(
+                    "symlink(<names in pod {0}>), of --exit-policy stop: kill(<infra of {0}>)",
+                    &pod[..12]
+                )
+            }
         }
     }
 
@@ -114,6 +123,7 @@ impl Step for EngineStep {
             Self::RemoveLayer { .. } => "asked for: --rm, or rm",
             Self::ReleaseName { .. } => "the next container may have the name",
             Self::Forget { .. } => "the last trace of it goes last, so that a crash on the way is found",
+            Self::LeavePod { .. } => "whoever is left in the pod decides what of it goes on",
         })
     }
 
@@ -152,6 +162,7 @@ impl Step for EngineStep {
                 Shell::line(format!("rm -rf {}", quote(&dir.to_string_lossy())))
             }
             Self::ReleaseName { .. } => Shell::Nothing("the script takes no name"),
+            Self::LeavePod { .. } => Shell::Nothing("the script leaves the pod as it is"),
             Self::Forget { store, id } => {
                 Shell::line(format!("rm -rf {}", quote(&store.run_dir(id).to_string_lossy())))
             }
@@ -204,6 +215,7 @@ impl Step for EngineStep {
                 store.forget_record(id)
             }
             Self::Forget { store, id } => store.forget(id),
+            Self::LeavePod { settings, pod } => pods::leave(settings, pod),
         }
     }
 }
@@ -229,6 +241,8 @@ pub(crate) struct Remains {
     pub keep_volumes: bool,
     /// Its record lies with its layer and goes with it, before the name may be another's.
     pub kept: bool,
+    /// The pod that it is in, by its id.
+    pub pod: Option<String>,
 }
 
 impl Remains {
@@ -244,6 +258,7 @@ impl Remains {
             remove: record.request.remove,
             keep_volumes: !has_anonymous(&record.request),
             kept: !record.passing,
+            pod: record.request.pod.membership().map(str::to_owned),
         }
     }
 
@@ -317,6 +332,10 @@ pub(crate) fn takedown(settings: &Settings, remains: &Remains) -> Down {
         }
     }
     down.later.push(Box::new(EngineStep::Forget { store, id }));
+    // Nobody takes it for one of the pod's that run any more.
+    if let Some(pod) = remains.pod.clone() {
+        down.later.push(Box::new(EngineStep::LeavePod { settings: settings.clone(), pod }));
+    }
     down
 }
 

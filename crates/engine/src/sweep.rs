@@ -37,6 +37,11 @@ pub(crate) fn sweep(settings: &Settings, store: &Store) -> Result<Vec<Note>, Fai
     Ok(left)
 }
 
+/// The same of one container, which is about to be started.
+pub(crate) fn sweep_one(settings: &Settings, store: &Store, id: &str) -> Result<(), Failure> {
+    crashed::look(settings, store, id)?.map_or(Ok(()), Finding::repair)
+}
+
 /// A look at one kind of thing.
 type Look = fn(&Settings, &Store) -> Result<Vec<Finding>, Failure>;
 

@@ -252,6 +252,7 @@ fn perform(settings: &Settings, task: Task, output: &OwnedFd, line: &UnixStream)
         remove: true,
         keep_volumes: true,
         kept: false,
+        pod: None,
     };
     let record = Record {
         format: 1,

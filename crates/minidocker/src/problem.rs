@@ -42,7 +42,12 @@ impl From<engine::Error> for Problem {
         let code = match error.kind {
             Kind::NotExecutable => Some(126),
             Kind::NotFound => Some(127),
-            Kind::Engine | Kind::NoSuchContainer | Kind::NoSuchImage | Kind::Invalid => None,
+            Kind::Engine
+            | Kind::NoSuchContainer
+            | Kind::NoSuchImage
+            | Kind::NoSuchPod
+            | Kind::InUse
+            | Kind::Invalid => None,
         };
         Self { message: error.message, hint: error.hint, code }
     }

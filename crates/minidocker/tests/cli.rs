@@ -390,7 +390,7 @@ fn contradictions_and_what_is_not_there() {
 fn lists_refuse_unknown_fields_and_filters() {
     refused(
         &["ps", "--format", "{{.Bogus}}"],
-        "--format '{{.Bogus}}': no field Bogus, there are ID Image Command CreatedAt RunningFor Status State Ports Names Labels Addresses Mounts LocalVolumes Networks Size",
+        "--format '{{.Bogus}}': no field Bogus, there are ID Image Command CreatedAt RunningFor Status State Ports Names Labels Addresses Mounts LocalVolumes Networks Size Pod PodName",
         None,
         1,
     );
@@ -402,7 +402,7 @@ fn lists_refuse_unknown_fields_and_filters() {
     );
     refused(
         &["ps", "--filter", "colour=red"],
-        "--filter colour=red: no filter colour, there are name, id, label, label!, status, exited, ancestor, before, since, health, is-task, network, volume, publish, expose",
+        "--filter colour=red: no filter colour, there are name, id, label, label!, status, exited, ancestor, before, since, health, is-task, network, volume, publish, expose, pod",
         None,
         1,
     );

@@ -23,12 +23,24 @@ pub struct Container {
     pub network: NetworkSteps,
     /// The system call filter, compiled.
     pub filter: Option<(Vec<Instruction>, Flags)>,
-    /// A small init as PID 1.
-    pub init: bool,
+    /// What becomes of its first process.
+    pub first: First,
     /// Programs of the host to be run on the way.
     pub hooks: Hooks,
     /// How it is started.
     pub manner: Manner,
+}
+
+/// What becomes of a container's first process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum First {
+    /// The program.
+    #[default]
+    Program,
+    /// A small init, whose child is the program.
+    Init,
+    /// Nothing: it waits until it is ended. There is no program, and none is needed in the root.
+    Pause,
 }
 
 /// The hooks that are run before the program, OCI runtime specification, "POSIX-platform Hooks".

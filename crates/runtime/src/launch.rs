@@ -467,7 +467,7 @@ impl Init {
                 rustix::io::fcntl_setfd(&self.line, rustix::io::FdFlags::empty())
                     .map_err(|errno| Failure::new("exec.stub", found.path.to_string_lossy(), errno))?;
                 let line = self.line.as_fd().as_raw_fd();
-                let args = crate::stub::arguments(line, program.init, &found.path, &program.args);
+                let args = crate::stub::arguments(line, program.first, &found.path, &program.args);
                 sys::process::execve_fd(&stub, &args, env)
             }
         };

@@ -21,7 +21,9 @@ mod script;
 mod steps;
 mod stub;
 
-pub use container::{Container, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps, VolumeSource};
+pub use container::{
+    Container, First, GroupSteps, GroupView, Hooks, Manner, NetworkSteps, RootSteps, VolumeSource,
+};
 pub use launch::{Parent, Running, Stdio, launch, open_gate};
 pub use plan::{Entry, Exec, Plan, Point, plan, plan_exec};
 pub use script::script;

@@ -19,7 +19,7 @@ use facts::Facts;
 use lane::Lane;
 use sources::Sources;
 
-use crate::container::{Container, GroupSteps, RootSteps};
+use crate::container::{Container, First, GroupSteps, RootSteps};
 use crate::program::Program;
 use crate::steps::gate::Make;
 use crate::steps::namespaces::{IdRange, Kind};
@@ -192,14 +192,14 @@ pub(crate) struct ScriptFacts {
 /// Makes the plan.
 pub fn plan(container: Container) -> Result<Plan, Failure> {
     let facts = Facts::of(&container)?;
-    let Container { id, spec, root, groups, mut network, filter, init, hooks, manner } = container;
+    let Container { id, spec, root, groups, mut network, filter, first, hooks, manner } = container;
     let GroupSteps { mut before, beside, into, join, view } = groups;
     let RootSteps { mount, below, at } = root;
     if let Some(dir) = &manner.gate {
         before.push(Box::new(Make { dir: dir.clone() }));
     }
     let filter_flags = filter.as_ref().map(|(_, flags)| flags.bits());
-    let program = facts::program(&facts.process, init, manner.follows_host)?;
+    let program = facts::program(&facts.process, first, manner.follows_host)?;
     let script = ScriptFacts::of(&facts, &network.script_name);
     let group = into.clone();
     let clone = clone_of(&facts, into);
@@ -231,7 +231,7 @@ pub fn plan(container: Container) -> Result<Plan, Failure> {
         root_handed: facts.confined,
         handed: sources.by_monitor(),
         preserved: manner.preserved,
-        sealed: manner.sealed && !init,
+        sealed: manner.sealed && first == First::Program,
         stream_owner: facts.owner_outside(),
         filter_flags,
         script,

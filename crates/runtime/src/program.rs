@@ -10,6 +10,8 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use step::{Context, Failure, Shell, Step, quote};
 
+use crate::container::First;
+
 /// What init becomes.
 #[derive(Debug)]
 pub struct Program {
@@ -19,8 +21,8 @@ pub struct Program {
     pub env: Vec<CString>,
     /// The user it runs as, to own its standard streams.
     pub owner: u32,
-    /// Below a small init as PID 1.
-    pub init: bool,
+    /// Whether init becomes it.
+    pub first: First,
     /// Where the environment has no HOME, the user's directory in the container's /etc/passwd.
     pub home: bool,
 }
@@ -67,6 +69,9 @@ impl Program {
         let name = self.name().to_bytes();
         if name.is_empty() {
             return Err(absent("", "the command is empty"));
+        }
+        if self.first == First::Pause {
+            return Ok(Found { path: self.name().to_owned(), suspicion: None });
         }
         if name.contains(&b'/') {
             let path = Path::new(OsStr::from_bytes(name));
@@ -343,18 +348,28 @@ impl Step for Program {
 
     fn call(&self) -> String {
         let words: Vec<_> = self.args.iter().map(|word| format!("{:?}", word.to_string_lossy())).collect();
+        if self.first == First::Pause {
+            return "execveat(<sealed stub>), rt_sigtimedwait(~[]) until it is ended".to_owned();
+        }
         format!("execveat(<sealed stub>), execve([{}], <{} variables>)", words.join(", "), self.env.len())
     }
 
     fn why(&self) -> Cow<'static, str> {
-        Cow::Borrowed(if self.init {
-            "the small init stays as PID 1 and starts the program; the host's binary is out of reach (CVE-2019-5736)"
-        } else {
-            "the program takes over; the sealed stub in between keeps the host's binary out of reach (CVE-2019-5736)"
+        Cow::Borrowed(match self.first {
+            First::Init => {
+                "the small init stays as PID 1 and starts the program; the host's binary is out of reach (CVE-2019-5736)"
+            }
+            First::Program => {
+                "the program takes over; the sealed stub in between keeps the host's binary out of reach (CVE-2019-5736)"
+            }
+            First::Pause => "namespaces live as long as a process is in them: this one does nothing else",
         })
     }
 
     fn shell(&self) -> Shell {
+        if self.first == First::Pause {
+            return Shell::line("sleep infinity");
+        }
         let words: Vec<_> =
             self.args.iter().map(|word| quote(&word.to_string_lossy()).into_owned()).collect();
         Shell::line(words.join(" "))
@@ -378,7 +393,7 @@ mod tests {
             args: words.iter().map(|w| c(w)).collect(),
             env: vec![c(&format!("PATH={path}"))],
             owner: 0,
-            init: false,
+            first: First::Program,
             home: false,
         }
     }

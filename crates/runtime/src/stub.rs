@@ -11,6 +11,8 @@ use std::os::fd::{OwnedFd, RawFd};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 
+use crate::container::First;
+
 /// The ELF file that build.rs made.
 static STUB: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stub"));
 
@@ -39,10 +41,15 @@ pub(crate) fn sealed() -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// The stub's arguments: it tells a failure on `status`, stays PID 1 if `init`, and executes `path` with `args`
-/// (the first of which is the program's own name).
-pub(crate) fn arguments(status: RawFd, init: bool, path: &CStr, args: &[CString]) -> Vec<CString> {
-    let order = format!("{status}:{}", if init { 'i' } else { 'x' });
+/// The stub's arguments: it tells a failure on `status`, becomes or stays the first process as `first` says, and
+/// executes `path` with `args` (the first of which is the program's own name).
+pub(crate) fn arguments(status: RawFd, first: First, path: &CStr, args: &[CString]) -> Vec<CString> {
+    let mode = match first {
+        First::Program => 'x',
+        First::Init => 'i',
+        First::Pause => 'p',
+    };
+    let order = format!("{status}:{mode}");
     let mut words = Vec::with_capacity(3 + args.len());
     words.push(c"minidocker-init".to_owned());
     // Digits, a colon and a letter: there is no NUL in it that could make this an error.
@@ -66,9 +73,13 @@ mod tests {
 
     /// The stub as a command with its standard error as the status descriptor. The memfd must outlive the spawn.
     fn command(stub: &OwnedFd, init: bool, path: &str, args: &[&str]) -> Command {
+        command_of(stub, if init { First::Init } else { First::Program }, path, args)
+    }
+
+    fn command_of(stub: &OwnedFd, first: First, path: &str, args: &[&str]) -> Command {
         let path = CString::new(path).unwrap();
         let args: Vec<_> = args.iter().map(|arg| CString::new(*arg).unwrap()).collect();
-        let words = arguments(2, init, &path, &args);
+        let words = arguments(2, first, &path, &args);
         let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
         let mut command = Command::new(format!("/proc/self/fd/{}", stub.as_raw_fd()));
         command
@@ -195,6 +206,22 @@ mod tests {
         let stub = sealed().unwrap();
         let status = Command::new(format!("/proc/self/fd/{}", stub.as_raw_fd())).arg("2:x").status().unwrap();
         assert_eq!(status.code(), Some(126));
+    }
+
+    #[test]
+    fn a_pause_stays_until_it_is_asked_to_end() {
+        let stub = sealed().unwrap();
+        for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+            let mut child = command_of(&stub, First::Pause, "pause", &["pause"]).spawn().unwrap();
+            let mut told = Vec::new();
+            child.stderr.take().unwrap().read_to_end(&mut told).unwrap();
+            assert_eq!(told, b"", "it told of no failure, and closed the status descriptor");
+            rustix::process::kill_process(pid_of(&child), Signal::USR1).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(child.try_wait().unwrap().is_none(), "{signal:?}: it is still there");
+            rustix::process::kill_process(pid_of(&child), signal).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(0), "{signal:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! - Mode `x`: the status descriptor becomes close-on-exec, then execve(path, [arg0, arg1, …], environment).
 //! - Mode `i`: stays PID 1, starts the program as its child, forwards every signal to it, reaps every zombie, and
 //!   ends with the child's exit code, or 128 + the signal that ended it; the kernel ends the rest of the namespace.
+//! - Mode `p`: there is no program. It stays as it is, so that its namespaces stay; reaps every zombie; ends with 0 on
+//!   SIGHUP, SIGINT, SIGQUIT and SIGTERM.
 //!
 //! A failing execve(2) is told on the status descriptor: `E` and errno as four bytes in native order; then the exit
 //! code is 127 (no such file) or 126. An end of file without a message means that the program runs.
@@ -62,6 +64,10 @@ const ENOENT: isize = 2;
 const EINTR: isize = 4;
 const F_SETFD: usize = 2;
 const FD_CLOEXEC: usize = 1;
+const SIGHUP: usize = 1;
+const SIGINT: usize = 2;
+const SIGQUIT: usize = 3;
+const SIGTERM: usize = 15;
 const SIGCHLD: usize = 17;
 const SIGTTIN: usize = 21;
 const SIGTTOU: usize = 22;
@@ -156,7 +162,14 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
             args: stack.add(4) as usize,
             env: stack.add(argc + 2) as usize,
         };
-        if *word == b':' && *word.add(1) == b'i' { init(&program) } else { become_program(&program) }
+        let mode = if *word == b':' { *word.add(1) } else { b'x' };
+        if mode == b'i' {
+            init(&program)
+        } else if mode == b'p' {
+            pause(&program)
+        } else {
+            become_program(&program)
+        }
     }
 }
 
@@ -232,6 +245,28 @@ fn watch(child: isize) -> ! {
                 syscall(nr::KILL, child as usize, signal as usize, 0, 0);
             },
             // After a stop and continue; anything else cannot be, and is no reason to spin.
+            _ if signal == -EINTR => {}
+            _ => exit(126),
+        }
+    }
+}
+
+/// Mode `p`: waits for signals and reaps; ends when it is asked to.
+fn pause(program: &Program) -> ! {
+    block(ALL_SIGNALS);
+    default_dispositions();
+    // It is all that will ever run here: whoever waits for that may go on.
+    // SAFETY: numbers alone.
+    unsafe { syscall(nr::CLOSE, program.status, 0, 0, 0) };
+    let all = ALL_SIGNALS;
+    loop {
+        // SAFETY: as in `watch`.
+        let signal = unsafe { syscall(nr::RT_SIGTIMEDWAIT, &raw const all as usize, 0, 0, SIGNAL_SET_SIZE) };
+        match signal {
+            // None of them is the main one.
+            1.. if signal as usize == SIGCHLD => reap(0),
+            1.. if matches!(signal as usize, SIGHUP | SIGINT | SIGQUIT | SIGTERM) => exit(0),
+            1.. => {}
             _ if signal == -EINTR => {}
             _ => exit(126),
         }

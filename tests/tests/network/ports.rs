@@ -1,76 +1,13 @@
 //! Published ports: from another machine, from the host, from a neighbour, from the container itself; whose a port is.
-//! "Another machine" is a network namespace of the test's own, with a cable to the world's "host".
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use minidocker_tests::{Call, Rootfs, Running, World, until};
+pub(crate) use minidocker_tests::{FAR, HOST, Machine};
+use minidocker_tests::{Rootfs, Running, World, until};
 use serde_json::json;
 
-use super::{address_of, ip, remove};
-
-/// Another machine: 192.0.2.2, and the host is 192.0.2.1 to it.
-pub(crate) struct Machine<'w> {
-    world: &'w World,
-    holder: Running,
-}
-
-pub(crate) const HOST: &str = "192.0.2.1";
-pub(crate) const FAR: &str = "192.0.2.2";
-
-impl<'w> Machine<'w> {
-    pub(crate) fn new(world: &'w World) -> Self {
-        let holder = world.program(["unshare", "--net", "sleep", "1000"]).spawn();
-        let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-        let own = world.inside_network(|| fs::read_link("/proc/thread-self/ns/net")).ok();
-        let pid = holder.pid();
-        until("it has a network of its own", || namespace(pid).is_some_and(|there| Some(there) != own));
-        let text = pid.to_string();
-        ip(world, &["link", "add", "uplink", "type", "veth", "peer", "name", "eth0", "netns", &text]);
-        ip(world, &["addr", "add", "192.0.2.1/24", "dev", "uplink"]);
-        ip(world, &["link", "set", "uplink", "up"]);
-        let machine = Self { world, holder };
-        machine.ip(&["link", "set", "lo", "up"]);
-        machine.ip(&["addr", "add", "192.0.2.2/24", "dev", "eth0"]);
-        machine.ip(&["link", "set", "eth0", "up"]);
-        machine
-    }
-
-    fn words(&self, words: &[&str]) -> Vec<String> {
-        let pid = self.holder.pid().to_string();
-        let mut all: Vec<String> =
-            ["nsenter", "--net", "--target", &pid, "--"].iter().map(|word| (*word).to_owned()).collect();
-        all.extend(words.iter().map(|word| (*word).to_owned()));
-        all
-    }
-
-    pub(crate) fn ip(&self, words: &[&str]) {
-        let all: Vec<&str> = ["ip"].iter().chain(words).copied().collect();
-        self.world.program(self.words(&all)).run().ok();
-    }
-
-    /// Runs the reporter there.
-    pub(crate) fn inside(&self, words: &[&str]) -> Running {
-        let inside = self.world.inside_path();
-        let all: Vec<&str> = [inside.to_str().expect("text")].iter().chain(words).copied().collect();
-        self.world.program(self.words(&all)).spawn()
-    }
-
-    /// Any program there, yet to be started.
-    pub(crate) fn program(&self, words: &[&str]) -> Call<'w> {
-        self.world.program(self.words(words))
-    }
-
-    pub(crate) fn ask(&self, port: u16) -> String {
-        self.inside(&["connect", HOST, &port.to_string(), "far"]).wait().text()
-    }
-}
-
-impl Drop for Machine<'_> {
-    fn drop(&mut self) {
-        self.holder.signal(9);
-    }
-}
+use super::{address_of, remove};
 
 /// A container that says who asks, and answers by TCP and UDP on port 80.
 pub(crate) fn serve(world: &World, root: &Rootfs, name: &str, options: &[&str]) -> String {

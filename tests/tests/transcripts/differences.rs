@@ -44,6 +44,8 @@ pub(crate) const KEPT: &[(&str, &[&str])] = &[
         "images --format {{json .}}: [].Containers is \"0\", Docker's \"N/A\"",
         "images --format {{json .}}: [].Platform is ours alone",
         "ps --format {{json .}}: [].Addresses is ours alone",
+        "ps --format {{json .}}: [].Pod is ours alone",
+        "ps --format {{json .}}: [].PodName is ours alone",
         "stats --no-stream --format {{json .}}: [].CPUPressure is ours alone",
         "stats --no-stream --format {{json .}}: [].IOPressure is ours alone",
         "stats --no-stream --format {{json .}}: [].MemPeak is ours alone",

@@ -13,7 +13,7 @@ use crate::request::{Image, Mount};
 use crate::state::{Record, Store, make_dirs, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
-use crate::{Error, Note, Settings, image, names, volumes};
+use crate::{Error, Note, Settings, image, names, pods, volumes};
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
@@ -37,11 +37,12 @@ pub fn clone(settings: &Settings, asked: &Clone) -> Result<Created, Error> {
         Some(_) => Some(Images::open(&settings.root)?.bringing()?),
         None => None,
     };
+    let door = pods::stay(&store, &source.request)?;
     let id = names::id();
     let mut record = record(settings, &source, asked, &id);
     let held = store.hold(&id)?;
     let made = make(settings, &store, &from, &source, &mut record);
-    drop(bringing);
+    drop((bringing, door));
     if made.is_err() {
         let remains = Remains { remove: true, ..Remains::of(&record) };
         take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut Context::default()))?;
@@ -50,6 +51,9 @@ pub fn clone(settings: &Settings, asked: &Clone) -> Result<Created, Error> {
     }
     drop(held);
     made?;
+    if let Some(pod) = source.request.pod.membership() {
+        pods::announce(settings, &store, pod)?;
+    }
     notes.extend(shared(&source));
     Ok(Created { id, name: record.name, notes })
 }

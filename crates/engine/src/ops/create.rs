@@ -12,7 +12,7 @@ use crate::state::{Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
 use crate::volumes::Place;
-use crate::{Error, Kind, Note, Settings, events, names, spec, volumes};
+use crate::{Error, Kind, Note, Settings, events, names, pods, spec, volumes};
 
 /// A container that was made.
 #[derive(Debug)]
@@ -31,8 +31,10 @@ pub fn create(settings: &Settings, request: &RunRequest) -> Result<Created, Erro
     check_directory(&request.image)?;
     let store = Store::new(settings);
     store.prepare()?;
-    let image = image::resolve(settings, request)?;
     let notes = sweep(settings, &store)?;
+    let request = pods::joined(&store, request)?;
+    let image = image::resolve(settings, &request)?;
+    let image = Resolved { door: pods::stay(&store, &image.request)?, ..image };
     let id = names::id();
     let held = store.hold(&id)?;
     let made = record(settings, &store, image, &id);
@@ -42,6 +44,9 @@ pub fn create(settings: &Settings, request: &RunRequest) -> Result<Created, Erro
     store.forget(&id)?;
     drop(held);
     let name = made?;
+    if let Some(pod) = request.pod.membership() {
+        pods::announce(settings, &store, pod)?;
+    }
     if let Some(path) = &request.cidfile {
         crate::state::write_file(path, id.as_bytes(), false)?;
     }
@@ -60,11 +65,15 @@ fn check_directory(image: &Image) -> Result<(), Error> {
 }
 
 fn record(settings: &Settings, store: &Store, image: Resolved, id: &str) -> Result<String, Error> {
-    let Resolved { request, source, origin, bringing } = image;
+    let Resolved { mut request, source, origin, bringing, door } = image;
     let places = volumes::places(&store.volumes(), &request)?;
     let command = spec::command(&request)?;
     missing_sources(&request)?;
     let name = take_name(store, &request, id)?;
+    if request.pod.infra().is_some() {
+        // As in Podman a pod's containers are on a host that is called as the pod is.
+        request.namespaces.hostname.get_or_insert_with(|| host_name(&name));
+    }
     let record = Record {
         format: 1,
         id: id.to_owned(),
@@ -80,12 +89,17 @@ fn record(settings: &Settings, store: &Store, image: Resolved, id: &str) -> Resu
         passing: false,
     };
     let made = finish(settings, store, &record, &places, &source);
-    drop(bringing);
+    drop((bringing, door));
     if made.is_err() {
         let remains = Remains { remove: true, ..Remains::of(&record) };
         take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut Context::default()))?;
     }
     made.map(|()| name)
+}
+
+/// A name as a host's: uname(2) keeps 64 bytes.
+fn host_name(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 /// Writes the record, and makes the volumes that it names: as in Docker they are there before the container is started,

@@ -1,7 +1,7 @@
 //! `exec`: a further program in a container that runs.
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cgroup::Hierarchies;
 use monitor::{Exit, Job, Note};
@@ -13,6 +13,7 @@ use super::attach::{UNKNOWN, refusal, wait_for_start};
 use super::launch::Started;
 use super::list::{State, state};
 use crate::facts::Facts;
+use crate::request::{Namespace, NetworkMode, RunRequest};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::{Error, Kind, Settings, events, names, prepare, spec, users};
@@ -130,7 +131,7 @@ pub(crate) fn plan(
         .map_err(|error| Error { kind: Kind::NotExecutable, ..error })?;
     let facts = Facts {
         user,
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        hostname: hostname(&request, &root),
         capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
         terminal: prepare::terminal_size(&request),
         ..Facts::default()
@@ -150,6 +151,17 @@ pub(crate) fn plan(
         manner: Manner::default(),
         linux: spec.linux().clone().unwrap_or_default(),
     })?)
+}
+
+/// What the container is called where that is not its own to say: as another container whose name or network it shares, by
+/// the file that it has of it, else as the host.
+fn hostname(request: &RunRequest, root: &[PathBuf]) -> String {
+    let is_anothers = matches!(request.network.mode, NetworkMode::Container(_))
+        || matches!(request.namespaces.uts, Namespace::Container(_));
+    let file = if is_anothers { storage::read_file(root, Path::new("etc/hostname"), 256) } else { None };
+    let text = file.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| !text.contains('\0'));
+    let name = text.and_then(|text| Some(text.split_ascii_whitespace().next()?.to_owned()));
+    name.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// Nothing of a further program is kept, and nothing has to be taken down.

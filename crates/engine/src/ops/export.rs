@@ -42,6 +42,7 @@ fn at_rest(settings: &Settings, record: &Record, name: &str) -> Result<OwnedFd, 
     let mut layers: Vec<PathBuf> = match (&record.request.image, &record.origin) {
         (From::Directory(path), _) => return open(&path.display().to_string()),
         (From::DirectoryOverlay(path), _) => vec![path.clone()],
+        (From::Pause, _) => Vec::new(),
         (From::Named(_), Some(origin)) => {
             let all = storage::layers::Layers::open(&settings.root, false)?;
             origin.layers.iter().map(|layer| all.path(layer)).collect()

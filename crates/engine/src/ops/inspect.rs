@@ -18,7 +18,7 @@ use crate::state::{End, Health, Known, Life, Record, Store, Verdict, millis};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
 
-pub(super) use host_config::networks as network_names;
+pub(super) use host_config::{bindings as port_bindings, networks as network_names};
 pub(super) use network::endpoint_id;
 
 /// What a time is that never was: Go's zero.
@@ -61,6 +61,11 @@ pub fn inspect(settings: &Settings, name: &str, sizes: bool) -> Result<Value, Er
         "Config": configuration::of(settings, &record),
         "NetworkSettings": network::of(&record, matches!(state, State::Running(..) | State::Paused(..))),
     });
+    // As Podman has it; Docker has no pods.
+    if let Some(pod) = request.pod.infra().map(|_| id.as_str()).or(request.pod.membership()) {
+        value["Pod"] = json!(pod);
+        value["IsInfra"] = json!(request.pod.infra().is_some());
+    }
     if sizes {
         let (written, all) = self::sizes(settings, &record)?;
         value["SizeRw"] = json!(written);
@@ -87,13 +92,10 @@ fn time(millis: u64) -> String {
 }
 
 fn described(store: &Store, record: &Record, life: Option<&Life>, state: &State) -> Value {
-    let (status, running, pid) = match state {
-        State::Created => ("created", false, 0),
-        State::Running(_, pid) => ("running", true, *pid),
-        State::Paused(_, pid) => ("paused", true, *pid),
-        State::Restarting(..) => ("restarting", true, 0),
-        State::Exited(..) | State::Lost => ("exited", false, 0),
-        State::Damaged(_) => ("dead", false, 0),
+    let (running, pid) = match state {
+        State::Running(_, pid) | State::Paused(_, pid) => (true, *pid),
+        State::Restarting(..) => (true, 0),
+        State::Created | State::Exited(..) | State::Lost | State::Damaged(_) => (false, 0),
     };
     let ended: Option<&End> = life.and_then(|life| life.ended.as_ref());
     let ended = if pid == 0 { ended } else { None };
@@ -112,7 +114,7 @@ fn described(store: &Store, record: &Record, life: Option<&Life>, state: &State)
         _ => ended.and_then(|end| end.code).unwrap_or(0),
     };
     let mut value = json!({
-        "Status": status,
+        "Status": state.word(),
         "Running": running,
         "Paused": matches!(state, State::Paused(..)),
         "Restarting": matches!(state, State::Restarting(..)),

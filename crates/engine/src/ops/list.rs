@@ -9,7 +9,7 @@ use cgroup::{Group, Hierarchies};
 use step::Failure;
 
 use super::{inspect, port};
-use crate::request::{Mount, Ports, Published};
+use crate::request::{Mount, Pod, Ports, Published, Role};
 pub use crate::state::Health;
 use crate::state::{End, Life, Record, Store, time};
 use crate::sweep::sweep;
@@ -50,6 +50,17 @@ pub struct Summary {
     pub to_publish: Vec<Ports>,
     /// What is said of its health; none of one that nobody looks after, or that was never started.
     pub health: Option<Health>,
+    /// The pod that it belongs to.
+    pub pod: Option<PodOf>,
+}
+
+/// The pod of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodOf {
+    /// Its id, which is its infra's.
+    pub id: String,
+    /// What the pod is, where the container is its infra.
+    pub infra: Option<Pod>,
 }
 
 /// What a container is doing.
@@ -69,6 +80,20 @@ pub enum State {
     Lost,
     /// Its record cannot be read, for this reason; `rm -f` removes it.
     Damaged(String),
+}
+
+impl State {
+    /// Docker's one word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running(..) => "running",
+            Self::Paused(..) => "paused",
+            Self::Restarting(..) => "restarting",
+            Self::Exited(..) | Self::Lost => "exited",
+            Self::Damaged(_) => "dead",
+        }
+    }
 }
 
 /// Every container, newest first.
@@ -161,6 +186,7 @@ fn damaged(id: String, failure: &Failure) -> Summary {
         exposed: Vec::new(),
         to_publish: Vec::new(),
         health: None,
+        pod: None,
         id,
     }
 }
@@ -181,7 +207,13 @@ pub(crate) fn summary(store: &Store, record: Record, state: State) -> Summary {
     };
     let volumes =
         record.request.storage.mounts.iter().filter(|mount| matches!(mount, Mount::Volume(_))).count();
+    let pod = match &record.request.pod {
+        Role::Alone => None,
+        Role::Member(membership) => Some(PodOf { id: membership.pod.clone(), infra: None }),
+        Role::Infra(pod) => Some(PodOf { id: record.id.clone(), infra: Some(pod.clone()) }),
+    };
     Summary {
+        pod,
         addresses: match state {
             State::Running(..) | State::Paused(..) => record.networks.iter().flat_map(place).collect(),
             _ => Vec::new(),

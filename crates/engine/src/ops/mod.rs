@@ -28,6 +28,7 @@ pub mod login;
 pub mod logs;
 pub mod networks;
 pub mod pause;
+pub mod pods;
 pub mod port;
 pub mod processes;
 pub mod remove;

@@ -21,7 +21,7 @@ use crate::prepare::network_settings;
 use crate::request::{DEFAULT_NETWORK, Endpoint, NetworkMode, Rates};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
-use crate::{Error, Kind, Note, Settings, events, files, names};
+use crate::{Error, Kind, Note, Settings, events, files, names, pods};
 
 /// A network, and who is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,6 +238,10 @@ pub fn connect(settings: &Settings, container: &str, asked: &Endpoint) -> Result
         return Err(failure.into());
     }
     rewrite_hosts(&store, &before, &record)?;
+    drop(writing);
+    if record.request.pod.infra().is_some() {
+        pods::announce(settings, &store, &id)?;
+    }
     events::network(&settings.run_root, "connect", &network, Some(&id));
     Ok(notes)
 }

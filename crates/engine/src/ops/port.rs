@@ -2,7 +2,7 @@
 
 pub use network::{Chain, Reach, Who};
 
-use crate::request::{Ports, Published};
+use crate::request::{NetworkMode, Ports, Published};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::{Error, Settings};
@@ -12,6 +12,11 @@ pub fn ports(settings: &Settings, name: &str) -> Result<Vec<Published>, Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
     let (id, record) = store.load(name)?;
+    // Of one in a pod: the ports are the pod's.
+    let (id, record) = match (&record.request.network.mode, record.request.pod.membership()) {
+        (NetworkMode::Container(owner), Some(pod)) if owner == pod => store.load(pod)?,
+        _ => (id, record),
+    };
     Ok(if store.living_init(&id).is_some() { published(&record) } else { Vec::new() })
 }
 

@@ -41,7 +41,16 @@ impl<'s> Remover<'s> {
     /// Removes a container; a running one only with `force`, which kills it first. With `volumes` its anonymous volumes
     /// go too, unless another container uses them.
     pub fn remove(&self, name: &str, force: bool, volumes: bool) -> Result<(), Error> {
-        let had_image = remove(self.settings, &self.store, name, force, volumes)?;
+        self.take(name, How { force, volumes, with_pod: false })
+    }
+
+    /// Removes a container of a pod that goes as a whole, its infra too.
+    pub(super) fn remove_with_pod(&self, id: &str, force: bool) -> Result<(), Error> {
+        self.take(id, How { force, volumes: true, with_pod: true })
+    }
+
+    fn take(&self, name: &str, how: How) -> Result<(), Error> {
+        let had_image = remove(self.settings, &self.store, name, how)?;
         self.had_image.set(self.had_image.get() || had_image);
         Ok(())
     }
@@ -55,8 +64,18 @@ impl<'s> Remover<'s> {
     }
 }
 
+/// How a container is removed.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    force: bool,
+    volumes: bool,
+    /// Its pod goes with it.
+    with_pod: bool,
+}
+
 /// Whether it was made of an image.
-fn remove(settings: &Settings, store: &Store, name: &str, force: bool, volumes: bool) -> Result<bool, Error> {
+fn remove(settings: &Settings, store: &Store, name: &str, how: How) -> Result<bool, Error> {
+    let How { force, volumes, with_pod } = how;
     let id = store.find(name)?;
     let record = match store.record(&id) {
         Err(_) if force => None,
@@ -67,6 +86,12 @@ fn remove(settings: &Settings, store: &Store, name: &str, force: bool, volumes: 
         }
         Ok(record) => record,
     };
+    if let Some(record) = record.as_ref().filter(|record| !with_pod && record.request.pod.infra().is_some()) {
+        let pod = &record.name;
+        let message =
+            format!("cannot remove container {name}: it is the infra of pod {pod}, and goes with it");
+        return Err(Error::new(Kind::Invalid, message).hint(format!("minidocker pod rm {pod}")));
+    }
     if let Some(pid) = store.living_init(&id) {
         if !force {
             return Err(Error::new(Kind::Invalid, format!("cannot remove container {name}: it is running"))
@@ -110,6 +135,11 @@ fn remove(settings: &Settings, store: &Store, name: &str, force: bool, volumes: 
         // Whatever name it has: a `rename` that was killed leaves two.
         name: None,
         remove: true,
+        pod: record
+            .as_ref()
+            .filter(|_| !with_pod)
+            .and_then(|record| record.request.pod.membership())
+            .map(str::to_owned),
     };
     let mut context = Context::default();
     take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context))?;
@@ -130,7 +160,9 @@ pub fn prune(
     let remover = Remover::new(settings)?;
     for one in list::look(&remover.store, |record, state| Ok(list::summary(&remover.store, record, state)))? {
         let is_stopped = matches!(one.state, State::Created | State::Exited(..) | State::Lost);
-        if !is_stopped || keep(&one) {
+        // A pod is not a container that ended: it goes as a whole, by `pod prune`.
+        let is_infra = one.pod.as_ref().is_some_and(|pod| pod.infra.is_some());
+        if !is_stopped || is_infra || keep(&one) {
             continue;
         }
         let bytes = list::sizes(settings, &one.id).map_or(0, |(written, _)| written);

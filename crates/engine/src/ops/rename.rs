@@ -2,7 +2,7 @@
 
 use crate::state::Store;
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings, events, networks};
+use crate::{Error, Kind, Settings, events, networks, pods};
 
 /// Gives a container a new name. A crash on the way leaves it with both, and the next start of the engine with one.
 pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
@@ -32,6 +32,11 @@ pub fn rename(settings: &Settings, name: &str, new: &str) -> Result<(), Error> {
     // Whoever asks its networks for it finds it by the new name.
     if store.living_init(&id).is_some() {
         network::rename(&settings.network(), &record.networks, new).map_err(networks::told)?;
+    }
+    drop(writing);
+    let of_pod = record.request.pod.infra().map(|_| id.as_str());
+    if let Some(pod) = of_pod.or(record.request.pod.membership()) {
+        pods::announce(settings, &store, pod)?;
     }
     events::container(settings, &record, "rename", &[("oldName", &old)]);
     Ok(())

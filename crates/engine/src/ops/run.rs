@@ -16,7 +16,7 @@ use crate::state::{Held, Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
 use crate::volumes::has_anonymous;
-use crate::{Error, Kind, Settings, events, names};
+use crate::{Error, Kind, Settings, events, names, pods};
 
 /// What a `run` would do.
 #[derive(Debug)]
@@ -46,8 +46,11 @@ fn run_traced(settings: &Settings, request: &RunRequest, trace: &mut Trace) -> R
     check_cidfile(request)?;
     let store = Store::new(settings);
     store.prepare()?;
-    let image = image::resolve(settings, request)?;
     let left = sweep(settings, &store)?;
+    let request = pods::joined(&store, request)?;
+    // First, for its monitor is a fork of this process.
+    let door = pods::enter(settings, &store, &request)?;
+    let image = Resolved { door, ..image::resolve(settings, &request)? };
     let id = names::id();
     let held = store.hold(&id)?;
     match start(settings, &store, image, &id, held, trace) {
@@ -62,7 +65,7 @@ fn run_traced(settings: &Settings, request: &RunRequest, trace: &mut Trace) -> R
             // The monitor takes down what it started. What was prepared before is ours, and all of it where the monitor
             // was killed: the container may run by now. A step that has nothing to do does nothing.
             if let Some(_held) = store.abandoned(&id)? {
-                let remains = Remains { remove: true, kill: true, ..remains_of(settings, request, &id) };
+                let remains = Remains { remove: true, kill: true, ..remains_of(settings, &request, &id) };
                 let mut context = Context::default();
                 let record = store.record(&id).ok().flatten();
                 take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context))?;
@@ -83,7 +86,7 @@ fn start(
     held: Held,
     trace: &mut Trace,
 ) -> Result<Started, Error> {
-    let Resolved { request, source, origin, bringing } = image;
+    let Resolved { request, source, origin, bringing, door } = image;
     let request = &request;
     let draft = draft(settings, store, request, &source, id)?;
     let name = take_name(store, request, id)?;
@@ -92,8 +95,11 @@ fn start(
     let record = record(request, id, &name, &prepared, origin)?;
     store.write_record(&record)?;
     events::container(settings, &record, "create", &[]);
-    // From now on the record keeps the layers.
-    drop(bringing);
+    // From now on the record keeps the layers, and the pod.
+    drop((bringing, door));
+    if let Some(pod) = request.pod.membership() {
+        pods::announce(settings, store, pod)?;
+    }
     let remains = Remains {
         name: Some(name),
         networks: Some(prepared.places.clone()),
@@ -111,12 +117,13 @@ fn start(
 pub fn plan(settings: &Settings, request: &RunRequest) -> Result<Plan, Error> {
     let store = Store::new(settings);
     store.prepare()?;
-    let image = image::resolve(settings, request)?;
+    let request = pods::joined(&store, request)?;
+    let image = image::resolve(settings, &request)?;
     sweep(settings, &store)?;
     let id = names::id();
     let held = store.hold(&id)?;
     let planned = plan_held(settings, &store, &image, &id);
-    let remains = remains_of(settings, request, &id);
+    let remains = remains_of(settings, &request, &id);
     let mut context = Context::default();
     let taken = take_all(&takedown(settings, &remains).all(), |step| step.perform(&mut context));
     drop(held);
@@ -187,6 +194,7 @@ fn remains_of(settings: &Settings, request: &RunRequest, id: &str) -> Remains {
         remove: request.remove,
         keep_volumes: false,
         kept: !request.remove,
+        pod: request.pod.membership().map(str::to_owned),
     }
 }
 

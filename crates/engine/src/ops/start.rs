@@ -10,7 +10,7 @@ use crate::prepare::{draft, finish, reserve};
 use crate::state::{Held, Life, Record, Store, millis};
 use crate::steps::{Remains, take_all, takedown};
 use crate::sweep::sweep;
-use crate::{Error, Kind, Settings, image};
+use crate::{Error, Kind, Settings, image, pods};
 
 /// How long the monitor of a container that has ended may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,14 +20,24 @@ pub fn start(settings: &Settings, name: &str, reading: bool) -> Result<Option<St
     let store = Store::new(settings);
     store.prepare()?;
     sweep(settings, &store)?;
-    let (id, _) = store.load(name)?;
+    let (id, record) = store.load(name)?;
+    // Before anything of this container is held: the monitor of a pod's infra is a fork of this process.
+    if let Some(pod) = record.request.pod.membership() {
+        pods::run_infra(settings, &store, pod)?;
+    }
+    if record.request.pod.infra().is_some() {
+        pods::check_whole(&store, &record)?;
+    }
     let Some(held) = hold(&store, name, &id)? else { return Ok(None) };
     start_held(settings, &store, &id, held, reading).map(Some)
 }
 
-/// For the sweep: a container whose monitor was lost, and that its policy wants to run.
+/// Without a sweep: for the sweep itself, and for a pod's infra.
 pub(crate) fn start_swept(settings: &Settings, store: &Store, id: &str) -> Result<(), Error> {
     let (id, record) = store.load(id)?;
+    if let Some(pod) = record.request.pod.membership() {
+        pods::run_infra(settings, store, pod)?;
+    }
     match hold(store, &record.name, &id)? {
         Some(held) => start_held(settings, store, &id, held, false).map(drop),
         None => Ok(()),
@@ -106,6 +116,9 @@ fn prepare(
     record.networks.clone_from(&prepared.places);
     record.disk = Some(prepared.disk.clone());
     writing.write(&record)?;
+    if record.request.pod.infra().is_some() {
+        pods::names(settings, store, &record)?;
+    }
     // The monitor is a fork of this process: it must not keep the lock.
     drop(writing);
     let before = store.life(&id)?.unwrap_or_default();

@@ -38,30 +38,61 @@ const SIGKILL: i32 = 9;
 pub fn stop(settings: &Settings, name: &str, options: Options) -> Result<(), Error> {
     let store = Store::new(settings);
     sweep(settings, &store)?;
+    match ask(settings, &store, name, options)? {
+        Some(stopping) => stopping.finish(settings),
+        None => Ok(()),
+    }
+}
+
+/// A container that was asked to end.
+#[derive(Debug)]
+pub(crate) struct Stopping {
+    record: Record,
+    channel: Channel,
+    pid: i32,
+    /// Until then it has time; none: for ever.
+    until: Option<Instant>,
+}
+
+/// Asks a container to end; none where it does not run.
+pub(crate) fn ask(
+    settings: &Settings,
+    store: &Store,
+    name: &str,
+    options: Options,
+) -> Result<Option<Stopping>, Error> {
     let (id, record) = store.load(name)?;
     let hello = Hello { halt: true, ..Hello::default() };
-    let Some((mut channel, welcome)) = contact::connect(&store, &id, hello)? else { return Ok(()) };
+    let Some((channel, welcome)) = contact::connect(store, &id, hello)? else { return Ok(None) };
     let signal = options.signal.or(record.request.stop_signal).unwrap_or(SIGTERM);
     send(settings, &record, signal);
     thaw(&record);
     let seconds = options.timeout.or(record.request.stop_timeout).unwrap_or(TIMEOUT);
     let until = u64::try_from(seconds).ok().map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    if wait_until_gone(&mut channel, until)? {
-        events::container(settings, &record, "stop", &[]);
-        return Ok(());
-    }
-    send(settings, &record, SIGKILL);
-    let patience = Instant::now() + PATIENCE;
-    while Instant::now() < patience {
-        thaw(&record);
-        if wait_until_gone(&mut channel, Some(Instant::now() + THAW))? {
+    Ok(Some(Stopping { record, channel, pid: welcome.pid.unwrap_or_default(), until }))
+}
+
+impl Stopping {
+    /// Waits until it has ended, and makes it where it does not.
+    pub(crate) fn finish(self, settings: &Settings) -> Result<(), Error> {
+        let Self { record, mut channel, pid, until } = self;
+        if wait_until_gone(&mut channel, until)? {
             events::container(settings, &record, "stop", &[]);
             return Ok(());
         }
+        send(settings, &record, SIGKILL);
+        let patience = Instant::now() + PATIENCE;
+        while Instant::now() < patience {
+            thaw(&record);
+            if wait_until_gone(&mut channel, Some(Instant::now() + THAW))? {
+                events::container(settings, &record, "stop", &[]);
+                return Ok(());
+            }
+        }
+        let message = format!("cannot stop container {}: its process {pid} does not end", record.name);
+        Err(Error::new(Kind::Engine, message)
+            .hint(format!("it is stuck in the kernel, see /proc/{pid}/stack; try again when it has ended")))
     }
-    let pid = welcome.pid.unwrap_or_default();
-    Err(Error::new(Kind::Engine, format!("cannot stop container {name}: its process {pid} does not end"))
-        .hint(format!("it is stuck in the kernel, see /proc/{pid}/stack; try again when it has ended")))
 }
 
 /// Stops a container that runs, and starts it.

@@ -93,5 +93,6 @@ fn unknown(settings: &Settings, id: &str) -> Remains {
         keep_volumes: true,
         // A damaged record, perhaps: it goes before the name does.
         kept: true,
+        pod: None,
     }
 }

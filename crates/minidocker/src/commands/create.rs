@@ -26,7 +26,7 @@ pub(crate) const COMMAND: Command = Command {
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let mut request = run::request(&typed).map_err(|problem| problem.code(RUN_FAILED))?;
     run::bring(&typed, settings, &mut request)?;
-    let created = ops::create::create(settings, &request)?;
+    let created = run::in_new_pod(settings, request, |request| Ok(ops::create::create(settings, request)?))?;
     run::report(&created.notes);
     terminal::print(&format!("{}\n", created.id)).map(|()| 0)
 }

@@ -25,6 +25,7 @@ mod man;
 mod manifest;
 mod network;
 mod pause;
+mod pod;
 mod port;
 mod prune;
 pub(crate) mod ps;
@@ -134,6 +135,20 @@ pub(crate) const COMMANDS: &[&Command] = &[
     &network::disconnect::COMMAND,
     &network::show::COMMAND,
     &network::update::COMMAND,
+    &pod::create::COMMAND,
+    &pod::ls::COMMAND,
+    &pod::inspect::COMMAND,
+    &pod::rm::COMMAND,
+    &pod::acts::START,
+    &pod::acts::STOP,
+    &pod::acts::RESTART,
+    &pod::acts::KILL,
+    &pod::acts::PAUSE,
+    &pod::acts::UNPAUSE,
+    &pod::exists::COMMAND,
+    &pod::prune::COMMAND,
+    &pod::top::COMMAND,
+    &pod::stats::COMMAND,
     &vm::RUN,
     &commit::COMMAND,
     &export::COMMAND,
@@ -164,6 +179,7 @@ pub(crate) const GROUPS: &[(&str, &str)] = &[
     ("image", "Images by Docker's long names: image ls, pull, push, tag, rm"),
     ("manifest", "Manifests at registries"),
     ("network", "Networks: network create, ls, inspect, rm, prune, connect, disconnect, update, show"),
+    ("pod", "Containers that share a network: pod create, ls, inspect, rm, start, stop, kill, prune"),
     ("system", "minidocker as a whole"),
     ("vm", "Virtual machines of images: vm run"),
     ("volume", "Volumes: volume create, ls, inspect, rm, prune"),

@@ -54,7 +54,7 @@ impl Filter {
         }
     }
 
-    fn holds(&self, one: &Summary) -> bool {
+    pub(super) fn holds(&self, one: &Summary) -> bool {
         match self {
             Self::Label(key, value, is) => {
                 let known = one.labels.get(key);

@@ -3,6 +3,7 @@
 mod filters;
 mod ports;
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use engine::Settings;
@@ -36,13 +37,14 @@ pub(crate) const COMMAND: Command = Command {
                 "filter",
                 "KEY=VALUE",
                 "Only those with this name, id, label, label!, status, exited, ancestor,\n\
-                 before, since, health, is-task, network, volume, publish or expose",
+                 before, since, health, is-task, network, volume, publish, expose or pod",
             )
             .short('f'),
             one("format", "FORMAT", "table, json, or a template such as '{{.ID}} {{.Names}}'"),
             one("last", "NUMBER", "Show the newest ones, ended or not").short('n'),
             flag("latest", "Show the newest one, ended or not").short('l'),
             flag("no-trunc", "Show ids and commands in full"),
+            flag("pod", "Show the pods that they are in").short('p'),
             flag("quiet", "Show ids only").short('q'),
             flag("size", "Show what they have written, and what their roots have in all").short('s'),
         ],
@@ -68,6 +70,8 @@ const FIELDS: &[Field] = &[
     ("LocalVolumes", "LOCAL VOLUMES"),
     ("Networks", "NETWORKS"),
     (SIZE, "SIZE"),
+    ("Pod", "POD ID"),
+    ("PodName", "PODNAME"),
 ];
 
 /// The field that costs a walk through all that a container has written.
@@ -87,26 +91,35 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let template = match format {
         _ if quiet => template::parse("{{.ID}}", FIELDS, TABLE),
         Some(template) => Ok(template),
-        None if on("size")? => template::parse(&format!("{TABLE}\t{{{{.Size}}}}"), FIELDS, TABLE),
-        None => template::parse("table", FIELDS, TABLE),
+        None => {
+            let size = if on("size")? { "\t{{.Size}}" } else { "" };
+            let pod = if on("pod")? { "\t{{.Pod}}\t{{.PodName}}" } else { "" };
+            template::parse(&format!("{TABLE}{size}{pod}"), FIELDS, TABLE)
+        }
     };
     let template = template.map_err(Problem::new)?;
     let counted = on("size")? && !quiet || template.names(FIELDS, SIZE);
 
     let now = SystemTime::now();
-    let shown = list::list(settings)?
+    let all_of_them = list::list(settings)?;
+    let infras = all_of_them.iter().filter(|one| one.pod.as_ref().is_some_and(|pod| pod.infra.is_some()));
+    let pods: Pods = infras.map(|one| (one.id.clone(), one.name.clone())).collect();
+    let shown = all_of_them
         .into_iter()
         .filter(|one| all || is_up(&one.state))
         .filter(|one| filters.let_through(one))
         .take(usize::try_from(last).ok().filter(|last| *last > 0).unwrap_or(usize::MAX));
     let sizes = |one: &Summary| if counted { list::sizes(settings, &one.id) } else { None };
     let rows: Vec<Row> =
-        shown.map(|one| (sizes(&one), one)).map(|(size, one)| row(one, size, now, full)).collect();
+        shown.map(|one| (sizes(&one), one)).map(|(size, one)| row(one, size, &pods, now, full)).collect();
     print(&template.render(FIELDS, &rows)).map(|()| 0)
 }
 
+/// The names of pods, by their ids.
+type Pods = BTreeMap<String, String>;
+
 /// The values of [`FIELDS`].
-fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> Row {
+fn row(one: Summary, size: Option<(u64, u64)>, pods: &Pods, now: SystemTime, full: bool) -> Row {
     let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
     let id = if full { one.id.clone() } else { cut(&one.id, 12) };
     let words = quoted(&one.command);
@@ -121,7 +134,7 @@ fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> R
         ages::date(one.created),
         format!("{} ago", ages::words(ages::since(one.created, now))),
         status(&one.state, one.health, now),
-        state(&one.state).to_owned(),
+        one.state.word().to_owned(),
         ports::words(if up { &one.exposed } else { &[] }, &one.ports),
         one.name,
         labels.join(","),
@@ -134,6 +147,8 @@ fn row(one: Summary, size: Option<(u64, u64)>, now: SystemTime, full: bool) -> R
             Some((written, 0)) => sizes::decimal(written),
             Some((written, all)) => format!("{} (virtual {})", sizes::decimal(written), sizes::decimal(all)),
         },
+        one.pod.as_ref().map_or_else(String::new, |pod| if full { pod.id.clone() } else { cut(&pod.id, 12) }),
+        one.pod.as_ref().and_then(|pod| pods.get(&pod.id)).cloned().unwrap_or_default(),
     ];
     Row { values, labels: one.labels }
 }
@@ -185,26 +200,13 @@ pub(crate) fn status(state: &State, health: Option<Health>, now: SystemTime) -> 
     }
 }
 
-/// Docker's one word for a state.
-fn state(state: &State) -> &'static str {
-    match state {
-        State::Created => "created",
-        State::Running(..) => "running",
-        State::Paused(..) => "paused",
-        State::Restarting(..) => "restarting",
-        State::Exited(..) | State::Lost => "exited",
-        State::Damaged(_) => "dead",
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
 
-    pub(super) fn summary(name: &str, state: State) -> Summary {
+    pub(in crate::commands) fn summary(name: &str, state: State) -> Summary {
         Summary {
             id: "0123456789abcdef".repeat(4),
             name: name.to_owned(),
@@ -222,6 +224,7 @@ mod tests {
             exposed: Vec::new(),
             to_publish: Vec::new(),
             health: None,
+            pod: None,
         }
     }
 
@@ -244,13 +247,13 @@ mod tests {
             assert_eq!(status(&State::Running(at(0), 7), Some(health), at(5)), words);
             assert_eq!(status(&State::Paused(at(0), 7), Some(health), at(5)), "Up 5 seconds (Paused)");
         }
-        assert_eq!((state(&State::Lost), state(&State::Running(at(0), 1))), ("exited", "running"));
+        assert_eq!((State::Lost.word(), State::Running(at(0), 1).word()), ("exited", "running"));
     }
 
     #[test]
     fn prints_dockers_table() {
         let template = template::parse("table", FIELDS, TABLE).unwrap();
-        let rows = [row(summary("web", State::Running(at(0), 7)), None, at(5), false)];
+        let rows = [row(summary("web", State::Running(at(0), 7)), None, &Pods::new(), at(5), false)];
         let wanted = "CONTAINER ID   IMAGE     COMMAND                  CREATED         STATUS         PORTS     NAMES\n\
                       0123456789ab   host      \"sh -c 'sleep 1000; …\"   5 seconds ago   Up 5 seconds             web\n";
         assert_eq!(template.render(FIELDS, &rows), wanted);
@@ -258,7 +261,7 @@ mod tests {
 
     #[test]
     fn full_rows_are_not_cut() {
-        let row = row(summary("web", State::Lost), Some((2000, 5_600_000)), at(5), true);
+        let row = row(summary("web", State::Lost), Some((2000, 5_600_000)), &Pods::new(), at(5), true);
         assert_eq!(row.values.len(), FIELDS.len());
         assert_eq!(row.values[0].len(), 64);
         assert_eq!(row.values[2], r#""sh -c 'sleep 1000; echo \"done\"'""#);
@@ -271,7 +274,7 @@ mod tests {
             (named(&row, "Mounts"), named(&row, "Networks")),
             ("/srv/of/the/website".into(), "bridge".into())
         );
-        let row = super::row(summary("web", State::Lost), None, at(5), false);
+        let row = super::row(summary("web", State::Lost), None, &Pods::new(), at(5), false);
         assert_eq!((named(&row, "Size"), named(&row, "Mounts")), ("0B".into(), "/srv/of/the/we…".into()));
     }
 }

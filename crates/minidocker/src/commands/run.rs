@@ -1,6 +1,6 @@
 //! `run`: starts a container and stays with it until it ends, or prints its id.
 
-mod conflicts;
+pub(super) mod conflicts;
 pub(crate) mod options;
 pub(crate) mod request;
 
@@ -8,18 +8,19 @@ use std::io::IsTerminal;
 
 use engine::ops::files;
 use engine::ops::images::{self, When};
+use engine::ops::pods::{self, NewPod};
 use engine::ops::run::AttachOptions;
-use engine::request::{Image, RunRequest};
+use engine::request::{Image, Pod, Role, RunRequest, Share};
 use engine::{DetachKeys, Settings, ops};
 
 use super::Command;
 use super::image::pull;
 use crate::explain::{self, Format, Teller};
-use crate::options::{Typed, Words};
+use crate::options::{Typed, Words, bad_value};
 use crate::problem::{Problem, RUN_FAILED};
 use crate::progress::To;
 use crate::terminal;
-use crate::values::streams;
+use crate::values::{names, streams};
 
 pub(crate) const COMMAND: Command = Command {
     name: "run",
@@ -58,6 +59,10 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     // Whatever is kept here, the monitor keeps too: it is a fork of this process.
     drop(typed);
     if dry || format == Some(Format::Shell) {
+        if new_pod(&mut request)?.is_some() {
+            return Err(Problem::new("--pod new: with a plan alone: the pod is to be made first")
+                .hint("make it: minidocker pod create"));
+        }
         return plan(settings, &request, format.unwrap_or(Format::Text));
     }
     if request.interactive && request.tty && !request.detach && !std::io::stdin().is_terminal() {
@@ -66,7 +71,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             .code(1));
     }
     conflicts::warn(&request);
-    start(settings, &request, format, &attach)
+    in_new_pod(settings, request, |request| start(settings, request, format, &attach))
 }
 
 /// Pulls the image where that is wanted. Standard output stays the container's.
@@ -132,6 +137,43 @@ fn start(
     report(&finished.notes);
     terminal::warn(&teller.tell(&finished.records));
     Ok(finished.code)
+}
+
+/// `--pod new:NAME`: the pod that is to be made, with what was typed of its network; the container has that from it.
+fn new_pod(request: &mut RunRequest) -> Result<Option<NewPod>, Problem> {
+    let Role::Member(membership) = &mut request.pod else { return Ok(None) };
+    let Some(name) = membership.pod.strip_prefix("new:") else { return Ok(None) };
+    let name = names::container(name).map_err(|why| bad_value("pod", &membership.pod, &why))?;
+    membership.pod.clone_from(&name);
+    let apart = |what| membership.apart.contains(&what);
+    let shm_size = if apart(Share::Ipc) { None } else { request.storage.shm_size.take() };
+    Ok(Some(NewPod {
+        name: Some(name),
+        hostname: request.namespaces.hostname.take(),
+        network: std::mem::take(&mut request.network),
+        shm_size,
+        pod: Pod { shares: Share::USUAL.to_vec(), stops: false },
+        ..NewPod::default()
+    }))
+}
+
+/// Does it in the pod that was asked for by `new:`, which goes again where nothing comes of it.
+pub(super) fn in_new_pod<T>(
+    settings: &Settings,
+    mut request: RunRequest,
+    act: impl FnOnce(&RunRequest) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let Some(new) = new_pod(&mut request)? else { return act(&request) };
+    let made = pods::create(settings, new)?.id;
+    if let Role::Member(membership) = &mut request.pod {
+        membership.pod.clone_from(&made);
+    }
+    let done = act(&request);
+    if done.is_err() {
+        // That it did not come is told; one that cannot be removed is seen by `pod ls`.
+        let _ = pods::discard(settings, &made);
+    }
+    done
 }
 
 pub(super) fn report(notes: &[engine::Note]) {

@@ -77,7 +77,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Between the two looks of `--no-stream`: long enough for a share of a processor.
 const GLANCE: Duration = Duration::from_millis(500);
 
-fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
+pub(super) fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let on = |long| typed.flag(long).map(|on| on.unwrap_or(false));
     let asked = Asked { names: typed.words.clone(), all: on("all")?, full: on("no-trunc")? };
     let format = typed.one("format").unwrap_or("table");
@@ -220,6 +220,7 @@ mod tests {
             exposed: Vec::new(),
             to_publish: Vec::new(),
             health: None,
+            pod: None,
         };
         Seen { summary, usage }
     }

@@ -50,9 +50,10 @@ pub(crate) const RESTART: Command = Command {
     },
 };
 
-fn options(typed: &Typed) -> Result<Options, Problem> {
+pub(super) fn options(typed: &Typed) -> Result<Options, Problem> {
     Ok(Options {
-        signal: typed.read("signal", signals::parse)?,
+        // Containers of a pod have one each.
+        signal: if typed.knows("signal") { typed.read("signal", signals::parse)? } else { None },
         timeout: typed.read("timeout", |text| numbers::within(text, -1..=i64::from(i32::MAX)))?,
     })
 }

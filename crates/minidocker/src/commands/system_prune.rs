@@ -2,8 +2,9 @@
 
 use engine::Settings;
 use engine::ops::builder::Prune;
+use engine::ops::pods;
 
-use super::{Command, builder_prune, confirmed, image, network, prune, volume};
+use super::{Command, builder_prune, confirmed, image, network, pod, prune, volume};
 use crate::options::{Group, Typed, Words, flag, many};
 use crate::problem::Problem;
 use crate::terminal::plain;
@@ -13,9 +14,10 @@ pub(crate) const COMMAND: Command = Command {
     long_names: &[],
     summary: "Remove everything that nobody needs",
     usage: &["system prune [OPTIONS]"],
-    about: "Remove containers that do not run, images without a name and the cache of builds; with --all every image that\n\
-            no container uses, with --volumes volumes that nobody named and no container uses. A network goes with its\n\
-            last container by itself. What a crash left behind is not this: see 'system check'.",
+    about: "Remove pods that have ended, containers that do not run, images without a name and the cache of builds;\n\
+            with --all every image that no container uses, with --volumes volumes that nobody named and no container\n\
+            uses. A network goes with its last container by itself. What a crash left behind is not this: see\n\
+            'system check'.",
     examples: &[(
         "minidocker system prune -af --filter until=24h",
         "all that is unused and older than a day",
@@ -43,10 +45,13 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         return Err(Problem::new("the filter until is not supported with --volumes")
             .hint("a volume has no age that says whether somebody needs it: prune twice"));
     }
-    if !typed.flag("force")?.unwrap_or(false) && !confirmed(&question(all, volumes, &filters))? {
+    let pods = !pods::names(settings).is_empty();
+    if !typed.flag("force")?.unwrap_or(false) && !confirmed(&question(pods, all, volumes, &filters))? {
         return Ok(0);
     }
-    let mut pruned = prune::prune(&typed, settings)?;
+    // First, for each goes with its containers.
+    let mut pruned = pod::prune::prune(&typed, settings)?;
+    pruned = pruned.and(prune::prune(&typed, settings)?);
     if volumes {
         pruned = pruned.and(volume::prune::prune(&typed, settings, false)?);
     }
@@ -61,9 +66,12 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     pruned.print()
 }
 
-/// Docker's.
-fn question(all: bool, volumes: bool, filters: &[&str]) -> String {
+/// Docker's; with Podman's line where there are pods.
+fn question(pods: bool, all: bool, volumes: bool, filters: &[&str]) -> String {
     let mut lines = vec!["all stopped containers", "all networks not used by at least one container"];
+    if pods {
+        lines.insert(1, "all stopped pods");
+    }
     if volumes {
         lines.push("all anonymous volumes not used by at least one container");
     }
@@ -85,10 +93,11 @@ mod tests {
 
     #[test]
     fn the_question_names_what_goes() {
-        let text = question(false, false, &[]);
+        let text = question(false, false, false, &[]);
+        assert!(!text.contains("pods"));
         assert!(text.contains("dangling images\n") && !text.contains("volumes") && !text.contains("filter"));
-        let text = question(true, true, &["label=a"]);
+        let text = question(true, true, true, &["label=a"]);
         assert!(text.contains("  - all build cache\n") && text.ends_with("filtered with:\n  - label=a\n"));
-        assert!(text.contains("anonymous volumes"));
+        assert!(text.contains("anonymous volumes") && text.contains("all stopped pods"));
     }
 }

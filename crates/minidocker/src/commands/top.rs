@@ -1,5 +1,6 @@
 //! `top`: the processes of a container.
 
+use engine::ops::top::Processes;
 use engine::{Settings, ops};
 
 use super::Command;
@@ -28,7 +29,11 @@ fn top(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let Some((name, options)) = typed.words.split_first() else {
         return Err(Problem::new("top needs a container's name or id").hint("'minidocker ps' lists them"));
     };
-    let found = ops::top::top(settings, name, options)?;
+    show(&ops::top::top(settings, name, options)?)
+}
+
+/// Prints them.
+pub(super) fn show(found: &Processes) -> Result<u8, Problem> {
     let lines = std::iter::once(&found.titles).chain(&found.rows);
     let lines: Vec<Vec<String>> =
         lines.map(|line| line.iter().map(|cell| plain(cell).into_owned()).collect()).collect();

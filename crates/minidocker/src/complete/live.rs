@@ -2,7 +2,7 @@
 
 use engine::Settings;
 use engine::ops::list::{self, State};
-use engine::ops::{images, networks, volumes};
+use engine::ops::{images, networks, pods, volumes};
 
 use super::Candidate;
 use super::sources::Containers;
@@ -55,4 +55,9 @@ pub(super) fn volumes(settings: &Settings) -> Vec<Candidate> {
 /// Networks by name, those that nobody made too.
 pub(super) fn networks(settings: &Settings) -> Vec<Candidate> {
     networks::names(settings).into_iter().map(|name| Candidate::new(name, "")).collect()
+}
+
+/// Pods by name.
+pub(super) fn pods(settings: &Settings) -> Vec<Candidate> {
+    pods::names(settings).into_iter().map(|name| Candidate::new(name, "")).collect()
 }

@@ -25,6 +25,8 @@ pub(super) enum Source {
     Volumes,
     /// Networks.
     Networks,
+    /// Pods.
+    Pods,
     /// Networks, and `container:NAME` with containers that run.
     Cables,
     /// A volume or a path of this machine.
@@ -96,6 +98,7 @@ const WORDS: &[(&str, Source)] = &[
     ("IMAGE", Images),
     ("VOLUME", Volumes),
     ("NETWORK", Networks),
+    ("POD", Source::Pods),
     ("REPOSITORY[:TAG]", Images),
     ("NAME[:TAG]", Images),
     ("NAME[:TAG|@DIGEST]", Images),
@@ -140,6 +143,7 @@ const FILTERS: &[(&str, Source)] = &[
             ("volume", Volumes),
             ("publish", Nothing),
             ("expose", Nothing),
+            ("pod", Source::Pods),
         ]),
     ),
     (
@@ -207,6 +211,21 @@ const FILTERS: &[(&str, Source)] = &[
             ("type", Words(&["custom", "builtin"])),
         ]),
     ),
+    (
+        "pod ls",
+        Pairs(&[
+            ("id", Source::Pods),
+            ("name", Source::Pods),
+            ("status", Words(&["created", "running", "degraded", "exited", "stopped", "paused"])),
+            LABEL,
+            ("network", Networks),
+            UNTIL,
+            ("ctr-ids", ALL),
+            ("ctr-names", ALL),
+            ("ctr-number", Nothing),
+            ("ctr-status", Words(&["created", "running", "paused", "restarting", "exited"])),
+        ]),
+    ),
     ("builder prune", Pairs(&[UNTIL, ("unused-for", Nothing)])),
     ("volume prune", Pairs(&[LABEL, ("label!", Nothing)])),
 ];
@@ -239,6 +258,7 @@ const OPTIONS: &[(&str, Source)] = &[
     ("device-write-iops", Files),
     ("driver", Words(&["local"])),
     ("env", Source::Variables),
+    ("exit-policy", Words(&["continue", "stop"])),
     ("explain", Words(&["text", "json", "shell"])),
     ("filter", PRUNE),
     ("ipc", Shared(&["private", "none", "shareable", "host", "container:"])),
@@ -293,6 +313,7 @@ const OPTIONS: &[(&str, Source)] = &[
             ("label", Words(&["disable"])),
         ]),
     ),
+    ("share", Words(&["ipc", "net", "pid", "uts", "none", "+pid"])),
     ("storage-opt", Pairs(&[("size", Nothing), ("volatile", Words(&["true", "false"]))])),
     ("time", Words(&["host", "private", "private:"])),
     ("type", Words(&["container", "image", "network", "volume"])),

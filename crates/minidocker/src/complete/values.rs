@@ -24,6 +24,7 @@ pub(super) fn of(source: Source, typed: &str, settings: &Settings) -> Answer {
         }
         Source::Volumes => live::volumes(settings),
         Source::Networks => live::networks(settings),
+        Source::Pods => live::pods(settings),
         Source::Cables => match typed.strip_prefix("container:") {
             Some(rest) => headed("container:", live::containers(settings, Containers::Alive, rest)),
             None => live::networks(settings).into_iter().chain([Candidate::new("container:", "")]).collect(),

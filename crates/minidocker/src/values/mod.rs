@@ -16,6 +16,7 @@ pub(crate) mod names;
 pub(crate) mod namespaces;
 pub(crate) mod networks;
 pub(crate) mod numbers;
+pub(crate) mod pods;
 pub(crate) mod ports;
 pub(crate) mod rates;
 pub(crate) mod restarts;

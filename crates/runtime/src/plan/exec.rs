@@ -14,7 +14,7 @@ use super::clone::Clone;
 use super::facts::{Facts, limit_step, outside_of, program};
 use super::lane::Lane;
 use super::{Plan, Point, ScriptFacts, lists};
-use crate::container::{GroupSteps, Manner};
+use crate::container::{First, GroupSteps, Manner};
 use crate::steps::identity::Identity;
 use crate::steps::namespaces::{IdRange, Kind, Namespaces};
 use crate::steps::terminal::Console;
@@ -50,7 +50,7 @@ pub fn plan_exec(exec: Exec) -> Result<Plan, Failure> {
     let confined = kinds.contains(&Kind::User);
     let facts = Facts::of_process(&id, process, linux, confined, filter.as_ref());
     let filter_flags = filter.as_ref().map(|(_, flags)| flags.bits());
-    let program = program(&facts.process, false, manner.follows_host)?;
+    let program = program(&facts.process, First::Program, manner.follows_host)?;
     let GroupSteps { mut before, beside, into, join, .. } = groups;
     before.extend(beside);
 

@@ -9,7 +9,7 @@ use step::Failure;
 use sys::seccomp::{Flags, Instruction};
 
 use super::sources::Sources;
-use crate::container::Container;
+use crate::container::{Container, First};
 use crate::program::Program;
 use crate::steps::identity::{Capabilities, Identity};
 use crate::steps::namespaces::{IdRange, Kind};
@@ -200,7 +200,7 @@ fn kind(kind: LinuxNamespaceType) -> Kind {
     }
 }
 
-pub(super) fn program(process: &Process, init: bool, home: bool) -> Result<Program, Failure> {
+pub(super) fn program(process: &Process, first: First, home: bool) -> Result<Program, Failure> {
     let c = |text: &String| {
         CString::new(text.as_str())
             .map_err(|_| Failure::because("plan", text.escape_debug().to_string(), "contains a NUL byte"))
@@ -209,7 +209,7 @@ pub(super) fn program(process: &Process, init: bool, home: bool) -> Result<Progr
         args: process.args().iter().flatten().map(c).collect::<Result<_, _>>()?,
         env: process.env().iter().flatten().map(c).collect::<Result<_, _>>()?,
         owner: process.user().uid(),
-        init,
+        first,
         home,
     })
 }

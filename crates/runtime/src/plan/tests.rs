@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use step::{Context, Shell};
 
 use super::*;
-use crate::container::{GroupView, Hooks, Manner, NetworkSteps};
+use crate::container::{First, GroupView, Hooks, Manner, NetworkSteps};
 
 /// A step of another room.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Case {
             groups,
             network,
             filter,
-            init: false,
+            first: First::Program,
             hooks: Hooks::default(),
             manner: Manner::default(),
         })
@@ -259,7 +259,7 @@ fn a_relative_destination_and_a_missing_process_are_refused() {
         groups: GroupSteps::default(),
         network: NetworkSteps::default(),
         filter: None,
-        init: false,
+        first: First::Program,
         hooks: Hooks::default(),
         manner: Manner::default(),
     };

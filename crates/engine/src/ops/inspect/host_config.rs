@@ -136,7 +136,7 @@ fn base() -> Map<String, Value> {
 }
 
 /// What was asked to be published, by the container's port.
-fn bindings(all: &[Publish]) -> Value {
+pub(in crate::ops) fn bindings(all: &[Publish]) -> Value {
     let mut bindings: Map<String, Value> = Map::new();
     for publish in all {
         let ports = publish.container;

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use engine::Settings;
 use engine::ops::list::{self, Health, State, Summary};
+use engine::ops::pods;
 use engine::request::Ports;
 
 use crate::problem::Problem;
@@ -43,6 +44,8 @@ pub(super) enum Filter {
     Publish(u16, u16, String),
     /// A port that it exposes: first, last, protocol.
     Expose(u16, u16, String),
+    /// The pod that it is in, by name or id.
+    Pod(String),
 }
 
 /// What `status=` knows.
@@ -81,13 +84,14 @@ pub(super) fn parse(text: &str) -> Result<Filter, String> {
         "volume" => Ok(Filter::Volume(value)),
         "publish" => ports(&value).map(|(first, last, protocol)| Filter::Publish(first, last, protocol)),
         "expose" => ports(&value).map(|(first, last, protocol)| Filter::Expose(first, last, protocol)),
+        "pod" => Ok(Filter::Pod(value)),
         key => Err(format!("no filter {}, there are {}", step::quote(key), KEYS.join(", "))),
     }
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "name", "id", "label", "label!", "status", "exited", "ancestor", "before", "since", "health", "is-task",
-    "network", "volume", "publish", "expose",
+    "network", "volume", "publish", "expose", "pod",
 ];
 
 /// `80`, `80/udp`, `8000-8080/tcp`.
@@ -110,12 +114,14 @@ pub(super) struct Filters {
     ancestors: HashMap<String, HashSet<String>>,
     /// When the containers of `before` and `since` were made.
     created: HashMap<String, SystemTime>,
+    /// The ids of the pods that a `pod` stands for.
+    pods: HashMap<String, String>,
 }
 
 impl Filters {
     /// Looks up what the conditions name.
     pub(super) fn new(all: Vec<Filter>, settings: &Settings) -> Result<Self, Problem> {
-        let (mut ancestors, mut created) = (HashMap::new(), HashMap::new());
+        let (mut ancestors, mut created, mut pods) = (HashMap::new(), HashMap::new(), HashMap::new());
         for filter in &all {
             match filter {
                 Filter::Ancestor(name) => {
@@ -124,10 +130,15 @@ impl Filters {
                 Filter::Before(name) | Filter::Since(name) => {
                     created.insert(name.clone(), list::created(settings, name)?);
                 }
+                // One that is not there has no containers.
+                Filter::Pod(name) => {
+                    let found = pods::find(settings, name).ok();
+                    pods.extend(found.map(|listed| (name.clone(), listed.infra.id)));
+                }
                 _ => {}
             }
         }
-        Ok(Self { all, ancestors, created })
+        Ok(Self { all, ancestors, created, pods })
     }
 
     /// Whether containers that do not run are meant: the conditions themselves speak of them.
@@ -162,7 +173,7 @@ impl Filters {
             Filter::Id(start) => one.id.starts_with(start.as_str()),
             Filter::Label(key, value) => has(key, value),
             Filter::NoLabel(key, value) => !has(key, value),
-            Filter::Status(wanted) => super::state(&one.state) == wanted,
+            Filter::Status(wanted) => one.state.word() == wanted,
             Filter::Exited(wanted) => matches!(&one.state, State::Exited(_, code) if code == wanted),
             Filter::Ancestor(name) => {
                 let known = self.ancestors.get(name);
@@ -179,6 +190,7 @@ impl Filters {
             }
             Filter::Publish(first, last, protocol) => has_port(&one.to_publish, *first, *last, protocol),
             Filter::Expose(first, last, protocol) => has_port(&one.exposed, *first, *last, protocol),
+            Filter::Pod(name) => one.pod.as_ref().is_some_and(|pod| self.pods.get(name) == Some(&pod.id)),
         }
     }
 }
@@ -192,6 +204,8 @@ fn has_port(ports: &[Ports], first: u16, last: u16, protocol: &str) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use engine::ops::list::PodOf;
+
     use super::super::tests::summary;
     use super::*;
 
@@ -200,6 +214,8 @@ mod tests {
         let mut filters = Filters::new(Vec::new(), &Settings::default()).unwrap();
         filters.created.insert("then".to_owned(), SystemTime::UNIX_EPOCH + Duration::from_secs(1));
         filters.ancestors.insert("base".to_owned(), HashSet::from(["sha256:1".to_owned()]));
+        filters.pods =
+            [("back", "p"), ("front", "q")].map(|(name, id)| (name.to_owned(), id.repeat(64))).into();
         filters.all = read;
         filters.let_through(one)
     }
@@ -211,6 +227,7 @@ mod tests {
         web.image_id = Some("sha256:1".to_owned());
         web.exposed = ["80/tcp", "53/udp"].map(|text| text.parse().unwrap()).to_vec();
         web.to_publish = vec!["80/tcp".parse().unwrap()];
+        web.pod = Some(PodOf { id: "p".repeat(64), infra: None });
         for yes in [
             "name=web",
             "name=^web",
@@ -234,6 +251,7 @@ mod tests {
             "expose=50-60/udp",
             "publish=80",
             "publish=70-90/tcp",
+            "pod=back",
         ] {
             assert!(passes(&[yes], &web), "{yes}");
         }
@@ -258,6 +276,8 @@ mod tests {
             "publish=8080",
             "expose=53",
             "expose=81-90",
+            "pod=front",
+            "pod=nobody",
         ] {
             assert!(!passes(&[no], &web), "{no}");
         }

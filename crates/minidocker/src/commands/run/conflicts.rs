@@ -1,6 +1,6 @@
 //! Options that contradict each other; each is refused with what to leave out.
 
-use engine::request::{Namespace, NetworkMode, Restart, RunRequest, UserNamespace};
+use engine::request::{Namespace, NetworkMode, Restart, Role, RunRequest, Share, UserNamespace};
 
 use crate::options::{Typed, bad_value};
 use crate::problem::Problem;
@@ -28,6 +28,16 @@ pub(super) fn check(typed: &Typed, request: &RunRequest) -> Result<(), Problem> 
         Some((_, message)) => Err(Problem::new(*message)),
         None => sysctl(request),
     }
+}
+
+/// The same of a pod's infra: what of it was typed is its network and its name.
+pub(in crate::commands) fn of_pod(request: &RunRequest) -> Result<(), Problem> {
+    let rules = [&host_name(request)[..], &network(request)[..]];
+    if let Some((_, message)) = rules.into_iter().flatten().find(|(broken, _)| *broken) {
+        return Err(Problem::new(*message));
+    }
+    warn(request);
+    sysctl(request)
 }
 
 /// Says what is allowed and unwise.
@@ -159,11 +169,14 @@ fn security(request: &RunRequest) -> [Rule; 1] {
 
 /// A parameter of a namespace that is not the container's own would change somebody else's.
 fn sysctl(request: &RunRequest) -> Result<(), Problem> {
+    // Which of them the pod shares is not known yet; mostly it is these.
+    let of_pod = |what| matches!(&request.pod, Role::Member(of) if !of.apart.contains(&what));
     let shared = |name: &str| {
         let network = matches!(request.network.mode, NetworkMode::Host | NetworkMode::Container(_));
-        (sysctls::is_network(name) && network)
-            || (sysctls::is_ipc(name) && request.namespaces.ipc != Namespace::Private)
-            || (name == "kernel.domainname" && request.namespaces.uts != Namespace::Private)
+        let foreign = |namespace: &Namespace| *namespace != Namespace::Private;
+        (sysctls::is_network(name) && (network || of_pod(Share::Net)))
+            || (sysctls::is_ipc(name) && (foreign(&request.namespaces.ipc) || of_pod(Share::Ipc)))
+            || (name == "kernel.domainname" && (foreign(&request.namespaces.uts) || of_pod(Share::Uts)))
     };
     match request.security.sysctls.iter().find(|(name, _)| shared(name)) {
         Some((name, value)) => Err(bad_value(

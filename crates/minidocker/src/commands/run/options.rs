@@ -27,6 +27,7 @@ const CONTAINER: Group = Group {
         one("platform", "OS/ARCH[/VARIANT]", "The image for this platform"),
         flag("quiet", "Do not tell of a pull").short('q'),
         one("entrypoint", "COMMAND", "Goes before the words of COMMAND"),
+        one("pod", "POD", "Be in this pod, and share what it shares; new:NAME makes it"),
         many("label", "KEY[=VALUE]", "Attach a label").short('l'),
         many("label-file", "FILE", "Attach labels from a file, one a line"),
         one("cidfile", "FILE", "Write the container's id to this new file"),
@@ -99,7 +100,8 @@ const PROCESS: Group = Group {
     ],
 };
 
-const NETWORK: Group = Group {
+/// `pod create` takes these too.
+pub(crate) const NETWORK: Group = Group {
     title: "Network",
     options: &[
         many(

@@ -5,8 +5,8 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use engine::request::{
-    DEFAULT_NETWORK, Endpoint, Healthcheck, Image, Log, Mount, Namespaces, Network, NetworkMode, Process,
-    Rates, Resources, RunRequest, Seccomp, Security, Storage,
+    DEFAULT_NETWORK, Endpoint, Healthcheck, Image, Log, Membership, Mount, Namespaces, Network, NetworkMode,
+    Process, Rates, Resources, Role, RunRequest, Seccomp, Security, Share, Storage,
 };
 
 use crate::global;
@@ -76,6 +76,7 @@ pub(crate) fn read(typed: &Typed, caller: &Caller<'_>) -> Result<RunRequest, Pro
         storage: storage(typed, caller)?,
         security: protection(typed)?,
         resources: resources(typed)?,
+        pod: role(typed),
     })
 }
 
@@ -99,7 +100,8 @@ fn image(typed: &Typed, caller: &Caller<'_>) -> Result<(Image, Vec<String>), Pro
     }
 }
 
-fn labels(typed: &Typed) -> Result<BTreeMap<String, String>, Problem> {
+/// `--label` and `--label-file`.
+pub(crate) fn labels(typed: &Typed) -> Result<BTreeMap<String, String>, Problem> {
     let mut labels = BTreeMap::new();
     for path in typed.many("label-file") {
         let text = read_file("label-file", path, path)?;
@@ -199,7 +201,8 @@ fn spaces(typed: &Typed) -> Result<Namespaces, Problem> {
     })
 }
 
-fn network(typed: &Typed) -> Result<Network, Problem> {
+/// What a container's network is to be, or a pod's.
+pub(crate) fn network(typed: &Typed) -> Result<Network, Problem> {
     let mut mode = None;
     let mut endpoints: Vec<Endpoint> = Vec::new();
     let asked = typed.read_many("network", networks::network)?;
@@ -252,6 +255,14 @@ fn network(typed: &Typed) -> Result<Network, Problem> {
         }
     }
     Ok(network)
+}
+
+/// `--pod`, and what the container has apart from it by an option of its own.
+fn role(typed: &Typed) -> Role {
+    let Some(pod) = typed.one("pod").filter(|pod| !pod.is_empty()) else { return Role::Alone };
+    let apart = [("ipc", Share::Ipc), ("pid", Share::Pid), ("uts", Share::Uts)];
+    let apart = apart.into_iter().filter(|(long, _)| typed.one(long).is_some()).map(|(_, what)| what);
+    Role::Member(Membership { pod: pod.to_owned(), apart: apart.collect() })
 }
 
 /// What `--ip6`, `--network-alias` and `--link-local-ip` say.

@@ -141,6 +141,35 @@ fn network_options() {
 }
 
 #[test]
+fn a_pod_and_what_is_apart_from_it() {
+    let read = request("--pod web --ipc private --uts host host");
+    let membership = Membership { pod: "web".to_owned(), apart: vec![Share::Ipc, Share::Uts] };
+    assert_eq!(read.pod, Role::Member(membership));
+    assert_eq!(request("--pod= host").pod, Role::Alone);
+    let shared = "its namespace is shared, it would change more than this container";
+    for (option, parameter) in [("", "net.core.somaxconn=9"), ("", "kernel.msgmax=9")] {
+        let line = format!("--pod web {option} --sysctl {parameter} host");
+        assert_eq!(refused(&line), format!("--sysctl {parameter}: {shared}"));
+    }
+    request("--pod web --ipc private --sysctl kernel.msgmax=9 host");
+}
+
+#[test]
+fn a_new_pod_has_what_is_typed_of_its_network() {
+    let mut read = request("--pod new:web -p 8080:80 -h front --shm-size 1m --dns 9.9.9.9 host");
+    let new = super::super::new_pod(&mut read).unwrap().unwrap();
+    assert_eq!((new.name.as_deref(), new.hostname.as_deref()), (Some("web"), Some("front")));
+    assert_eq!((new.network.publish.len(), new.network.dns.len(), new.shm_size), (1, 1, Some(1 << 20)));
+    assert_eq!((read.network, read.namespaces.hostname), (Network::default(), None));
+    assert_eq!(read.pod, Role::Member(Membership { pod: "web".to_owned(), apart: Vec::new() }));
+    for bad in ["--pod new: host", "--pod new:a/b host"] {
+        let problem = super::super::new_pod(&mut request(bad)).unwrap_err();
+        assert!(problem.message.starts_with("--pod new:"), "{}", problem.message);
+    }
+    assert_eq!(super::super::new_pod(&mut request("--pod web host")).unwrap(), None);
+}
+
+#[test]
 fn mounts_keep_their_order() {
     let read = request(
         "--tmpfs /c -v ./a:/a:ro --mount type=bind,src=/b,dst=/b --tmpfs /d:size=1m --read-only --shm-size 1g host",

@@ -271,6 +271,7 @@ pub(super) mod tests {
             exposed: Vec::new(),
             to_publish: Vec::new(),
             health: None,
+            pod: None,
         };
         Seen { summary, usage }
     }
