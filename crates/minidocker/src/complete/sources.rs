@@ -94,6 +94,7 @@ const WORDS: &[(&str, Source)] = &[
     ("SOURCE", Files),
     ("TARGET", Files),
     ("IMAGE", Images),
+    ("LIST", Images),
     ("VOLUME", Volumes),
     ("NETWORK", Networks),
     ("REPOSITORY[:TAG]", Images),
