@@ -1,5 +1,5 @@
-//! Stages beside each other: each in a thread, those that need another wait for it. What works at a time is bounded;
-//! what waits costs nothing.
+//! Stages beside each other, those of all platforms: each in a thread, those that need another wait for it. What works at
+//! a time is bounded; what waits costs nothing. A step that two platforms have in common is done once: it has one key.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -8,14 +8,14 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oci::Digest;
+use oci::{Digest, Platform};
 
 use crate::cache::{Cache, Key, Record};
 use crate::config::{self, Image};
 use crate::dockerfile::{self, Dockerfile};
 use crate::error::Error;
 use crate::host::{Host, Layer, Stream};
-use crate::plan::{self, Plan, Wish};
+use crate::plan::{self, Plan, Planned, Wish};
 use crate::progress::{Event, Progress, Vertex};
 use crate::shelf::Shelf;
 use crate::stage;
@@ -29,7 +29,8 @@ pub(crate) struct Builder<'b> {
     pub(crate) host: &'b dyn Host,
     pub(crate) progress: &'b dyn Progress,
     pub(crate) file: Dockerfile,
-    pub(crate) plan: Plan,
+    /// One for each platform.
+    pub(crate) plans: Vec<Plan>,
     pub(crate) cache: Cache<'b>,
     pub(crate) shelf: Shelf,
     pub(crate) memo: Memo,
@@ -39,7 +40,7 @@ pub(crate) struct Builder<'b> {
     numbers: AtomicU32,
     cached: AtomicUsize,
     done: AtomicUsize,
-    stages: Mutex<BTreeMap<usize, State>>,
+    stages: Mutex<BTreeMap<StageId, State>>,
     changed: Condvar,
     /// Layers of this build by their keys; none as long as one is being made.
     made: Mutex<BTreeMap<String, Option<(Layer, String)>>>,
@@ -58,6 +59,20 @@ enum State {
     Failed,
 }
 
+/// A stage of a platform's plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StageId {
+    pub(crate) plan: usize,
+    pub(crate) index: usize,
+}
+
+impl StageId {
+    /// Another one for the same platform.
+    pub(crate) fn beside(self, index: usize) -> Self {
+        Self { index, ..self }
+    }
+}
+
 /// A stage as far as it is built.
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
@@ -70,24 +85,27 @@ pub(crate) struct Stage {
 /// What is said of a stage that ends because of another.
 const STOPPED: &str = "another stage failed";
 
-/// Builds.
+/// Builds: an image for each platform, in their order.
 ///
 /// # Errors
 /// What is wrong with the Dockerfile; the step that failed, with its line.
-pub fn build(request: &Request, host: &dyn Host, progress: &dyn Progress) -> Result<Built, Error> {
+pub fn build(request: &Request, host: &dyn Host, progress: &dyn Progress) -> Result<Vec<Built>, Error> {
     let file = dockerfile::parse(&request.source).map_err(|error| Error::parse(&request.file, error))?;
-    let plan = plan::plan(
-        &file,
-        &Wish {
-            file: &request.file,
-            source: &request.source,
-            target: request.target.as_deref(),
-            arguments: &request.arguments,
-            platform: &request.platform,
-        },
-    )?;
-    if !plan.unused.is_empty() {
-        let words = format!("no ARG asks for the build arguments {}", plan.unused.join(", "));
+    let plan_for = |platform| {
+        plan::plan(
+            &file,
+            &Wish {
+                file: &request.file,
+                source: &request.source,
+                target: request.target.as_deref(),
+                arguments: &request.arguments,
+                platform,
+            },
+        )
+    };
+    let plans = request.platforms.iter().map(plan_for).collect::<Result<Vec<_>, _>>()?;
+    if let Some(unused) = plans.first().map(|plan| plan.unused.join(", ")).filter(|all| !all.is_empty()) {
+        let words = format!("no ARG asks for the build arguments {unused}");
         progress.event(&Event::Warning(&words));
     }
     let epoch = match (request.epoch, request.arguments.get("SOURCE_DATE_EPOCH")) {
@@ -112,7 +130,7 @@ pub fn build(request: &Request, host: &dyn Host, progress: &dyn Progress) -> Res
         host,
         progress,
         file,
-        plan,
+        plans,
         cache: Cache::open(&own, (&request.cache_from, &request.cache_to, !request.no_cache), host, &warn)?,
         shelf,
         memo: Memo::load(own.join("digests")),
@@ -129,19 +147,20 @@ pub fn build(request: &Request, host: &dyn Host, progress: &dyn Progress) -> Res
         free: Mutex::new(jobs),
         freed: Condvar::new(),
     };
-    let built = builder.all().and_then(|stage| builder.finish(&stage));
+    let built = builder.all().and_then(|stages| builder.finish(&stages));
     builder.memo.save();
     built
 }
 
 impl Builder<'_> {
-    fn all(&self) -> Result<Arc<Stage>, Error> {
+    /// What each plan ends in.
+    fn all(&self) -> Result<Vec<Arc<Stage>>, Error> {
         let first = Mutex::new(None);
         thread::scope(|scope| {
-            let start = |index| {
+            let start = |id| {
                 let first = &first;
                 scope.spawn(move || {
-                    if let Err(error) = self.stage(index) {
+                    if let Err(error) = self.stage(id) {
                         self.stop.store(true, Ordering::Relaxed);
                         let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
                         // Who waits for a stage may hear of its end before it has told why.
@@ -151,7 +170,10 @@ impl Builder<'_> {
                     }
                 })
             };
-            let threads: Vec<_> = self.plan.needed.iter().map(|index| start(*index)).collect();
+            let needed = |(plan, of): (usize, &Plan)| -> Vec<StageId> {
+                of.needed.iter().map(|index| StageId { plan, index: *index }).collect()
+            };
+            let threads: Vec<_> = self.plans.iter().enumerate().flat_map(needed).map(start).collect();
             for thread in threads {
                 if let Err(panic) = thread.join() {
                     resume_unwind(panic);
@@ -160,15 +182,18 @@ impl Builder<'_> {
         });
         match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
-            None => self.stage(self.plan.target),
+            None => {
+                let target = |(plan, of): (usize, &Plan)| self.stage(StageId { plan, index: of.target });
+                self.plans.iter().enumerate().map(target).collect()
+            }
         }
     }
 
     /// A stage: built by whoever asks first, awaited by the others.
-    pub(crate) fn stage(&self, index: usize) -> Result<Arc<Stage>, Error> {
+    pub(crate) fn stage(&self, id: StageId) -> Result<Arc<Stage>, Error> {
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            match stages.get(&index) {
+            match stages.get(&id) {
                 Some(State::Done(stage)) => return Ok(stage.clone()),
                 Some(State::Failed) => return Err(stopped()),
                 Some(State::Working) => {
@@ -177,10 +202,10 @@ impl Builder<'_> {
                 None => break,
             }
         }
-        stages.insert(index, State::Working);
+        stages.insert(id, State::Working);
         drop(stages);
-        let mut ending = Ending { builder: self, index, state: Some(State::Failed) };
-        let built = stage::build(self, index).map(Arc::new);
+        let mut ending = Ending { builder: self, id, state: Some(State::Failed) };
+        let built = stage::build(self, id).map(Arc::new);
         if let Ok(stage) = &built {
             ending.state = Some(State::Done(stage.clone()));
         }
@@ -202,11 +227,26 @@ impl Builder<'_> {
         if self.stop.load(Ordering::Relaxed) { Err(stopped()) } else { Ok(()) }
     }
 
+    /// How a stage is planned.
+    pub(crate) fn planned(&self, id: StageId) -> &Planned {
+        &self.plans[id.plan].stages[id.index]
+    }
+
+    /// What a stage is called: where there are several platforms with its own, and with that of the image behind an arrow.
+    fn called(&self, id: StageId) -> String {
+        let Planned { name, platform, .. } = self.planned(id);
+        let target = &self.request.platforms[id.plan];
+        match self.plans.len() {
+            1 => name.clone(),
+            _ if platform == target => format!("{platform} {name}"),
+            _ => format!("{platform}->{target} {name}"),
+        }
+    }
+
     /// Begins to tell of a step.
-    pub(crate) fn vertex(&self, stage: usize, index: usize, of: usize, text: &str) -> Vertex {
+    pub(crate) fn vertex(&self, stage: StageId, index: usize, of: usize, text: &str) -> Vertex {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        let vertex =
-            Vertex { number, stage: self.plan.stages[stage].name.clone(), index, of, text: text.to_owned() };
+        let vertex = Vertex { number, stage: self.called(stage), index, of, text: text.to_owned() };
         self.progress.event(&Event::Started(&vertex));
         vertex
     }
@@ -298,8 +338,22 @@ impl Builder<'_> {
         }
     }
 
-    /// The image of a finished stage.
-    fn finish(&self, stage: &Stage) -> Result<Built, Error> {
+    /// The images of finished stages, one for each plan.
+    fn finish(&self, stages: &[Arc<Stage>]) -> Result<Vec<Built>, Error> {
+        let platforms = self.request.platforms.iter();
+        let images = stages.iter().zip(platforms).map(|(stage, platform)| self.image(stage, platform));
+        let mut images = images.collect::<Result<Vec<Built>, Error>>()?;
+        self.shelf.publish()?;
+        let layers = images.iter().flat_map(|built| &built.layers);
+        self.cache.carry(&layers.map(|layer| layer.diff_id).collect::<Vec<Digest>>())?;
+        for built in &mut images {
+            built.layers.iter_mut().for_each(|layer| self.shelf.settled(layer));
+        }
+        Ok(images)
+    }
+
+    /// The image of a finished stage; its new layers have no names yet.
+    fn image(&self, stage: &Stage, platform: &Platform) -> Result<Built, Error> {
         let mut stage = stage.clone();
         for (name, value) in &self.request.labels {
             stage.image.config.labels.insert(name.clone(), value.clone());
@@ -307,7 +361,7 @@ impl Builder<'_> {
         if self.request.squash && stage.layers.len() > stage.inherited + 1 {
             squash::squash(self, &mut stage)?;
         }
-        let Stage { mut image, mut layers, .. } = stage;
+        let Stage { mut image, layers, .. } = stage;
         image.rootfs.diff_ids = layers.iter().map(|layer| layer.diff_id).collect();
         image.created = Some(image.last_created().unwrap_or_else(|| self.now()));
         image.carrier = self.cache.inline(&image.rootfs.diff_ids);
@@ -315,19 +369,14 @@ impl Builder<'_> {
             |error: serde_json::Error| Error::new(format!("the configuration cannot be written: {error}"));
         let config = serde_json::to_vec(&image).map_err(wrong)?;
         let manifest = config::manifest(&config, &layers);
-        let config_digest = self.shelf.blobs.put_bytes(&config)?;
-        let manifest_digest = self.shelf.blobs.put_bytes(&manifest)?;
-        self.shelf.publish()?;
-        layers.iter_mut().for_each(|layer| self.shelf.settled(layer));
-        self.cache.carry(&image.rootfs.diff_ids)?;
         Ok(Built {
-            config_digest,
-            manifest_digest,
+            config_digest: self.shelf.blobs.put_bytes(&config)?,
+            manifest_digest: self.shelf.blobs.put_bytes(&manifest)?,
             config,
             manifest,
             media_type: config::MANIFEST,
             layers,
-            platform: self.plan.stages[self.plan.target].platform.clone(),
+            platform: platform.clone(),
             cached: (self.cached.load(Ordering::Relaxed), self.done.load(Ordering::Relaxed)),
         })
     }
@@ -336,14 +385,14 @@ impl Builder<'_> {
 /// Tells those who wait how a stage ended, by a panic of the host's too.
 struct Ending<'e> {
     builder: &'e Builder<'e>,
-    index: usize,
+    id: StageId,
     state: Option<State>,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         let mut stages = self.builder.stages.lock().unwrap_or_else(PoisonError::into_inner);
-        stages.extend(self.state.take().map(|state| (self.index, state)));
+        stages.extend(self.state.take().map(|state| (self.id, state)));
         self.builder.changed.notify_all();
     }
 }

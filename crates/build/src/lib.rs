@@ -81,8 +81,8 @@ pub struct Request {
     pub arguments: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
-    /// `--platform`.
-    pub platform: Platform,
+    /// `--platform`: an image for each.
+    pub platforms: Vec<Platform>,
     /// `--network`, for each RUN that says nothing of its own.
     pub network: dockerfile::Network,
     /// `--no-cache`: nothing is taken from earlier builds.
@@ -130,7 +130,7 @@ pub struct Built {
     pub media_type: &'static str,
     /// The layers, the lowest first; a directory may be missing where another process is unpacking the same layer.
     pub layers: Vec<Layer>,
-    /// What it was built for.
+    /// What it was built for: one of the request's.
     pub platform: Platform,
     /// Steps that the cache had, and all steps that could have been there.
     pub cached: (usize, usize),
@@ -150,7 +150,7 @@ impl Request {
             target: None,
             arguments: BTreeMap::new(),
             labels: BTreeMap::new(),
-            platform: Platform::host(),
+            platforms: vec![Platform::host()],
             network: dockerfile::Network::Default,
             no_cache: false,
             cache_from: Vec::new(),

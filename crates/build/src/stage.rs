@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use oci::Platform;
 
-use crate::builder::{Builder, Stage};
+use crate::builder::{Builder, Stage, StageId};
 use crate::config::{Image, Nothing, healthcheck};
 use crate::dockerfile::expand::{expand, expand_text};
 use crate::dockerfile::{self, Argument, Command, Healthcheck, Instruction, Place, Span, Step, Word};
@@ -19,7 +19,7 @@ use crate::{add, run};
 /// A stage on its way.
 pub(crate) struct Work<'b> {
     pub(crate) builder: &'b Builder<'b>,
-    pub(crate) index: usize,
+    pub(crate) id: StageId,
     pub(crate) platform: Platform,
     pub(crate) image: Image,
     pub(crate) layers: Vec<Layer>,
@@ -45,16 +45,16 @@ impl Origin<'_> {
     }
 }
 
-/// Builds the stage of that number.
-pub(crate) fn build(builder: &Builder<'_>, index: usize) -> Result<Stage, Error> {
-    let planned = &builder.plan.stages[index];
-    let stage = &builder.file.stages[index];
+/// Builds a stage.
+pub(crate) fn build(builder: &Builder<'_>, id: StageId) -> Result<Stage, Error> {
+    let planned = builder.planned(id);
+    let stage = &builder.file.stages[id.index];
     let own = Origin { file: &builder.request.file, source: &builder.request.source };
-    let (image, layers, inherited) = begin(builder, index).map_err(|error| own.place(error, stage.span))?;
+    let (image, layers, inherited) = begin(builder, id).map_err(|error| own.place(error, stage.span))?;
     let platform = Platform::new(&image.os, &image.architecture, image.variant.as_deref());
     let mut work = Work {
         builder,
-        index,
+        id,
         platform: if image.os.is_empty() { planned.platform.clone() } else { platform },
         image,
         layers,
@@ -75,7 +75,7 @@ pub(crate) fn build(builder: &Builder<'_>, index: usize) -> Result<Stage, Error>
         matches!(step.instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Workdir(_))
     };
     work.at.1 = 1 + steps.iter().filter(|(_, step)| makes_layer(step)).count();
-    let vertex = builder.vertex(index, 1, work.at.1, &planned.text);
+    let vertex = builder.vertex(id, 1, work.at.1, &planned.text);
     builder.told(&vertex, || Ok(((), false)))?;
     for (origin, step) in &steps {
         builder.go_on()?;
@@ -88,12 +88,12 @@ pub(crate) fn build(builder: &Builder<'_>, index: usize) -> Result<Stage, Error>
 }
 
 /// What FROM says: configuration, layers, and how many of these are the bottom image's.
-fn begin(builder: &Builder<'_>, index: usize) -> Result<(Image, Vec<Layer>, usize), Error> {
-    let planned = &builder.plan.stages[index];
+fn begin(builder: &Builder<'_>, id: StageId) -> Result<(Image, Vec<Layer>, usize), Error> {
+    let planned = builder.planned(id);
     match &planned.from {
         From::Scratch => Ok((Image::scratch(&planned.platform), Vec::new(), 0)),
         From::Stage(other) => {
-            let stage = builder.stage(*other)?;
+            let stage = builder.stage(id.beside(*other))?;
             Ok((stage.image.clone(), stage.layers.clone(), stage.inherited))
         }
         From::Image(name) => {
@@ -152,10 +152,10 @@ impl Work<'_> {
 
     /// What `--from=` names: its layers.
     pub(crate) fn named(&self, name: &str) -> Result<Vec<Layer>, Error> {
-        let from = crate::plan::reference(&self.builder.file, self.index, name).map_err(Error::new)?;
+        let from = crate::plan::reference(&self.builder.file, self.id.index, name).map_err(Error::new)?;
         match from {
             From::Scratch => Ok(Vec::new()),
-            From::Stage(other) => Ok(self.builder.stage(other)?.layers.clone()),
+            From::Stage(other) => Ok(self.builder.stage(self.id.beside(other))?.layers.clone()),
             From::Image(name) => Ok(self.builder.host.image(&name, &self.platform)?.layers),
         }
     }
@@ -167,7 +167,7 @@ impl Work<'_> {
         created_by: String,
         make: impl FnOnce(&Self, &crate::progress::Vertex) -> Result<(Option<(Layer, String)>, bool), Error>,
     ) -> Result<(), Error> {
-        let vertex = self.builder.vertex(self.index, self.at.0, self.at.1, text);
+        let vertex = self.builder.vertex(self.id, self.at.0, self.at.1, text);
         let made = self.builder.told(&vertex, || make(self, &vertex))?;
         match made {
             Some((layer, created)) => {
@@ -309,7 +309,7 @@ impl Work<'_> {
     }
 
     fn global(&self, name: &str) -> Option<String> {
-        self.builder.plan.global.get(name).cloned()
+        self.builder.plans[self.id.plan].global.get(name).cloned()
     }
 
     /// Proxies that the command line names: a command sees them, the image and the cache do not.

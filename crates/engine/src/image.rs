@@ -7,6 +7,7 @@ use oci::Digest;
 use serde::{Deserialize, Serialize};
 use step::Failure;
 
+use crate::ops::images::platform;
 use crate::pods::Door;
 use crate::request::{Image, RunRequest};
 use crate::state::{Record, Store};
@@ -54,8 +55,9 @@ pub(crate) fn resolve(settings: &Settings, request: &RunRequest) -> Result<Resol
     };
     let images = Images::open(&settings.root)?;
     let bringing = images.bringing()?;
+    let platform = request.platform.as_deref().map(|text| platform(Some(text))).transpose()?;
     let image = images
-        .find(name)
+        .find_for(name, platform.as_ref())
         .map_err(|failure| Error { kind: Kind::Invalid, ..Error::from(failure) })?
         .ok_or_else(|| absent(name))?;
     let config = images.config(&image)?;

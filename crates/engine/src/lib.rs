@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod contact;
+mod emulation;
 mod error;
 mod events;
 mod facts;
@@ -28,7 +29,7 @@ mod users;
 mod volumes;
 mod worker;
 
-pub use ::images::{Event, Image, Phase};
+pub use ::images::{Event, Image, Phase, Watch};
 pub use error::{Error, Kind};
 pub use monitor::{DetachKeys, Note};
 pub use settings::Settings;

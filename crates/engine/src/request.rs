@@ -26,6 +26,9 @@ pub use storage::Kind as RootfsKind;
 pub struct RunRequest {
     /// What the container's root file system is made from.
     pub image: Image,
+    /// `--platform`: which of several images the name stands for.
+    #[serde(default)]
+    pub platform: Option<String>,
     /// The words after the image; empty means the image's default command.
     pub command: Vec<String>,
     /// `--entrypoint`: goes before `command`; `Some(vec![])` after `--entrypoint ""`.

@@ -10,6 +10,7 @@ use step::Failure;
 
 use crate::Images;
 use crate::image::Image;
+use crate::index::Index;
 
 /// The number that the file begins with.
 const FORMAT: u32 = 1;
@@ -20,6 +21,9 @@ pub(crate) struct Catalogue {
     format: u32,
     /// In the order in which they came.
     pub(crate) images: Vec<Image>,
+    /// Those that have several of the images, one for each platform.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) indexes: Vec<Index>,
     /// What no image has any more and nobody has removed yet.
     #[serde(default)]
     pub(crate) dropped: Dropped,
@@ -36,7 +40,7 @@ pub(crate) struct Dropped {
 
 impl Default for Catalogue {
     fn default() -> Self {
-        Self { format: FORMAT, images: Vec::new(), dropped: Dropped::default() }
+        Self { format: FORMAT, images: Vec::new(), indexes: Vec::new(), dropped: Dropped::default() }
     }
 }
 
@@ -46,17 +50,53 @@ impl Catalogue {
         self.images.iter().find(|image| image.id == *id)
     }
 
-    /// Takes a name from every image but this one. An image is not removed for it: without a name it is dangling.
+    /// Whether an index has the image.
+    pub(crate) fn is_part(&self, id: &Digest) -> bool {
+        self.indexes.iter().any(|index| index.has(id))
+    }
+
+    /// Takes a name from every image and index but this one. They are not removed for it: without a name they are
+    /// dangling.
     pub(crate) fn give_name(&mut self, id: &Digest, name: &str, now: i64) {
-        for image in &mut self.images {
-            if image.id == *id {
-                if !image.names.iter().any(|known| known == name) {
-                    image.names.push(name.to_owned());
-                    image.names.sort();
+        let images = self.images.iter_mut().map(|image| (image.id, &mut image.names, &mut image.tagged));
+        let indexes = self.indexes.iter_mut().map(|index| (index.id(), &mut index.names, &mut index.tagged));
+        for (own, names, tagged) in images.chain(indexes) {
+            if own == *id {
+                if !names.iter().any(|known| known == name) {
+                    names.push(name.to_owned());
+                    names.sort();
                 }
-                image.tagged = now;
+                *tagged = now;
             } else {
-                image.names.retain(|known| known != name);
+                names.retain(|known| known != name);
+            }
+        }
+    }
+
+    /// Takes a name, or a name by digest, from an image or an index.
+    pub(crate) fn take_name(&mut self, id: &Digest, name: &str) {
+        let images = self.images.iter_mut().map(|image| (image.id, &mut image.names, &mut image.digests));
+        let indexes = self.indexes.iter_mut().map(|index| (index.id(), &mut index.names, &mut index.digests));
+        for (_, names, digests) in images.chain(indexes).filter(|(own, ..)| own == id) {
+            names.retain(|known| known != name);
+            digests.retain(|known| known != name);
+        }
+    }
+
+    /// Adds an index, or what is new of it to the one of the same digest.
+    pub(crate) fn add_index(&mut self, index: Index) {
+        let Some(known) = self.indexes.iter_mut().find(|known| known.id() == index.id()) else {
+            self.indexes.push(index);
+            return;
+        };
+        for digest in index.digests {
+            if !known.digests.contains(&digest) {
+                known.digests.push(digest);
+            }
+        }
+        for (known, new) in known.entries.iter_mut().zip(index.entries) {
+            if known.image.is_none() && new.image.is_some() {
+                *known = new;
             }
         }
     }

@@ -138,7 +138,7 @@ impl Images {
         self.blob_bytes(&image.manifest.digest)
     }
 
-    fn blob_bytes(&self, digest: &oci::Digest) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn blob_bytes(&self, digest: &oci::Digest) -> Result<Vec<u8>, Failure> {
         let failed = |cause: std::io::Error| Failure::new("images", digest.to_string(), cause);
         let mut blob = self.blobs.get(digest)?.ok_or_else(|| {
             Failure::because("images", digest.to_string(), "is gone from the content store")

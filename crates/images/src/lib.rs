@@ -1,7 +1,8 @@
 //! Images by name: which are here, how they come, how they go.
 //!
 //! ```text
-//! <root>/images.json    the catalogue: every image with its names, its manifest, its layers; what waits to be removed
+//! <root>/images.json    the catalogue: every image with its names, its manifest, its layers; indexes of several images;
+//!                       what waits to be removed
 //! <root>/images.lock    held alone by who changes the catalogue; readers take no lock
 //! <root>/bringing.lock  held shared by who brings content that no image names yet, or starts a container from what an
 //!                       image names; alone by who removes blobs and layers
@@ -19,6 +20,7 @@ mod catalogue;
 mod config;
 mod find;
 mod image;
+mod index;
 mod locks;
 mod pull;
 mod push;
@@ -34,11 +36,13 @@ use storage::layers::Layers;
 
 pub use bring::{Event, Phase, Supply, Watch};
 pub use config::{Config, HistoryEntry};
+pub use find::Found;
 pub use image::{Image, Layer, Manifest};
+pub use index::{Entry, INDEX, Index};
 pub use locks::Bringing;
-pub use pull::{Pull, Pulled, now};
+pub use pull::{Pull, Pulled, PulledAll, now};
 pub use push::Push;
-pub use remove::{Freed, Removed, Used};
+pub use remove::{Freed, Gone, Removed, Used};
 
 /// The images below a root directory.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use oci::image::{Descriptor, ImageManifest};
-use oci::{Digest, Platform, Reference, Verified};
+use oci::{Content, Digest, Platform, Reference, Verified};
 use registry::{Client, Settings};
 use step::Failure;
 
@@ -14,6 +14,7 @@ use crate::bring::{Event, Phase, Supply, Watch};
 use crate::config::Config;
 use crate::find::by_digest;
 use crate::image::{Image, Layer, Manifest};
+use crate::index::{self, Entry, Index};
 
 /// A configuration is text: some kilobytes.
 const MAX_CONFIG: u64 = 8 << 20;
@@ -40,31 +41,116 @@ pub struct Pulled {
     pub up_to_date: bool,
 }
 
+/// All images of an index that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PulledAll {
+    /// The index, with its images.
+    pub index: Index,
+    /// Nothing had to be brought, and the name stood for this index before.
+    pub up_to_date: bool,
+}
+
 impl Images {
     /// Pulls an image. Killed at any moment, it has changed nothing but what the next attempt goes on with.
+    ///
+    /// A name that stands for several images goes to the one that is brought, unless their index is here already: then it
+    /// is the index's.
     ///
     /// # Errors
     /// The registry's; content that is not what it says; the disk's.
     pub fn pull(&self, pull: Pull<'_>, watch: Watch<'_>) -> Result<Pulled, Failure> {
         let Pull { settings, reference, platform } = pull;
-        let failed = |error: registry::Error| match error {
-            // These say what is wrong, and not of what.
-            registry::Error::Manifest { .. } | registry::Error::Unsupported { .. } => {
-                Failure { target: reference.to_string(), ..error.into_failure("pull") }
-            }
-            error => error.into_failure("pull"),
-        };
+        let failed = |error| failed(reference, error);
         let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
         let top = client.manifest(reference).map_err(failed)?;
         let digest = top.digest;
         let (manifest, content) = client.choose(reference, top, platform).map_err(failed)?;
         let _bringing = self.bringing()?;
+        let manifest_digest = manifest.digest;
+        let (image, known) = self.pull_image(&client, reference, manifest, &content, watch)?;
+        let names = name_of(reference);
+        let called = by_digest(reference, digest);
+        let here = |digests: &[String], known: &[String]| {
+            digests.contains(&called) && names.iter().all(|name| known.contains(name))
+        };
+        let index = self.indexes()?.into_iter().find(|index| index.id() == digest);
+        if let Some(mut index) = index {
+            let up_to_date = known.is_some() && here(&index.digests, &index.names);
+            index.digests = vec![called];
+            index.take(&manifest_digest, &image);
+            let id = image.id;
+            self.add_index(index, vec![image], &names)?;
+            let image = self.by_id(&id)?;
+            let image = image.ok_or_else(|| Failure::because("images", id.to_string(), "is gone"))?;
+            return Ok(Pulled { image, digest, up_to_date });
+        }
+        let up_to_date = known.is_some_and(|known| here(&known.digests, &known.names));
+        let image = self.add(Image { digests: vec![called], ..image }, &names)?;
+        Ok(Pulled { image, digest, up_to_date })
+    }
 
-        let config = self.pull_config(&client, reference, content.config())?;
-        let id = Digest::of(&config);
-        let layers = layers(&content, &Config::parse(&config)?, reference)?;
-        let from = Registry { client, repository: reference.repository() };
-        let known = self.by_id(&id)?;
+    /// Pulls all images of an index, for whatever platforms they are; none where the name stands for one image alone.
+    ///
+    /// # Errors
+    /// Those of [`Images::pull`].
+    pub fn pull_all(
+        &self,
+        settings: &Arc<Settings>,
+        reference: &Reference,
+        watch: Watch<'_>,
+    ) -> Result<Option<PulledAll>, Failure> {
+        let failed = |error| failed(reference, error);
+        let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
+        let top = client.manifest(reference).map_err(failed)?;
+        let Content::Index(listed) = top.content().map_err(failed)? else { return Ok(None) };
+        let _bringing = self.bringing()?;
+        let (mut entries, mut images, mut is_new) = (index::entries(&listed, None)?, Vec::new(), false);
+        for entry in &mut entries {
+            let one = reference.at(entry.manifest.digest);
+            let manifest = client.manifest(&one).map_err(failed)?;
+            let Content::Image(content) = manifest.content().map_err(failed)? else {
+                let reason = "has an index in its index, and one platform of that at a time can be pulled";
+                return Err(Failure::because("pull", reference.to_string(), reason).hint("use --platform"));
+            };
+            let (image, known) = self.pull_image(&client, reference, manifest, &content, watch)?;
+            is_new |= known.is_none();
+            *entry = Entry {
+                platform: Some(entry.platform.clone())
+                    .filter(|text| !text.is_empty())
+                    .unwrap_or(image.platform.clone()),
+                manifest: entry.manifest.clone(),
+                ..Entry::of(&image)
+            };
+            images.push(image);
+        }
+        self.blobs.put_bytes(&top.bytes)?;
+        let media_type = listed.media_type().as_ref().map_or(top.media_type, ToString::to_string);
+        let manifest = Manifest { media_type, digest: top.digest, size: top.bytes.len() as u64 };
+        let called = by_digest(reference, top.digest);
+        let names = name_of(reference);
+        let known = self.indexes()?.into_iter().find(|index| index.id() == top.digest);
+        let up_to_date = !is_new
+            && known.is_some_and(|known| {
+                known.digests.contains(&called) && names.iter().all(|name| known.names.contains(name))
+            });
+        let index = Index { manifest, names: Vec::new(), digests: vec![called], entries, tagged: now() };
+        let index = self.add_index(index, images, &names)?;
+        Ok(Some(PulledAll { index, up_to_date }))
+    }
+
+    /// Brings an image of a manifest, and what is known of it already. It has no place in the catalogue yet.
+    fn pull_image(
+        &self,
+        client: &Client,
+        reference: &Reference,
+        manifest: registry::Manifest,
+        content: &ImageManifest,
+        watch: Watch<'_>,
+    ) -> Result<(Image, Option<Image>), Failure> {
+        let config = self.pull_config(client, reference, content.config())?;
+        let layers = layers(content, &Config::parse(&config)?, reference)?;
+        let from = Registry { client: client.clone(), repository: reference.repository() };
+        let known = self.by_id(&Digest::of(&config))?;
         // Of an image that is here Docker tells no layers.
         let told = |event: Event<'_>| {
             if known.is_none() || event.phase != Phase::Present {
@@ -76,15 +162,33 @@ impl Images {
         let size = manifest.bytes.len() as u64;
         let media_type = content.media_type().as_ref().map_or(manifest.media_type, ToString::to_string);
         let manifest = Manifest { media_type, digest: manifest.digest, size };
-        let image = self.describe(&config, manifest, layers)?;
-        let name = reference.tag().filter(|_| reference.digest().is_none()).map(|_| reference.canonical());
-        let image = Image { digests: vec![by_digest(reference, digest)], ..image };
-        let up_to_date = known.is_some_and(|known| {
-            known.digests.contains(&image.digests[0])
-                && name.as_ref().is_none_or(|name| known.names.contains(name))
-        });
-        let image = self.add(image, name.as_slice())?;
-        Ok(Pulled { image, digest, up_to_date })
+        Ok((self.describe(&config, manifest, layers)?, known))
+    }
+
+    /// An image of a registry as an index names it: its manifest is asked for, and its configuration, nothing else. A name
+    /// that stands for several gives all of them.
+    ///
+    /// # Errors
+    /// The registry's.
+    pub fn look_up(&self, settings: &Arc<Settings>, reference: &Reference) -> Result<Vec<Entry>, Failure> {
+        let failed = |error| failed(reference, error);
+        let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
+        let top = client.manifest(reference).map_err(failed)?;
+        let repository = format!("{}/{}", reference.registry(), reference.repository());
+        let content = match top.content().map_err(failed)? {
+            Content::Index(listed) => return index::entries(&listed, Some(&repository)),
+            Content::Image(content) => content,
+        };
+        let config = Config::parse(&self.pull_config(&client, reference, content.config())?)?;
+        let media_type = content.media_type().as_ref().map_or(top.media_type, ToString::to_string);
+        let size = top.bytes.len() as u64;
+        Ok(vec![Entry {
+            manifest: Manifest { media_type, digest: top.digest, size },
+            platform: Platform::new(&config.os, &config.architecture, config.variant.as_deref()).to_string(),
+            image: None,
+            layers: Vec::new(),
+            from: Some(format!("{repository}@{}", top.digest)),
+        }])
     }
 
     /// The configuration of an image of a registry, nothing else of it.
@@ -172,6 +276,22 @@ impl Images {
         read.map_err(|error| Failure::because("pull", target, step::words(&error)))?;
         Ok(bytes)
     }
+}
+
+/// A registry's error, with the image's name where it says only what is wrong, and not of what.
+fn failed(reference: &Reference, error: registry::Error) -> Failure {
+    match error {
+        registry::Error::Manifest { .. } | registry::Error::Unsupported { .. } => {
+            Failure { target: reference.to_string(), ..error.into_failure("pull") }
+        }
+        error => error.into_failure("pull"),
+    }
+}
+
+/// The name that what a reference brings gets; none for one by digest.
+fn name_of(reference: &Reference) -> Vec<String> {
+    let named = reference.tag().filter(|_| reference.digest().is_none());
+    named.map(|_| reference.canonical()).into_iter().collect()
 }
 
 /// A manifest's layers with their diff ids.

@@ -1,20 +1,22 @@
-//! `push`: an image's blobs, then its manifest, to a registry.
+//! `push`: an image's blobs, then its manifest, to a registry; of several images each, then their index.
 
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use oci::image::{Descriptor, DescriptorBuilder, MediaType};
-use oci::{Digest, Reference};
-use registry::{Client, Pushed, Settings};
+use oci::{Content, Digest, Reference};
+use registry::{Client, Pushed, Settings, Source};
 use serde_json::{Value, json};
 use step::Failure;
 
 use crate::Images;
 use crate::bring::{Event, Phase, Watch};
 use crate::find::by_digest;
-use crate::image::{Image, Layer};
+use crate::image::{Image, Layer, Manifest};
+use crate::index::{Entry, Index};
 
 /// How many blobs go at the same time.
 const AT_ONCE: usize = 4;
@@ -41,32 +43,9 @@ impl Images {
         let failed = |error: registry::Error| error.into_failure("push");
         let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
         let _bringing = self.bringing()?;
-        let bytes = self.manifest_bytes(image)?;
-        let mut sent: Vec<Layer> = Vec::new();
-        for layer in &image.layers {
-            sent.push(self.packed(layer)?);
-        }
-        let from = image.digests.iter().filter_map(|name| name.parse::<Reference>().ok());
-        let from = from
-            .filter(|from| {
-                from.registry() == reference.registry() && from.repository() != reference.repository()
-            })
-            .map(|from| from.repository().to_owned())
-            .next();
-
-        send(self, &client, (reference, from.as_deref()), &sent, watch)?;
-        let (bytes, media_type) = match sent == image.layers {
-            true => (bytes, image.manifest.media_type.clone()),
-            false => repacked(&bytes, &sent)?,
-        };
-        let config = self.config_bytes(image)?;
-        let kind = serde_json::from_slice::<Value>(&bytes).ok();
-        let kind = kind.as_ref().and_then(|value| value.pointer("/config/mediaType")).and_then(Value::as_str);
-        let kind = kind.unwrap_or("application/vnd.oci.image.config.v1+json");
-        let config_descriptor = descriptor(kind, image.id, config.len() as u64)?;
-        client
-            .push_blob(reference.repository(), &config_descriptor, &config, from.as_deref(), &mut |_: u64| {})
-            .map_err(failed)?;
+        let from = neighbour(&image.digests, reference);
+        let sent = Sent { id: image.id, manifest: &image.manifest, layers: &image.layers };
+        let (bytes, media_type) = self.push_content(&client, (reference, from.as_deref()), sent, watch)?;
         let digest = client.push_manifest(reference, &media_type, &bytes).map_err(failed)?;
         let name = by_digest(reference, digest);
         self.change(|catalogue| {
@@ -78,6 +57,97 @@ impl Images {
             Ok::<_, Failure>(())
         })?;
         Ok(digest)
+    }
+
+    /// Pushes an index with all of its images; its digest. What of it is not here must be at the registry already, or is
+    /// brought there from where it is. Where an image's manifest becomes another one on the way, so does the index.
+    ///
+    /// # Errors
+    /// The registry's; blobs that are gone; an image that is nowhere.
+    pub fn push_index(
+        &self,
+        settings: &Arc<Settings>,
+        index: &Index,
+        reference: &Reference,
+        watch: Watch<'_>,
+    ) -> Result<Digest, Failure> {
+        let failed = |error: registry::Error| error.into_failure("push");
+        let damaged = |cause: serde_json::Error| Failure::new("push", index.called(), cause);
+        let client = Client::new(reference.registry(), Arc::clone(settings)).map_err(failed)?;
+        let _bringing = self.bringing()?;
+        let from = neighbour(&index.digests, reference);
+        let bytes = self.index_bytes(index)?;
+        let mut text: Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let mut is_other = false;
+        for descriptor in text["manifests"].as_array_mut().into_iter().flatten() {
+            let digest = descriptor["digest"].as_str().unwrap_or_default();
+            let digest: Digest = digest
+                .parse()
+                .map_err(|_| Failure::because("push", index.called(), "has a damaged index"))?;
+            let entry = index.entries.iter().find(|entry| entry.manifest.digest == digest);
+            let at = reference.at(digest);
+            let Some((entry, id)) = entry.and_then(|entry| Some((entry, entry.image?))) else {
+                if client.digest(&at).map_err(failed)?.is_none() {
+                    let source = entry.and_then(|entry| entry.from.clone());
+                    let source = source.or_else(|| elsewhere(&index.digests, reference, digest));
+                    let source = source.ok_or_else(|| absent(index, entry, digest))?;
+                    hand_on(settings, &client, &source, &at)?;
+                }
+                continue;
+            };
+            let sent = Sent { id, manifest: &entry.manifest, layers: &entry.layers };
+            let (bytes, media_type) =
+                self.push_content(&client, (reference, from.as_deref()), sent, watch)?;
+            let pushed = Digest::with(digest.algorithm(), &bytes);
+            let at = if pushed == digest { at } else { reference.at(pushed) };
+            client.push_manifest(&at, &media_type, &bytes).map_err(failed)?;
+            if pushed != digest {
+                is_other = true;
+                descriptor["digest"] = json!(pushed);
+                descriptor["size"] = json!(bytes.len());
+            }
+        }
+        let bytes = if is_other { serde_json::to_vec(&text).map_err(damaged)? } else { bytes };
+        let digest = client.push_manifest(reference, &index.manifest.media_type, &bytes).map_err(failed)?;
+        let name = by_digest(reference, digest);
+        self.change(|catalogue| {
+            for known in catalogue.indexes.iter_mut().filter(|known| known.id() == index.id()) {
+                if !known.digests.contains(&name) {
+                    known.digests.push(name.clone());
+                }
+            }
+            Ok::<_, Failure>(())
+        })?;
+        Ok(digest)
+    }
+
+    /// Sends an image's layers and its configuration. Its manifest, which may be another one now, is the caller's to send.
+    fn push_content(
+        &self,
+        client: &Client,
+        (reference, from): (&Reference, Option<&str>),
+        image: Sent<'_>,
+        watch: Watch<'_>,
+    ) -> Result<(Vec<u8>, String), Failure> {
+        let bytes = self.blob_bytes(&image.manifest.digest)?;
+        let mut sent: Vec<Layer> = Vec::new();
+        for layer in image.layers {
+            sent.push(self.packed(layer)?);
+        }
+        send(self, client, (reference, from), &sent, watch)?;
+        let (bytes, media_type) = match sent == image.layers {
+            true => (bytes, image.manifest.media_type.clone()),
+            false => repacked(&bytes, &sent)?,
+        };
+        let config = self.blob_bytes(&image.id)?;
+        let kind = serde_json::from_slice::<Value>(&bytes).ok();
+        let kind = kind.as_ref().and_then(|value| value.pointer("/config/mediaType")).and_then(Value::as_str);
+        let kind = kind.unwrap_or("application/vnd.oci.image.config.v1+json");
+        let described = descriptor(kind, image.id, config.len() as u64)?;
+        client
+            .push_blob(reference.repository(), &described, &config, from, &mut |_: u64| {})
+            .map_err(|error| error.into_failure("push"))?;
+        Ok((bytes, media_type))
     }
 
     /// Makes an image at a registry of a configuration and of layers whose blobs are here, as they are. Nobody runs it:
@@ -133,6 +203,75 @@ impl Images {
             Ok::<_, Failure>(())
         })?;
         Ok(Layer { diff_id: layer.diff_id, digest, size, media_type: media_type.to_owned() })
+    }
+}
+
+/// What of an image is sent.
+#[derive(Clone, Copy)]
+struct Sent<'s> {
+    /// Its configuration.
+    id: Digest,
+    manifest: &'s Manifest,
+    layers: &'s [Layer],
+}
+
+/// A repository of the same registry that may have an image's blobs.
+fn neighbour(digests: &[String], reference: &Reference) -> Option<String> {
+    let mut known = digests.iter().filter_map(|name| name.parse::<Reference>().ok());
+    let near = known
+        .find(|from| from.registry() == reference.registry() && from.repository() != reference.repository());
+    near.map(|from| from.repository().to_owned())
+}
+
+/// Where else an index was, and so may be what it names.
+fn elsewhere(digests: &[String], reference: &Reference, wanted: Digest) -> Option<String> {
+    let mut known = digests.iter().filter_map(|name| name.parse::<Reference>().ok());
+    let place = |name: &Reference| format!("{}/{}", name.registry(), name.repository());
+    let other = known.find(|name| place(name) != place(reference))?;
+    Some(format!("{}@{wanted}", place(&other)))
+}
+
+fn absent(index: &Index, entry: Option<&Entry>, digest: Digest) -> Failure {
+    let what = match entry {
+        Some(entry) => format!("its image for {}", entry.platform),
+        None => digest.to_string(),
+    };
+    let reason = format!("{what} is neither here nor at the registry");
+    Failure::because("push", index.called(), reason)
+        .hint("pull it with --all-platforms first, or push one image alone with --platform")
+}
+
+/// Brings an image from one repository to another, by way of this machine's memory alone.
+fn hand_on(settings: &Arc<Settings>, to: &Client, source: &str, at: &Reference) -> Result<(), Failure> {
+    let failed = |error: registry::Error| error.into_failure("push");
+    let invalid = |error: oci::InvalidReference| Failure::because("push", "", error.to_string());
+    let source: Reference = source.parse().map_err(invalid)?;
+    let from = Client::new(source.registry(), Arc::clone(settings)).map_err(failed)?;
+    let manifest = from.manifest(&source).map_err(failed)?;
+    let Content::Image(image) = manifest.content().map_err(failed)? else {
+        let reason = "is an index in an index, which is not brought from one registry to another";
+        return Err(Failure::because("push", source.to_string(), reason));
+    };
+    let same = (source.registry() == at.registry()).then(|| source.repository().to_owned());
+    for part in [image.config()].into_iter().chain(image.layers()) {
+        let remote = Remote { client: &from, repository: source.repository(), descriptor: part };
+        to.push_blob(at.repository(), part, &remote, same.as_deref(), &mut |_: u64| {}).map_err(failed)?;
+    }
+    to.push_manifest(at, &manifest.media_type, &manifest.bytes).map_err(failed)?;
+    Ok(())
+}
+
+/// A blob of another repository.
+struct Remote<'r> {
+    client: &'r Client,
+    repository: &'r str,
+    descriptor: &'r Descriptor,
+}
+
+impl Source for Remote<'_> {
+    fn open(&self, offset: u64) -> io::Result<Box<dyn Read + '_>> {
+        let blob = self.client.blob(self.repository, self.descriptor, offset);
+        Ok(Box::new(blob.map_err(io::Error::other)?))
     }
 }
 

@@ -7,8 +7,9 @@ use step::Failure;
 
 use crate::Images;
 use crate::catalogue::{Catalogue, Dropped};
-use crate::find::{Wanted, find_in, missing};
+use crate::find::{Found, Wanted, look_in, missing};
 use crate::image::Image;
+use crate::index::Index;
 use crate::pull::now;
 
 /// What a removal did.
@@ -16,8 +17,19 @@ use crate::pull::now;
 pub struct Removed {
     /// Names that are gone, in full.
     pub untagged: Vec<String>,
-    /// The image that is gone with them.
+    /// The image, or the index, that is gone with them.
     pub deleted: Option<Digest>,
+    /// Images of that index that are gone with it.
+    pub members: Vec<Digest>,
+}
+
+/// What [`Images::remove_all`] removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Images.
+    pub images: Vec<Image>,
+    /// Indexes.
+    pub indexes: Vec<Index>,
 }
 
 /// Tells the diff ids of layers that containers use, when nothing can be added to them any more; none where that cannot
@@ -34,21 +46,22 @@ pub struct Freed {
 }
 
 impl Images {
-    /// Gives an image one more name, which another may lose.
+    /// Gives an image or an index one more name, which another may lose; its id.
     ///
     /// # Errors
     /// An image that is not here.
-    pub fn tag(&self, text: &str, name: &str) -> Result<Image, Failure> {
+    pub fn tag(&self, text: &str, name: &str) -> Result<Digest, Failure> {
         self.change(|catalogue| {
-            let image = find_in(catalogue, text)?.ok_or_else(|| missing(text))?;
-            catalogue.give_name(&image.id, name, now());
-            Ok(image)
+            let id = look_in(catalogue, text)?.ok_or_else(|| missing(text))?.id();
+            catalogue.give_name(&id, name, now());
+            Ok(id)
         })
     }
 
     /// Removes what `text` names: that name, and with its last one the image. An id with several names is only removed
     /// with `force`. `in_use` tells of an image why it has to stay, and whether `force` takes it all the same: then its
-    /// layers stay for those who use them.
+    /// layers stay for those who use them. An index takes those of its images with it that have no names of their own; an
+    /// image that an index has stays.
     ///
     /// The content goes by [`Images::sweep`].
     ///
@@ -61,7 +74,11 @@ impl Images {
         in_use: &dyn Fn(&Image) -> Option<Failure>,
     ) -> Result<Removed, Failure> {
         self.change(|catalogue| {
-            let image = find_in(catalogue, text)?.ok_or_else(|| missing(text))?;
+            let found = look_in(catalogue, text)?.ok_or_else(|| missing(text))?;
+            let (names, digests) = match &found {
+                Found::Image(image) => (&image.names, &image.digests),
+                Found::Index(index) => (&index.names, &index.digests),
+            };
             let named = match Wanted::parse(text)? {
                 Wanted::Name(reference) => match reference.digest() {
                     Some(digest) => Some(crate::find::by_digest(&reference, digest)),
@@ -69,46 +86,76 @@ impl Images {
                 },
                 Wanted::Id(_) => None,
             };
-            let named = named.filter(|name| image.names.contains(name) || image.digests.contains(name));
-            let others = image.names.iter().filter(|name| Some(*name) != named.as_ref()).count();
+            let named = named.filter(|name| names.contains(name) || digests.contains(name));
+            let others = names.iter().filter(|name| Some(*name) != named.as_ref()).count();
+            let above = catalogue.indexes.iter().find(|index| index.has(&found.id()));
             if let Some(name) = &named
-                && others > 0
+                && (others > 0 || above.is_some())
             {
-                for known in catalogue.images.iter_mut().filter(|known| known.id == image.id) {
-                    known.names.retain(|known| known != name);
-                    known.digests.retain(|known| known != name);
-                }
-                return Ok(Removed { untagged: vec![name.clone()], deleted: None });
+                catalogue.take_name(&found.id(), name);
+                return Ok(Removed { untagged: vec![name.clone()], ..Removed::default() });
             }
-            if named.is_none() && image.names.len() > 1 && !force {
+            if let Some(index) = above {
+                let reason = format!("is one of several for platforms: {}", index.called());
+                return Err(Failure::because("rmi", text, reason).hint("remove that by its name"));
+            }
+            if named.is_none() && names.len() > 1 && !force {
                 return Err(Failure::because(
                     "rmi",
                     text,
-                    format!("has several names: {}", image.names.join(", ")),
+                    format!("has several names: {}", names.join(", ")),
                 )
                 .hint("name the ones to remove, or use --force"));
             }
-            if let Some(why) = in_use(&image) {
-                return Err(why);
+            let untagged = names.iter().chain(digests).cloned().collect();
+            match &found {
+                Found::Image(image) => {
+                    if let Some(why) = in_use(image) {
+                        return Err(why);
+                    }
+                    drop_image(catalogue, &image.id);
+                    Ok(Removed { untagged, deleted: Some(image.id), members: Vec::new() })
+                }
+                Found::Index(index) => {
+                    let members = alone(catalogue, index);
+                    if let Some(why) = members.iter().find_map(in_use) {
+                        return Err(why);
+                    }
+                    drop_index(catalogue, &index.id());
+                    let members: Vec<Digest> = members.iter().map(|image| image.id).collect();
+                    members.iter().for_each(|id| drop_image(catalogue, id));
+                    Ok(Removed { untagged, deleted: Some(index.id()), members })
+                }
             }
-            let mut untagged = image.names.clone();
-            untagged.extend(image.digests.iter().cloned());
-            drop_image(catalogue, &image.id);
-            Ok(Removed { untagged, deleted: Some(image.id) })
         })
     }
 
-    /// Removes all images that `unwanted` says, at once.
+    /// Removes all images that `unwanted` says, at once, and the indexes of which it says so of each image under the
+    /// index's names.
     ///
     /// # Errors
     /// A catalogue that cannot be written.
-    pub fn remove_all(&self, unwanted: &dyn Fn(&Image) -> bool) -> Result<Vec<Image>, Failure> {
+    pub fn remove_all(&self, unwanted: &dyn Fn(&Image) -> bool) -> Result<Gone, Failure> {
         self.change(|catalogue| {
-            let gone: Vec<Image> = catalogue.images.iter().filter(|image| unwanted(image)).cloned().collect();
-            for image in &gone {
+            let is_unwanted = |index: &Index| {
+                let here = index.entries.iter().filter_map(|entry| catalogue.get(&entry.image?));
+                let mut here =
+                    here.map(|image| Image { names: index.names.clone(), ..image.clone() }).peekable();
+                // Of one without images nobody can say more than whether it has a name.
+                match here.peek() {
+                    None => index.names.is_empty(),
+                    Some(_) => here.all(|image| unwanted(&image)),
+                }
+            };
+            let indexes: Vec<Index> =
+                catalogue.indexes.iter().filter(|index| is_unwanted(index)).cloned().collect();
+            indexes.iter().for_each(|index| drop_index(catalogue, &index.id()));
+            let is_unwanted = |image: &&Image| !catalogue.is_part(&image.id) && unwanted(image);
+            let images: Vec<Image> = catalogue.images.iter().filter(is_unwanted).cloned().collect();
+            for image in &images {
                 drop_image(catalogue, &image.id);
             }
-            Ok(gone)
+            Ok(Gone { images, indexes })
         })
     }
 
@@ -149,8 +196,9 @@ impl Images {
         let Some(_alone) = self.removing()? else { return Ok(None) };
         let Some(used) = used()? else { return Ok(None) };
         let catalogue = self.read()?;
-        let named =
-            |digest: &Digest| catalogue.images.iter().any(|image| image.blobs().any(|blob| blob == *digest));
+        let images = catalogue.images.iter().flat_map(Image::blobs);
+        let named: HashSet<Digest> = images.chain(catalogue.indexes.iter().flat_map(Index::blobs)).collect();
+        let named = |digest: &Digest| named.contains(digest);
         let layered = |diff_id: &Digest| {
             let has = |image: &Image| image.layers.iter().any(|layer| layer.diff_id == *diff_id);
             used.contains(diff_id) || catalogue.images.iter().any(has)
@@ -204,6 +252,22 @@ fn unique(mut digests: Vec<Digest>) -> impl Iterator<Item = Digest> {
     digests.sort();
     digests.dedup();
     digests.into_iter()
+}
+
+/// The images of an index that nobody else names.
+fn alone(catalogue: &Catalogue, index: &Index) -> Vec<Image> {
+    let others = |image: &Image| {
+        let mut others = catalogue.indexes.iter().filter(|other| other.id() != index.id());
+        others.any(|other| other.has(&image.id))
+    };
+    let its = catalogue.images.iter().filter(|image| index.has(&image.id));
+    its.filter(|image| image.names.is_empty() && !others(image)).cloned().collect()
+}
+
+fn drop_index(catalogue: &mut Catalogue, id: &Digest) {
+    let Some(place) = catalogue.indexes.iter().position(|index| index.id() == *id) else { return };
+    let index = catalogue.indexes.remove(place);
+    catalogue.dropped.blobs.extend(index.blobs());
 }
 
 fn drop_image(catalogue: &mut Catalogue, id: &Digest) {

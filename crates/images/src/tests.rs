@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use oci::Digest;
+use oci::{Digest, Platform};
 use step::Failure;
 use storage::layer::{self, Compression};
 
-use crate::{Image, Images, Layer, Manifest, Phase, Supply};
+use crate::{Entry, Found, Gone, Image, Images, Layer, Manifest, Phase, Supply};
 
 /// A store that goes with the test.
 struct Scratch(PathBuf);
@@ -216,6 +216,72 @@ fn content_goes_when_nobody_has_it_and_nobody_brings_any() {
     fs::create_dir_all(left.join("fs/etc")).unwrap();
     images.sweep(&nobody).unwrap();
     assert!(!left.exists());
+}
+
+#[test]
+fn an_index_keeps_its_images_and_takes_them_with_it() {
+    let scratch = Scratch::new("index");
+    let images = scratch.images();
+    let made = [scratch.layer("a", 1000), scratch.layer("b", 1000)];
+    let layers: Vec<Layer> = made.iter().map(|(layer, _)| layer.clone()).collect();
+    let memory =
+        Memory { blobs: made.iter().map(|(l, b)| (l.digest, b.clone())).collect(), ..Memory::default() };
+    images.bring(&layers, &memory, &|_| {}).unwrap();
+    let platform = |text: &str| text.parse::<Platform>().unwrap();
+    let foreign = if Platform::host() == platform("linux/arm64") { "linux/amd64" } else { "linux/arm64" };
+    let own =
+        Image { platform: Platform::host().to_string(), ..image(&images, "1", vec![layers[0].clone()]) };
+    let other = Image { platform: foreign.into(), ..image(&images, "2", vec![layers[1].clone()]) };
+    let index = images.make_index(vec![Entry::of(&other), Entry::of(&own)]).unwrap();
+    let name = |text: &str| format!("docker.io/library/{text}");
+    let index =
+        images.add_index(index, vec![own.clone(), other.clone()], &[name("a:1"), name("a:2")]).unwrap();
+    assert_eq!(images.get("a:1").unwrap().id, own.id, "this machine's");
+    let found = |wanted: &str| images.find_for("a:1", Some(&platform(wanted))).unwrap().map(|image| image.id);
+    assert_eq!((found(foreign), found("linux/s390x")), (Some(other.id), None));
+    assert_eq!(images.look(&index.short_id()).unwrap(), Some(Found::Index(index.clone())));
+    // An image of it has no name and is not dangling; with a name of its own it loses that alone.
+    let free = |_: &Image| None;
+    assert_eq!(images.remove_all(&|image| image.names.is_empty()).unwrap(), Gone::default());
+    assert!(images.remove(&own.short_id(), true, &free).is_err());
+    images.tag(&own.short_id(), &name("own:1")).unwrap();
+    assert_eq!(images.remove("own:1", false, &free).unwrap().deleted, None);
+    let before = images.blobs().list().unwrap();
+    images.sweep_all(&nobody, &HashSet::new()).unwrap();
+    assert_eq!(images.blobs().list().unwrap(), before);
+    // A name goes alone; the last one with all, unless a container has an image of it.
+    assert_eq!(images.remove("a:2", false, &free).unwrap().untagged, [name("a:2")]);
+    let used = |image: &Image| (image.id == other.id).then(|| Failure::because("rmi", "a", "is in use"));
+    assert!(images.remove("a:1", false, &used).is_err());
+    let removed = images.remove("a:1", false, &free).unwrap();
+    assert_eq!((removed.deleted, removed.members.len()), (Some(index.id()), 2));
+    images.sweep(&nobody).unwrap();
+    assert_eq!((images.blobs().list().unwrap(), images.layers().list().unwrap()), (vec![], vec![]));
+}
+
+#[test]
+fn a_name_moves_between_images_and_indexes() {
+    let scratch = Scratch::new("moves");
+    let images = scratch.images();
+    let name = "docker.io/library/a:latest".to_owned();
+    let (first, second) = (image(&images, "1", vec![]), image(&images, "2", vec![]));
+    let one = images.make_index(vec![Entry::of(&first)]).unwrap();
+    let one = images.add_index(one, vec![first.clone()], std::slice::from_ref(&name)).unwrap();
+    images.add(second.clone(), std::slice::from_ref(&name)).unwrap();
+    assert_eq!(images.look("a").unwrap().unwrap().id(), second.id);
+    assert_eq!(images.indexes().unwrap()[0].names, Vec::<String>::new(), "it is dangling");
+    images.tag(&one.short_id(), &name).unwrap();
+    assert_eq!(images.look("a").unwrap().unwrap().id(), one.id());
+    // Annotated it is another one, of the same name.
+    let entry = Entry { platform: "linux/riscv64".into(), ..Entry::of(&first) };
+    let new = images.replace_index(&one.id(), images.make_index(vec![entry]).unwrap()).unwrap();
+    assert!(new.id() != one.id() && images.look("a").unwrap().unwrap().id() == new.id());
+    let text = String::from_utf8(images.index_bytes(&new).unwrap()).unwrap();
+    assert!(text.contains(r#""platform":{"architecture":"riscv64","os":"linux"}"#), "{text}");
+    // Without a name it goes with a prune, and what it had.
+    images.add(second, &[name]).unwrap();
+    let gone = images.remove_all(&|image| image.names.is_empty()).unwrap();
+    assert_eq!((gone.indexes.len(), gone.images.len()), (1, 1));
 }
 
 #[test]

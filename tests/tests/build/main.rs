@@ -16,6 +16,7 @@
 //! prune      builder prune, and its row of system df
 //! commit     what a commit keeps of a container, beside Docker's
 //! mended     what once was wrong
+//! platforms  several in one build: the index, its ways out, programs of other machines
 //! ```
 
 mod cache;
@@ -28,6 +29,7 @@ mod hostile;
 mod interrupted;
 mod mended;
 mod options;
+mod platforms;
 mod prune;
 mod remote;
 mod shapes;

@@ -2,6 +2,7 @@
 
 mod access;
 mod hostile;
+mod indexes;
 mod interrupted;
 mod list;
 mod names;

@@ -64,6 +64,13 @@ impl Store {
         catalogue["images"].as_array().expect("images").clone()
     }
 
+    /// The catalogue's indexes of several images.
+    pub(crate) fn indexes(&self) -> Vec<Value> {
+        let Ok(text) = fs::read(self.root.join("images.json")) else { return Vec::new() };
+        let catalogue: Value = serde_json::from_slice(&text).expect("the catalogue is JSON at any moment");
+        catalogue["indexes"].as_array().cloned().unwrap_or_default()
+    }
+
     /// Where the files of a layer are.
     pub(crate) fn files(&self, diff_id: &str) -> PathBuf {
         self.root.join("layers").join(diff_id.trim_start_matches("sha256:")).join("fs")
@@ -104,6 +111,17 @@ impl Store {
             for layer in image["layers"].as_array().expect("layers") {
                 blobs.push(text(&layer["digest"]));
                 layers.push(text(&layer["diff_id"]));
+            }
+        }
+        for index in self.indexes() {
+            blobs.push(text(&index["manifest"]["digest"]));
+            for entry in
+                index["entries"].as_array().expect("entries").iter().filter(|one| !one["image"].is_null())
+            {
+                let layers = entry["layers"].as_array().expect("layers").iter().map(|layer| &layer["digest"]);
+                blobs.extend(
+                    [&entry["image"], &entry["manifest"]["digest"]].into_iter().chain(layers).map(text),
+                );
             }
         }
         for list in [&mut blobs, &mut layers] {

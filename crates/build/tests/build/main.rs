@@ -5,5 +5,6 @@ mod cache;
 mod copy;
 mod hostile;
 mod image;
+mod platforms;
 mod run;
 mod world;

@@ -141,7 +141,12 @@ impl World {
     }
 
     pub(crate) fn with(&self, request: &Request) -> Result<Built, Error> {
-        build::build(request, self, self)
+        build::build(request, self, self).map(|mut built| built.remove(0))
+    }
+
+    /// An image for each platform of the request.
+    pub(crate) fn all(&self, request: &Request) -> Vec<Built> {
+        build::build(request, self, self).unwrap_or_else(|error| panic!("{error}"))
     }
 
     pub(crate) fn build(&self, source: &str) -> Built {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ::build::{
     Base, Built, Cloned, Fetched, Host, MountKind, Packed, Progress, Repository, Request, Run, Stream,
 };
-use images::{Bringing, Images, Manifest, Pull};
+use images::{Bringing, Entry, Images, Manifest, Pull};
 use oci::{Digest, Platform, Reference};
 use step::Failure;
 
@@ -15,7 +15,7 @@ use super::images::{reference, registries, sweep};
 use crate::request::{self, Mount, Namespaces, Network, NetworkMode, Process, RunRequest, Storage};
 use crate::state::Store;
 use crate::worker::{Task, View, Workers};
-use crate::{Error, Kind, Settings};
+use crate::{Error, Kind, Settings, emulation};
 
 pub use ::build::{
     CacheFrom, CacheTo, Error as Failed, Event, Ignore, Plain, Progress as Watch, Quiet,
@@ -40,13 +40,22 @@ pub struct Options {
     pub memory: Option<u64>,
 }
 
-/// Builds an image and gives it its names; its id is in what comes back. The caller has one thread still.
+/// What was built.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// An image for each platform, in their order.
+    pub images: Vec<Built>,
+    /// What has the names: the image, or where there are several the index of them.
+    pub id: Digest,
+}
+
+/// Builds an image, or several for platforms, and gives it its names. The caller has one thread still.
 pub fn build(
     settings: &Settings,
     asked: &Request,
     options: &Options,
     progress: &dyn Progress,
-) -> Result<Built, Failed> {
+) -> Result<Done, Failed> {
     let jobs = match asked.jobs {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         jobs => jobs,
@@ -66,10 +75,10 @@ pub(super) fn change(settings: &Settings, id: &Digest, changes: &[String]) -> Re
         message: failed.message,
         hint: failed.hint,
     })?;
-    if built.config_digest != *id {
+    if built.id != *id {
         super::images::remove(settings, &id.to_string(), true)?;
     }
-    Ok(built.config_digest)
+    Ok(built.id)
 }
 
 /// Whether instructions change no more than how a container starts: before anything is made for them.
@@ -99,7 +108,7 @@ fn build_with(
     options: &Options,
     progress: &dyn Progress,
     workers: usize,
-) -> Result<Built, Failed> {
+) -> Result<Done, Failed> {
     let names: Vec<Reference> =
         options.names.iter().map(|name| reference(name)).collect::<Result<_, _>>().map_err(told)?;
     if let Some(name) = names.iter().find(|name| name.digest().is_some()) {
@@ -132,21 +141,36 @@ fn build_with(
         size: layer.size,
         media_type: layer.media_type.clone(),
     };
-    let layers: Vec<images::Layer> = built.layers.iter().map(layer).collect();
-    // Of another process that died with one of them, nothing is left but the blob.
-    images.bring(&layers, &super::commit::Nothing, &|_| {})?;
-    let manifest = Manifest {
-        media_type: built.media_type.to_owned(),
-        digest: built.manifest_digest,
-        size: built.manifest.len() as u64,
-    };
-    let image = images.describe(&built.config, manifest, layers)?;
+    let mut made = Vec::new();
+    for built in &built {
+        let layers: Vec<images::Layer> = built.layers.iter().map(layer).collect();
+        // Of another process that died with one of them, nothing is left but the blob.
+        images.bring(&layers, &super::commit::Nothing, &|_| {})?;
+        let manifest = Manifest {
+            media_type: built.media_type.to_owned(),
+            digest: built.manifest_digest,
+            size: built.manifest.len() as u64,
+        };
+        made.push(images.describe(&built.config, manifest, layers)?);
+    }
     let names: Vec<String> = names.iter().map(Reference::canonical).collect();
-    images.add(image, &names)?;
+    let id = match (made.pop(), made.is_empty()) {
+        (Some(image), true) => images.add(image, &names)?.id,
+        (last, _) => {
+            made.extend(last);
+            // The image of a stage on another platform is what was asked for, whatever it says of itself.
+            let entry = |(image, built): (&images::Image, &Built)| Entry {
+                platform: built.platform.to_string(),
+                ..Entry::of(image)
+            };
+            let index = images.make_index(made.iter().zip(&built).map(entry).collect())?;
+            images.add_index(index, made, &names)?.id()
+        }
+    };
     drop(engine);
     sweep(settings, &images).map_err(told)?;
     super::builder::expire(settings).map_err(told)?;
-    Ok(built)
+    Ok(Done { images: built, id })
 }
 
 fn told(error: Error) -> Failed {
@@ -171,7 +195,8 @@ struct Engine<'e> {
 
 impl Host for Engine<'_> {
     fn image(&self, name: &str, platform: &Platform) -> Result<Base, Failure> {
-        let here = self.images.find(name)?.filter(|image| image.platform == platform.to_string());
+        let here = self.images.find_for(name, Some(platform))?;
+        let here = here.filter(|image| image.platform == platform.to_string());
         let image = match here {
             Some(image) if !self.options.pull => image,
             _ => {
@@ -232,7 +257,12 @@ impl Host for Engine<'_> {
         };
         let task = Task { request, lower: run.lower.clone(), upper: run.upper.to_owned(), views };
         let mut output = |bytes: &[u8]| (run.output)(Stream::Out, bytes);
-        let done = self.workers.run(&task, run.stop, &mut output).map_err(failure)?;
+        let done = self.workers.run(&task, run.stop, &mut output).map_err(|error| match error.kind {
+            Kind::NotExecutable | Kind::NotFound => {
+                emulation::lacking(run.platform).unwrap_or_else(|| failure(error))
+            }
+            _ => failure(error),
+        })?;
         for (words, _) in done.notes {
             (run.output)(Stream::Error, format!("{words}\n").as_bytes());
         }

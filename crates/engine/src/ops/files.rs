@@ -3,16 +3,16 @@
 use std::fs::File;
 use std::io::{Read, Write};
 
-use images::{Image, Images, Layer, Manifest};
+use images::{Found, Image, Images, Index, Layer, Manifest};
 use oci::image::Descriptor;
 use oci::time::Rfc3339;
-use oci::{Digest, Reference};
+use oci::{Digest, Platform, Reference};
 use serde_json::{Value, json};
 use step::Failure;
 use storage::layer::{Limits, Options};
 use transport::{Export, Location, Platforms, Reader, Unpacking, Writer};
 
-use super::images::{platform, reference, sweep};
+use super::images::{for_platform, platform, reference, sweep};
 use crate::image::absent;
 use crate::{Error, Kind, Settings, events};
 
@@ -22,7 +22,7 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// An image that was brought.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// Its id.
+    /// Its id; of several for platforms that of their index.
     pub id: Digest,
     /// The names that it has now.
     pub names: Vec<Reference>,
@@ -33,90 +33,180 @@ pub fn location(text: &str) -> Option<Location> {
     text.parse().ok()
 }
 
-/// Brings all images of an archive, as `docker save` or an OCI layout in a tar has them. `file` may be a pipe; `place` is
-/// what messages call it.
+/// Brings all images of an archive, as `docker save` or an OCI layout in a tar has them: for all platforms, unless one is
+/// wanted. `file` may be a pipe; `place` is what messages call it.
 pub fn load(
     settings: &Settings,
     file: File,
     place: &str,
     wanted: Option<&str>,
 ) -> Result<Vec<Loaded>, Error> {
-    bring(settings, wanted, |reader| reader.load(file, place))
+    let platforms = match wanted {
+        None => Platforms::All,
+        wanted => Platforms::One(platform(wanted)?),
+    };
+    bring(settings, &platforms, |reader| reader.load(file, place))
 }
 
-/// Brings the images of a place. One that a layout calls by a tag alone has no name of its own here, but its id.
+/// Brings the images of a place, of several for platforms this machine's or the one that is wanted. One that a layout calls
+/// by a tag alone has no name of its own here, but its id.
 pub fn pull_from(
     settings: &Settings,
     location: &Location,
     wanted: Option<&str>,
 ) -> Result<Vec<Loaded>, Error> {
-    bring(settings, wanted, |reader| reader.read(location))
+    bring(settings, &Platforms::One(platform(wanted)?), |reader| reader.read(location))
+}
+
+/// The same for all platforms.
+pub fn pull_all_from(settings: &Settings, location: &Location) -> Result<Vec<Loaded>, Error> {
+    bring(settings, &Platforms::All, |reader| reader.read(location))
 }
 
 fn bring(
     settings: &Settings,
-    wanted: Option<&str>,
+    platforms: &Platforms,
     read: impl FnOnce(&Reader<'_>) -> Result<Vec<transport::Image>, Failure>,
 ) -> Result<Vec<Loaded>, Error> {
     let images = Images::open(&settings.root)?;
-    let platforms = Platforms::One(platform(wanted)?);
     let bringing = images.bringing()?;
     let unpacking = Unpacking::new(images.layers(), Options::default());
-    let reader = Reader { blobs: images.blobs(), platforms: &platforms, unpack: &unpacking };
+    let reader = Reader { blobs: images.blobs(), platforms, unpack: &unpacking };
     let brought = read(&reader)?;
     unpacking.publish(&brought, images.blobs())?;
     let mut loaded = Vec::new();
+    let together = together(&brought);
     for image in &brought {
-        let descriptor = &image.manifest.descriptor;
-        let manifest = Manifest {
-            media_type: descriptor.media_type().to_string(),
-            digest: image.manifest.digest,
-            size: descriptor.size(),
-        };
-        let layer = |layer: &transport::Layer| Layer {
-            diff_id: layer.diff_id,
-            digest: layer.digest,
-            size: layer.descriptor.size(),
-            media_type: layer.descriptor.media_type().to_string(),
-        };
-        let layers = image.layers.iter().map(layer).collect();
-        let described = images.describe(&image.config.bytes, manifest, layers)?;
+        let of = together.iter().filter(|several| several.has(image));
+        // Names of all of them are the index's.
+        let shared: Vec<&Reference> = of.flat_map(|several| several.names.iter().copied()).collect();
+        let is_part = together.iter().any(|several| several.has(image));
         let names: Vec<Reference> =
-            image.names.iter().filter(|name| name.digest().is_none()).cloned().collect();
+            tagged(&image.names).filter(|name| !shared.contains(name)).cloned().collect();
+        if is_part && names.is_empty() {
+            continue;
+        }
         let canonical: Vec<String> = names.iter().map(Reference::canonical).collect();
-        let id = images.add(described, &canonical)?.id;
-        let name = names.first().map_or_else(|| id.to_string(), Reference::to_string);
-        events::image(settings, "load", &id.to_string(), &name);
+        let id = images.add(described(&images, image)?, &canonical)?.id;
         loaded.push(Loaded { id, names });
+    }
+    for several in &together {
+        let members = several.images.iter().map(|image| described(&images, image));
+        let members = members.collect::<Result<Vec<Image>, Error>>()?;
+        let index = images.read_index(manifest_of(several.index), &several.index.bytes, &members)?;
+        let canonical: Vec<String> = several.names.iter().map(|name| name.canonical()).collect();
+        let id = images.add_index(index, members, &canonical)?.id();
+        loaded.push(Loaded { id, names: several.names.iter().map(|name| (*name).clone()).collect() });
+    }
+    // Of an index that has one image here nobody asks for more than that.
+    let all = brought.iter().flat_map(|image| &image.indexes).map(|index| index.digest);
+    images.drop_content(&all.collect::<Vec<Digest>>(), &[])?;
+    for one in &loaded {
+        let id = one.id.to_string();
+        let name = one.names.first().map_or_else(|| id.clone(), Reference::to_string);
+        events::image(settings, "load", &id, &name);
     }
     drop(bringing);
     sweep(settings, &images)?;
     Ok(loaded)
 }
 
+/// Several images of one index.
+struct Together<'b> {
+    index: &'b transport::Blob,
+    images: Vec<&'b transport::Image>,
+    /// The names that all of them have.
+    names: Vec<&'b Reference>,
+}
+
+impl Together<'_> {
+    fn has(&self, image: &transport::Image) -> bool {
+        self.images.iter().any(|own| own.manifest.digest == image.manifest.digest)
+    }
+}
+
+/// The indexes of which more than one image was brought. What is deeper than one index is each image for itself.
+fn together(brought: &[transport::Image]) -> Vec<Together<'_>> {
+    let mut all: Vec<Together<'_>> = Vec::new();
+    for image in brought {
+        let [index] = image.indexes.as_slice() else { continue };
+        match all.iter_mut().find(|several| several.index.digest == index.digest) {
+            Some(several) => several.images.push(image),
+            None => all.push(Together { index, images: vec![image], names: tagged(&image.names).collect() }),
+        }
+    }
+    all.retain(|several| several.images.len() > 1);
+    for Together { images, names, .. } in &mut all {
+        names.retain(|name| images.iter().all(|image| image.names.contains(name)));
+    }
+    // Where one of them alone has names, nobody calls all of them anything.
+    all.retain(|several| {
+        !several.names.is_empty() || several.images.iter().all(|image| image.names.is_empty())
+    });
+    all
+}
+
+/// Names that are no digests.
+fn tagged(names: &[Reference]) -> impl Iterator<Item = &Reference> {
+    names.iter().filter(|name| name.digest().is_none())
+}
+
+fn manifest_of(blob: &transport::Blob) -> Manifest {
+    let descriptor = &blob.descriptor;
+    let media_type = descriptor.media_type().to_string();
+    Manifest { media_type, digest: blob.digest, size: descriptor.size() }
+}
+
+/// An image that was brought, as the catalogue has it.
+fn described(images: &Images, image: &transport::Image) -> Result<Image, Error> {
+    let layer = |layer: &transport::Layer| Layer {
+        diff_id: layer.diff_id,
+        digest: layer.digest,
+        size: layer.descriptor.size(),
+        media_type: layer.descriptor.media_type().to_string(),
+    };
+    let layers = image.layers.iter().map(layer).collect();
+    Ok(images.describe(&image.config.bytes, manifest_of(&image.manifest), layers)?)
+}
+
 /// Writes images as one archive that Docker, Podman and skopeo read. A repository without a tag stands for all its tags.
-pub fn save(settings: &Settings, names: &[String], output: impl Write, place: &str) -> Result<(), Error> {
+/// Of several for platforms all are written, unless one is wanted.
+pub fn save(
+    settings: &Settings,
+    names: &[String],
+    wanted: Option<&str>,
+    output: impl Write,
+    place: &str,
+) -> Result<(), Error> {
     let images = Images::open(&settings.root)?;
     let _bringing = images.bringing()?;
-    let exports = exports(&images, names)?;
+    let exports = exports(&images, names, wanted)?;
     Writer { blobs: images.blobs() }.save(output, place, &exports)?;
     for name in names {
-        if let Some(image) = images.find(name)? {
-            events::image(settings, "save", &image.id.to_string(), name);
+        if let Some(found) = images.look(name)? {
+            events::image(settings, "save", &found.id().to_string(), name);
         }
     }
     Ok(())
 }
 
 /// Writes images to a place.
-pub fn push_to(settings: &Settings, names: &[String], location: &Location) -> Result<(), Error> {
+pub fn push_to(
+    settings: &Settings,
+    names: &[String],
+    wanted: Option<&str>,
+    location: &Location,
+) -> Result<(), Error> {
     let images = Images::open(&settings.root)?;
     let _bringing = images.bringing()?;
-    let exports = exports(&images, names)?;
+    let exports = exports(&images, names, wanted)?;
     Ok(Writer { blobs: images.blobs() }.write(location, &exports)?)
 }
 
-fn exports(images: &Images, names: &[String]) -> Result<Vec<Export>, Error> {
+fn exports(images: &Images, names: &[String], wanted: Option<&str>) -> Result<Vec<Export>, Error> {
+    let wanted = wanted.map(|text| platform(Some(text))).transpose()?;
+    let listed = images.list()?.into_iter().map(Found::Image);
+    let listed: Vec<Found> = listed.chain(images.indexes()?.into_iter().map(Found::Index)).collect();
     let mut exports = Vec::new();
     for text in names {
         let asked = reference(text).ok();
@@ -124,26 +214,44 @@ fn exports(images: &Images, names: &[String]) -> Result<Vec<Export>, Error> {
         // As Docker: a repository alone is all of its tags.
         let tags = whole.map(|name| name.familiar_name());
         let mut found = false;
-        for image in images.list()? {
-            let known: Vec<Reference> = image.names.iter().filter_map(|name| name.parse().ok()).collect();
+        for one in &listed {
+            let known: Vec<Reference> = names_of(one).iter().filter_map(|name| name.parse().ok()).collect();
             let its: Vec<Reference> =
                 known.into_iter().filter(|name| Some(name.familiar_name()) == tags).collect();
             if !its.is_empty() {
                 found = true;
-                exports.push(export(&image, its)?);
+                let of_it = one.id().to_string();
+                exports.push(export(images, one, &of_it, its, wanted.as_ref())?);
             }
         }
         if !found {
-            let image = images.find(text)?.ok_or_else(|| absent(text))?;
-            let named = asked.filter(|name| image.names.contains(&name.canonical()));
-            exports.push(export(&image, named.into_iter().collect())?);
+            let one = images.look(text)?.ok_or_else(|| absent(text))?;
+            let named = asked.filter(|name| names_of(&one).contains(&name.canonical()));
+            exports.push(export(images, &one, text, named.into_iter().collect(), wanted.as_ref())?);
         }
     }
     Ok(exports)
 }
 
-fn export(image: &Image, names: Vec<Reference>) -> Result<Export, Error> {
-    let manifest = &image.manifest;
+fn names_of(found: &Found) -> &[String] {
+    match found {
+        Found::Image(image) => &image.names,
+        Found::Index(index) => &index.names,
+    }
+}
+
+/// What is written of an image, or of several all or the one that is wanted.
+fn export(
+    images: &Images,
+    found: &Found,
+    text: &str,
+    names: Vec<Reference>,
+    wanted: Option<&Platform>,
+) -> Result<Export, Error> {
+    let manifest = match (found, wanted) {
+        (Found::Index(Index { manifest, .. }), None) => manifest.clone(),
+        (Found::Image(_), _) | (_, Some(_)) => for_platform(images, text, wanted)?.manifest,
+    };
     let kind = oci::image::MediaType::from(manifest.media_type.as_str());
     let manifest = Descriptor::new(kind, manifest.size, manifest.digest);
     Ok(Export { names, label: None, manifest })

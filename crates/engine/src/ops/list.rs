@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use ::images::Images;
+use ::images::{Found, Images};
 use cgroup::{Group, Hierarchies};
 use step::Failure;
 
@@ -155,13 +155,24 @@ pub fn sizes(settings: &Settings, id: &str) -> Option<(u64, u64)> {
 /// The ids of an image and of all images that have its layers below theirs; none where it is not here.
 pub fn descendants(settings: &Settings, name: &str) -> Result<HashSet<String>, Error> {
     let images = Images::open(&settings.root)?;
-    let Some(image) = images.find(name).unwrap_or(None) else { return Ok(HashSet::new()) };
+    let all = images.list()?;
+    let meant: Vec<&::images::Image> = match images.look(name).unwrap_or(None) {
+        None => return Ok(HashSet::new()),
+        Some(found) => {
+            let is_meant = |image: &&::images::Image| match &found {
+                Found::Image(own) => own.id == image.id,
+                Found::Index(index) => index.has(&image.id),
+            };
+            all.iter().filter(is_meant).collect()
+        }
+    };
     let layers =
         |image: &::images::Image| -> Vec<_> { image.layers.iter().map(|layer| layer.diff_id).collect() };
-    let own = layers(&image);
-    let below =
-        |other: &::images::Image| other.id == image.id || !own.is_empty() && layers(other).starts_with(&own);
-    Ok(images.list()?.iter().filter(|other| below(other)).map(|other| other.id.to_string()).collect())
+    let below = |other: &::images::Image| {
+        let is_below = |own: &Vec<_>| !own.is_empty() && layers(other).starts_with(own);
+        meant.iter().any(|image| other.id == image.id || is_below(&layers(image)))
+    };
+    Ok(all.iter().filter(|other| below(other)).map(|other| other.id.to_string()).collect())
 }
 
 /// When the container that a user means was made.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use images::{Image, Images};
+use images::{Image, Images, Index};
 use oci::Digest;
 
 use crate::image::users;
@@ -82,12 +82,21 @@ pub struct Usage {
     pub each_volume: Vec<VolumeUsage>,
 }
 
+/// An image with the names of the index that has it, if it has none of its own.
+fn named(image: &Image, indexes: &[Index]) -> Image {
+    let mut image = image.clone();
+    if let Some(index) = indexes.iter().find(|index| image.names.is_empty() && index.has(&image.id)) {
+        image.names.clone_from(&index.names);
+    }
+    image
+}
+
 /// Counts.
 pub fn usage(settings: &Settings) -> Result<Usage, Error> {
     let store = Store::new(settings);
     let images = Images::open(&settings.root)?;
     let users = users(&store)?;
-    let all = images.list()?;
+    let (all, indexes) = (images.list()?, images.indexes()?);
     let mut usage = Usage::default();
 
     let mut layers: BTreeMap<Digest, u64> = BTreeMap::new();
@@ -113,7 +122,7 @@ pub fn usage(settings: &Settings) -> Result<Usage, Error> {
             unique,
             packed: own.iter().map(blob).sum(),
             containers: users.iter().filter(|user| user.origin.id == image.id).count(),
-            image: image.clone(),
+            image: named(image, &indexes),
         });
     }
     let cached = super::builder::Contents::of(settings, &images)?;
@@ -126,8 +135,14 @@ pub fn usage(settings: &Settings) -> Result<Usage, Error> {
         size: cached.content() + of_builds,
         reclaimable: cached.content() + free_mounts,
     };
-    let is_used = |one: &&ImageUsage| one.containers > 0;
-    let kept: Vec<&Image> = usage.each_image.iter().filter(is_used).map(|one| &one.image).collect();
+    let active: HashSet<Digest> =
+        usage.each_image.iter().filter(|one| one.containers > 0).map(|one| one.image.id).collect();
+    // Of several for platforms none goes as long as one is used.
+    let kept_indexes: Vec<&Index> =
+        indexes.iter().filter(|index| active.iter().any(|id| index.has(id))).collect();
+    let is_kept =
+        |image: &&Image| active.contains(&image.id) || kept_indexes.iter().any(|index| index.has(&image.id));
+    let kept: Vec<&Image> = all.iter().filter(is_kept).collect();
     let keeps_layer = |diff_id: &Digest| {
         kept.iter().any(|image| has(image, diff_id))
             || users.iter().any(|user| user.origin.layers.contains(diff_id))
@@ -139,6 +154,7 @@ pub fn usage(settings: &Settings) -> Result<Usage, Error> {
                 || image.layers.iter().any(|layer| layer.digest == *digest)
         };
         kept.iter().any(|image| named(&image))
+            || kept_indexes.iter().any(|index| index.blobs().any(|blob| blob == *digest))
     };
     let of_cache = cached.content();
     let free_layers =
@@ -149,8 +165,8 @@ pub fn usage(settings: &Settings) -> Result<Usage, Error> {
     let is_kept = |name: &str| kept.iter().any(|image| image.id.hex() == name);
     let (disks, free_disks) = machines(settings, &is_kept)?;
     usage.images = Sum {
-        total: all.len(),
-        active: kept.len(),
+        total: super::images::list(settings)?.len(),
+        active: active.len(),
         size: (layers.values().sum::<u64>() + blobs.keys().map(blob).sum::<u64>()).saturating_sub(of_cache)
             + disks,
         reclaimable: free_layers + free_blobs + free_disks,

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use engine::Settings;
 use engine::ops::build::{
-    self, Asked, CacheFrom, CacheTo, Failed, Ignore, Options, Plain, Quiet, Secret, Source, Workplace,
+    self, Asked, CacheFrom, CacheTo, Done, Failed, Ignore, Options, Plain, Quiet, Secret, Source, Workplace,
     dockerfile,
 };
 use engine::ops::{files, git};
+use oci::Platform;
 
 use super::{Command, into_file};
 use crate::build_view::View;
@@ -34,6 +35,7 @@ pub(crate) const COMMAND: Command = Command {
         ("minidocker build -t app .", "./Dockerfile with the files of this directory"),
         ("minidocker build --target test --build-arg VERSION=2 .", "a stage, with an argument"),
         ("minidocker build -o type=local,dest=out .", "the files, not an image"),
+        ("minidocker build --platform linux/amd64,linux/arm64 -t app .", "for two platforms under one name"),
         ("minidocker build --secret id=key,src=$HOME/key .", "for RUN --mount=type=secret,id=key"),
     ],
     groups: &[
@@ -43,7 +45,7 @@ pub(crate) const COMMAND: Command = Command {
                 one("file", "FILE", "The Dockerfile; - for standard input").short('f'),
                 one("target", "STAGE", "Stop at this stage"),
                 many("build-arg", "NAME[=VALUE]", "A value for ARG"),
-                one("platform", "OS/ARCH[/VARIANT]", "Build for this platform"),
+                many("platform", "OS/ARCH[/VARIANT][,...]", "Build for these platforms: an image for each, and an\nindex of them that has the names"),
                 many("secret", "id=ID[,src=FILE|,env=NAME]", "A secret for RUN --mount=type=secret"),
                 many("ssh", "default|ID=SOCKET", "An agent for RUN --mount=type=ssh"),
                 one("network", "MODE", "Of RUN: default, none or host"),
@@ -128,11 +130,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     asked.epoch = own("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
     asked.labels = typed.read_many("label", env::label)?.into_iter().collect();
     asked.target = typed.one("target").map(str::to_owned);
-    if let Some(text) = typed.one("platform") {
-        asked.platform = text
-            .parse()
-            .map_err(|error: oci::InvalidPlatform| bad_value("platform", text, &error.to_string()))?;
-    }
+    asked.platforms = platforms(&typed, &output)?;
     asked.network = typed
         .read("network", |text| match text {
             "default" | "bridge" => Ok(dockerfile::Network::Default),
@@ -168,24 +166,29 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             built
         }
     };
-    let built = built.map_err(|failed| told(&failed))?;
-    let id = built.config_digest;
+    let Done { images: built, id } = built.map_err(|failed| told(&failed))?;
     if let Some(path) = typed.one("iidfile") {
         fs::write(path, id.to_string())
             .map_err(|error| Problem::new(format!("cannot write {}: {}", plain(path), io_reason(&error))))?;
     }
     match output {
         Output::Store => {}
-        Output::Directory(path) => build::write_directory(&built, &path)?,
+        Output::Directory(path) => match built.as_slice() {
+            [built] => build::write_directory(built, &path)?,
+            // As buildx: a directory for each.
+            several => several.iter().try_for_each(|built| {
+                build::write_directory(built, &path.join(built.platform.to_string().replace('/', "_")))
+            })?,
+        },
         Output::Tar(path) if path == "-" => {
-            return build::write_files(&built, std::io::stdout()).map(|()| 0).map_err(Problem::from);
+            return build::write_files(&built[0], std::io::stdout()).map(|()| 0).map_err(Problem::from);
         }
-        Output::Tar(path) => into_file(&path, |file| Ok(build::write_files(&built, file)?))?,
+        Output::Tar(path) => into_file(&path, |file| Ok(build::write_files(&built[0], file)?))?,
         Output::Archive(form, path) => {
             let place = format!("{form}:{path}");
             let location = files::location(&place).ok_or_else(|| bad_value("output", &path, "no file"))?;
             let name = options.names.first().cloned().unwrap_or_else(|| id.to_string());
-            files::push_to(settings, &[name], &location)?;
+            files::push_to(settings, &[name], None, &location)?;
         }
     }
     if quiet {
@@ -197,6 +200,33 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     }
     warn(&text);
     Ok(0)
+}
+
+/// `--platform`: each once, in their order; this machine's where there is none.
+fn platforms(typed: &Typed, output: &Output) -> Result<Vec<Platform>, Problem> {
+    let mut all: Vec<Platform> = Vec::new();
+    for text in typed.many("platform").flat_map(|texts| texts.split(',')) {
+        let platform = text.trim().parse();
+        let platform = platform
+            .map_err(|error: oci::InvalidPlatform| bad_value("platform", text, &error.to_string()))?;
+        if !all.contains(&platform) {
+            all.push(platform);
+        }
+    }
+    if all.len() > 1 {
+        let one_alone = |what: &str, way: &str| {
+            Err(Problem::new(format!("--output {what} has one platform, and --platform names {}", all.len()))
+                .hint(way.to_owned()))
+        };
+        match output {
+            Output::Tar(_) => return one_alone("type=tar", "type=local,dest=DIR makes a directory for each"),
+            Output::Archive("docker-archive", _) => {
+                return one_alone("type=docker", "type=oci,dest=FILE has them all");
+            }
+            Output::Store | Output::Directory(_) | Output::Archive(..) => {}
+        }
+    }
+    Ok(if all.is_empty() { vec![Platform::host()] } else { all })
 }
 
 /// How the build is shown.

@@ -35,7 +35,7 @@ pub(crate) const COMMAND: Command = Command {
         let sizes = typed.flag("size")?.unwrap_or(false);
         show(&typed, &COMMAND, |name| match kind {
             Some("container") => ops::inspect::inspect(settings, name, sizes),
-            Some("image") => ops::images::inspect(settings, name),
+            Some("image") => ops::images::inspect(settings, name, None),
             Some("network") => network::inspect::find(settings, name),
             Some(_) => volume::inspect::find(settings, name),
             None => any(settings, name, sizes),
@@ -80,7 +80,7 @@ fn any(settings: &Settings, name: &str, sizes: bool) -> Result<Value, engine::Er
         found => return found,
     };
     // Names that can be no image's, such as with capitals, are told as what is not there too.
-    let image = ops::images::inspect(settings, name);
+    let image = ops::images::inspect(settings, name, None);
     let volume = |_| volume::inspect::find(settings, name);
     match image.or_else(|_| network::inspect::find(settings, name)).or_else(volume) {
         Err(_) => Err(engine::Error::new(none.kind, format!("no such object: {name}")).hint(

@@ -84,6 +84,7 @@ pub(super) fn bring(typed: &Typed, settings: &Settings, request: &mut RunRequest
         _ => Err("there are missing, always and never".to_owned()),
     })?;
     let quiet = typed.flag("quiet")?.unwrap_or(false);
+    request.platform = platform.map(str::to_owned);
     let Image::Named(name) = &request.image else { return Ok(()) };
     if let Some(location) = files::location(name) {
         let loaded = files::pull_from(settings, &location, platform)?;
@@ -102,7 +103,7 @@ pub(super) fn bring(typed: &Typed, settings: &Settings, request: &mut RunRequest
         let named = images::reference(name)?;
         terminal::warn(&format!("Unable to find image '{}' locally\n", terminal::plain(&named.to_string())));
     }
-    pull::pull(settings, name, platform, if quiet { To::Nowhere } else { To::Err })
+    pull::pull(settings, name, pull::Which::One(platform), if quiet { To::Nowhere } else { To::Err })
 }
 
 /// Prints what would be done.

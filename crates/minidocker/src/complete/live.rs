@@ -34,7 +34,7 @@ pub(super) fn containers(settings: &Settings, which: Containers, typed: &str) ->
 pub(super) fn images(settings: &Settings) -> Vec<Candidate> {
     let mut all = vec![Candidate::new("host", "this machine's own root file system")];
     for listed in images::list(settings).unwrap_or_default() {
-        let id: String = listed.image.id.hex().chars().take(12).collect();
+        let id = listed.short_id();
         for name in &listed.image.names {
             let Ok(name) = images::reference(name) else { continue };
             let name = name.to_string();

@@ -96,6 +96,7 @@ const WORDS: &[(&str, Source)] = &[
     ("SOURCE", Files),
     ("TARGET", Files),
     ("IMAGE", Images),
+    ("LIST", Images),
     ("VOLUME", Volumes),
     ("NETWORK", Networks),
     ("POD", Source::Pods),

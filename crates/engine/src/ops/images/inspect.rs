@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use images::{Image, Images};
+use images::{Entry, Found, Image, Images, Manifest};
 use oci::Reference;
 use oci::time::Rfc3339;
 use serde_json::{Value, json};
@@ -25,10 +25,12 @@ pub struct History {
     pub comment: String,
 }
 
-/// How an image was made, the newest step first.
-pub fn history(settings: &Settings, name: &str) -> Result<Vec<History>, Error> {
+/// How an image was made, the newest step first. Of several for platforms it is this machine's unless another one is
+/// asked for.
+pub fn history(settings: &Settings, name: &str, platform: Option<&str>) -> Result<Vec<History>, Error> {
     let images = Images::open(&settings.root)?;
-    let image = images.find(name)?.ok_or_else(|| absent(name))?;
+    let wanted = platform.map(|text| super::platform(Some(text))).transpose()?;
+    let image = super::for_platform(&images, name, wanted.as_ref())?;
     let config = images.config(&image)?;
     let mut layers = image.layers.iter();
     let mut all = Vec::new();
@@ -65,14 +67,52 @@ pub(super) fn time(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-/// All that is known of an image: the object that Docker's `image inspect` prints.
-pub fn inspect(settings: &Settings, name: &str) -> Result<Value, Error> {
+/// All that is known of an image: the object that Docker's `image inspect` prints. Several for platforms are told as this
+/// machine's with the names and the digest of all, and a list of all.
+pub fn inspect(settings: &Settings, name: &str, platform: Option<&str>) -> Result<Value, Error> {
     let images = Images::open(&settings.root)?;
-    let image = images.find(name)?.ok_or_else(|| absent(name))?;
+    let wanted = platform.map(|text| super::platform(Some(text))).transpose()?;
+    let index = match images.look(name)? {
+        None => return Err(absent(name)),
+        Some(Found::Index(index)) if wanted.is_none() => Some(index),
+        Some(_) => None,
+    };
+    let image = super::for_platform(&images, name, wanted.as_ref())?;
+    let mut value = of_image(&images, &image, name)?;
+    if let Some(index) = index {
+        value["Id"] = json!(index.id());
+        value["RepoTags"] = json!(familiar(&index.names));
+        value["RepoDigests"] = json!(familiar(&index.digests));
+        value["Size"] = json!(super::together(&images, &index, &images.list()?)?.size);
+        value["Metadata"]["LastTagTime"] = json!(Rfc3339::seconds(index.tagged).to_string());
+        value["Descriptor"] = descriptor(&index.manifest);
+        value["Manifests"] = index.entries.iter().map(summary).collect();
+    }
+    Ok(value)
+}
+
+/// One of several, in Docker's words.
+fn summary(entry: &Entry) -> Value {
+    let mut parts = entry.platform.splitn(3, '/');
+    let mut part = || parts.next().unwrap_or_default();
+    let mut value = json!({
+        "ID": entry.manifest.digest,
+        "Descriptor": descriptor(&entry.manifest),
+        "Available": entry.image.is_some(),
+        "Kind": "image",
+        "ImageData": {"Platform": {"os": part(), "architecture": part()}},
+    });
+    if let Some(variant) = Some(part()).filter(|variant| !variant.is_empty()) {
+        value["ImageData"]["Platform"]["variant"] = json!(variant);
+    }
+    value
+}
+
+fn of_image(images: &Images, image: &Image, name: &str) -> Result<Value, Error> {
     let damaged = |cause: serde_json::Error| {
         Error::new(Kind::Engine, format!("the configuration of {name} is damaged: {cause}"))
     };
-    let config: Value = serde_json::from_slice(&images.config_bytes(&image)?).map_err(damaged)?;
+    let config: Value = serde_json::from_slice(&images.config_bytes(image)?).map_err(damaged)?;
     let own = |key: &str| config.get(key).cloned().unwrap_or(json!(""));
     let layers: Vec<String> = image.layers.iter().map(|layer| layer.diff_id.to_string()).collect();
     let mut directories: Vec<String> = image
@@ -106,12 +146,11 @@ pub fn inspect(settings: &Settings, name: &str) -> Result<Value, Error> {
         "GraphDriver": {"Data": data, "Name": "overlay2"},
         "RootFS": {"Type": "layers", "Layers": layers},
         "Metadata": {"LastTagTime": Rfc3339::seconds(image.tagged).to_string()},
-        "Descriptor": descriptor(&image),
+        "Descriptor": descriptor(&image.manifest),
     }))
 }
 
-fn descriptor(image: &Image) -> Value {
-    let manifest = &image.manifest;
+fn descriptor(manifest: &Manifest) -> Value {
     json!({"mediaType": manifest.media_type, "digest": manifest.digest, "size": manifest.size})
 }
 

@@ -25,6 +25,7 @@ pub(crate) const COMMAND: Command = Command {
         title: "Options",
         options: &[
             one("format", "FORMAT", "table, json, or a template such as '{{.CreatedBy}} {{.Size}}'"),
+            one("platform", "OS/ARCH[/VARIANT]", "Of several; this machine's where absent"),
             flag("human", "Sizes and dates for people (default true)").short('H'),
             flag("no-trunc", "Show ids and instructions in full"),
             flag("quiet", "Show ids only").short('q'),
@@ -54,8 +55,10 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     let (quiet, full) = (typed.flag("quiet")?.unwrap_or(false), typed.flag("no-trunc")?.unwrap_or(false));
     let table = if human { TABLE.to_owned() } else { TABLE.replace("CreatedSince", "CreatedAt") };
     let format = typed.read("format", |text| template::parse(text, FIELDS, &table))?;
-    let rows: Vec<Row> =
-        images::history(settings, name)?.into_iter().map(|step| row(step, human, full)).collect();
+    let rows: Vec<Row> = images::history(settings, name, typed.one("platform"))?
+        .into_iter()
+        .map(|step| row(step, human, full))
+        .collect();
     let template = match format {
         _ if quiet => template::parse("{{.ID}}", FIELDS, &table),
         Some(template) => Ok(template),

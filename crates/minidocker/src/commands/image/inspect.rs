@@ -15,10 +15,13 @@ pub(crate) const COMMAND: Command = Command {
     groups: &[Group {
         title: "Options",
         options: &[
-            one("format", "FORMAT", "json, or a template such as '{{.Id}} {{json .Config.Env}}'").short('f')
+            one("format", "FORMAT", "json, or a template such as '{{.Id}} {{json .Config.Env}}'").short('f'),
+            one("platform", "OS/ARCH[/VARIANT]", "Of several; this machine's where absent"),
         ],
     }],
     words: Words::Between,
     failed: 1,
-    exec: |typed, settings| inspect::show(&typed, &COMMAND, |name| images::inspect(settings, name)),
+    exec: |typed, settings| {
+        inspect::show(&typed, &COMMAND, |name| images::inspect(settings, name, typed.one("platform")))
+    },
 };

@@ -24,7 +24,7 @@ pub(crate) const COMMAND: Command = Command {
         title: "Options",
         options: &[
             one("input", "FILE", "Read this file, not standard input").short('i'),
-            one("platform", "OS/ARCH[/VARIANT]", "Of several; for this machine where absent"),
+            one("platform", "OS/ARCH[/VARIANT]", "Of several for platforms this one alone"),
             flag("quiet", "As it is: there are no progress bars").short('q'),
         ],
     }],

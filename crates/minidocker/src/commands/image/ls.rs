@@ -20,7 +20,8 @@ pub(crate) const COMMAND: Command = Command {
     long_names: &["image ls", "image list"],
     summary: "List images",
     usage: &["images [OPTIONS] [REPOSITORY[:TAG]]"],
-    about: "List images, the newest first. SIZE is what an image's layers take on disk; images share layers.",
+    about: "List images, the newest first. SIZE is what an image's layers take on disk; images share layers. Several\n\
+            images for platforms under one name are one line; -a shows each of them, too.",
     examples: &[
         ("minidocker images alpine", "of one repository"),
         ("minidocker images -q --filter dangling=true", "ids of those without a name"),
@@ -28,7 +29,7 @@ pub(crate) const COMMAND: Command = Command {
     groups: &[Group {
         title: "Options",
         options: &[
-            flag("all", "All images: none are hidden here").short('a'),
+            flag("all", "Each image of those with several platforms, too").short('a'),
             flag("digests", "Show digests"),
             many(
                 "filter",
@@ -76,7 +77,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         [name] => filters.push(Filter::Reference(name.clone())),
         _ => return Err(Problem::new("images takes one name").hint("use --filter reference=PATTERN")),
     }
-    let listed = images::list(settings)?;
+    let listed = if on("all")? { images::list_all(settings)? } else { images::list(settings)? };
     let filters = resolve(filters, &listed)?;
     let configs = Filter::configs(settings, &listed, &filters)?;
     let now = SystemTime::now();
@@ -142,7 +143,7 @@ fn row(one: &Listed, name: Option<&str>, digest: &str, now: SystemTime, full: bo
     };
     let tag = reference.as_ref().filter(|name| name.digest().is_none()).and_then(|name| name.tag());
     let values = vec![
-        if full { image.id.to_string() } else { image.short_id() },
+        if full { one.id().to_string() } else { one.short_id() },
         reference.as_ref().map_or_else(none, oci::Reference::familiar_name),
         tag.map_or_else(none, str::to_owned),
         digest.to_owned(),
@@ -259,7 +260,7 @@ fn resolve(filters: Vec<Filter>, listed: &[Listed]) -> Result<Vec<Filter>, Probl
         let named = |one: &&Listed| {
             let name = images::reference(text).ok().map(|name| name.canonical());
             name.is_some_and(|name| one.image.names.contains(&name))
-                || one.image.id.hex().starts_with(text.trim_start_matches("sha256:"))
+                || one.id().hex().starts_with(text.trim_start_matches("sha256:"))
         };
         let one = listed.iter().find(named);
         one.map(|one| UNIX_EPOCH + Duration::from_secs(u64::try_from(one.image.created).unwrap_or(0)))

@@ -45,23 +45,22 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
 pub(in crate::commands) fn prune(typed: &Typed, settings: &Settings) -> Result<Pruned, Problem> {
     let all = typed.flag("all")?.unwrap_or(false);
     let filters = typed.read_many("filter", Filter::for_prune)?;
-    let listed = images::list(settings)?;
+    let listed = images::list_all(settings)?;
     let configs = Filter::configs(settings, &listed, &filters)?;
     let keep = |image: &Image| !filters.iter().all(|filter| filter.holds(image, &configs));
     let pruned = images::prune(settings, all, &keep)?;
     let mut text = String::new();
-    if !pruned.images.is_empty() {
-        text.push_str("Deleted Images:\n");
-    }
-    for image in &pruned.images {
-        for name in &image.names {
+    let indexes = pruned.gone.indexes.iter().map(|index| (&index.names, index.id()));
+    let gone = indexes.chain(pruned.gone.images.iter().map(|image| (&image.names, image.id)));
+    for (names, id) in gone {
+        for name in names {
             let short = images::reference(name).map_or_else(|_| name.clone(), |name| name.to_string());
             text.push_str(&format!("untagged: {}\n", plain(&short)));
         }
-        text.push_str(&format!("deleted: {}\n", image.id));
+        text.push_str(&format!("deleted: {id}\n"));
     }
-    if !pruned.images.is_empty() {
-        text.push('\n');
+    if !text.is_empty() {
+        text = format!("Deleted Images:\n{text}\n");
     }
     if pruned.freed.is_none() {
         report_warning(

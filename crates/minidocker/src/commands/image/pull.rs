@@ -29,6 +29,7 @@ pub(crate) const COMMAND: Command = Command {
         title: "Options",
         options: &[
             flag("all-tags", "Bring every tag of the repository").short('a'),
+            flag("all-platforms", "Bring the images for all platforms, and what says which there are"),
             one("platform", "OS/ARCH[/VARIANT]", "For this machine where absent"),
             flag("quiet", "Print the name alone").short('q'),
         ],
@@ -46,12 +47,21 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     };
     let quiet = typed.flag("quiet")?.unwrap_or(false);
     let platform = typed.one("platform");
+    let every = typed.flag("all-platforms")?.unwrap_or(false);
+    if every && platform.is_some() {
+        return Err(Problem::new("--all-platforms and --platform contradict each other")
+            .hint("leave one of them out"));
+    }
+    let which = if every { Which::All } else { Which::One(platform) };
     if let Some(location) = files::location(name) {
+        if every {
+            return super::load::tell(&files::pull_all_from(settings, &location)?).map(|()| 0);
+        }
         return super::load::tell(&files::pull_from(settings, &location, platform)?).map(|()| 0);
     }
     let to = if quiet { To::Nowhere } else { To::Out };
     if !typed.flag("all-tags")?.unwrap_or(false) {
-        return pull_and_name(settings, name, platform, to).map(|()| 0);
+        return pull_and_name(settings, name, which, to).map(|()| 0);
     }
     let reference = images::reference(name)?;
     if reference.digest().is_some() || reference.tag().is_some_and(|tag| name.ends_with(&format!(":{tag}"))) {
@@ -59,19 +69,28 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
             .hint(format!("minidocker pull --all-tags {}", reference.familiar_name())));
     }
     for tag in images::tags(name)? {
-        pull_and_name(settings, &format!("{}:{tag}", reference.familiar_name()), platform, to)?;
+        pull_and_name(settings, &format!("{}:{tag}", reference.familiar_name()), which, to)?;
     }
     Ok(0)
 }
 
+/// Which of several images for platforms are brought.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which<'t> {
+    /// This platform's, or this machine's.
+    One(Option<&'t str>),
+    /// All.
+    All,
+}
+
 /// Pulls one image, tells of it, and prints its name in full.
-fn pull_and_name(settings: &Settings, name: &str, platform: Option<&str>, to: To) -> Result<(), Problem> {
-    pull(settings, name, platform, to)?;
+fn pull_and_name(settings: &Settings, name: &str, which: Which<'_>, to: To) -> Result<(), Problem> {
+    pull(settings, name, which, to)?;
     print(&format!("{}\n", images::reference(name)?.canonical()))
 }
 
 /// Pulls one image and tells of it. Where nothing is to be told, not a word goes out.
-pub(crate) fn pull(settings: &Settings, name: &str, platform: Option<&str>, to: To) -> Result<(), Problem> {
+pub(crate) fn pull(settings: &Settings, name: &str, which: Which<'_>, to: To) -> Result<(), Problem> {
     let reference = images::reference(name)?;
     let tell = |text: String| match to {
         To::Out => print(&text),
@@ -87,7 +106,10 @@ pub(crate) fn pull(settings: &Settings, name: &str, platform: Option<&str>, to: 
     }
     tell(format!("{}: Pulling from {}\n", plain(&wanted), plain(reference.repository())))?;
     let progress = Progress::new(Way::Pull, to);
-    let pulled = images::pull(settings, name, platform, &|event| progress.event(event));
+    let pulled = match which {
+        Which::One(platform) => images::pull(settings, name, platform, &|event| progress.event(event)),
+        Which::All => images::pull_all(settings, name, &|event| progress.event(event)),
+    };
     progress.end();
     let pulled = pulled.map_err(|error: Error| Problem::from(error))?;
     let status = if pulled.up_to_date { "Image is up to date for" } else { "Downloaded newer image for" };

@@ -41,7 +41,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
                         images::reference(name).map_or_else(|_| name.clone(), |name| name.to_string());
                     text.push_str(&format!("Untagged: {}\n", plain(&short)));
                 }
-                if let Some(id) = removed.deleted {
+                for id in removed.deleted.iter().chain(&removed.members) {
                     text.push_str(&format!("Deleted: {id}\n"));
                 }
                 print(&text)?;

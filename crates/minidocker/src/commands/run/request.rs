@@ -52,6 +52,8 @@ pub(crate) fn read(typed: &Typed, caller: &Caller<'_>) -> Result<RunRequest, Pro
     let (image, command) = image(typed, caller)?;
     Ok(RunRequest {
         image,
+        // Known when the image was brought.
+        platform: None,
         command,
         entrypoint: typed.one("entrypoint").map(|text| match text {
             "" => Vec::new(),
