@@ -293,7 +293,7 @@ const OPTIONS: &[(&str, Source)] = &[
             ("label", Words(&["disable"])),
         ]),
     ),
-    ("storage-opt", Pairs(&[("size", Nothing), ("volatile", Words(&["true", "false"]))])),
+    ("storage-opt", Pairs(&[("size", Nothing), ("volatile", YES), ("image", YES)])),
     ("time", Words(&["host", "private", "private:"])),
     ("type", Words(&["container", "image", "network", "volume"])),
     (
