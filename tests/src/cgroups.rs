@@ -139,6 +139,17 @@ impl Group {
     }
 }
 
+/// The control groups of this name that are not right below a hierarchy's root.
+pub(crate) fn named_elsewhere(name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for hierarchy in hierarchies() {
+        let all =
+            below(&hierarchy.path).into_iter().filter(|path| path.file_name().is_some_and(|it| it == name));
+        found.extend(all.filter(|path| path.parent() != Some(hierarchy.path.as_path())));
+    }
+    found
+}
+
 /// The directories below `directory`, deepest first.
 pub(crate) fn below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

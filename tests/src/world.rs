@@ -17,8 +17,8 @@ use crate::cgroups::{self, Group};
 use crate::{Call, Output, Rootfs, leaks, need, programs, scaled};
 
 /// How long the kernel may take to clean up behind the last process: network namespaces go in the background, one
-/// after the other, those of all worlds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// after the other, those of all worlds, and on a machine that is busy with others that takes its time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The bridge of every world: each has a network namespace of its own.
 pub(crate) const BRIDGE: &str = "mdtest0";
@@ -202,6 +202,11 @@ impl World {
         Group::at(&format!("/{}/{id}", self.name))
     }
 
+    /// Control groups that bear this world's name and are not where they belong: other engines have their own mind of it.
+    pub fn stray_groups(&self) -> Vec<PathBuf> {
+        cgroups::named_elsewhere(&self.name)
+    }
+
     /// The names of the control groups below this world's own that hold a process: full ids of containers.
     pub fn busy_groups(&self) -> BTreeSet<String> {
         let own = self.group_directories();
@@ -281,7 +286,16 @@ impl World {
     /// With what is left.
     #[track_caller]
     pub fn expect_nothing_left(&self) {
-        let deadline = Instant::now() + scaled(PATIENCE);
+        self.expect_nothing_left_after(PATIENCE);
+    }
+
+    /// The same, with so much patience on a machine of normal speed.
+    ///
+    /// # Panics
+    /// With what is left.
+    #[track_caller]
+    pub fn expect_nothing_left_after(&self, patience: Duration) {
+        let deadline = Instant::now() + scaled(patience);
         let mut left = self.leaks();
         while !left.is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
@@ -346,7 +360,7 @@ fn new_network() -> File {
 /// Where it does not come to hold; `what` says what was waited for.
 #[track_caller]
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + scaled(Duration::from_secs(10));
+    let deadline = Instant::now() + scaled(Duration::from_secs(30));
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(5));

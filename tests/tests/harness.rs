@@ -30,7 +30,7 @@ fn everything_of_a_running_container_counts_as_left() {
     for thing in things {
         assert!(left.contains(thing), "`{thing}` is not in:\n{left}");
     }
-    let words = panic_of(|| world.expect_nothing_left());
+    let words = panic_of(|| world.expect_nothing_left_after(Duration::from_secs(1)));
     assert!(words.contains("left behind in minidocker-test-"), "{words}");
     world.minidocker(["rm", "-f", "left"]).ok();
     world.finish();

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::arguments::Arguments;
-use crate::{artifacts, process, vm};
+use crate::{artifacts, failures, process, vm};
 
 /// What of the kernel tests runs in the emulated machine unless a filter is given: everything there takes some 20
 /// times as long, and only the limits differ between the versions.
@@ -53,15 +53,24 @@ impl Version {
 }
 
 /// `cargo xtask test [--cgroup ...] [--release]`: unit tests, then the kernel tests. All of them, whatever fails: a run
-/// takes long enough to be told everything by one.
+/// takes long enough to be told everything by one, and what failed is told once more at its end.
 pub(crate) fn test(arguments: Arguments) -> Result<()> {
     let words = [&["test", "--locked", "--quiet", "--no-fail-fast"], &UNITS[..]].concat();
-    let units = process::run(process::cargo().args(words)).inspect_err(|error| eprintln!("error: {error:#}"));
-    e2e(arguments).and(units)
+    let units =
+        failures::run(process::cargo().args(words)).inspect_err(|error| eprintln!("error: {error:#}"));
+    let all = kernel_tests(arguments).and(units);
+    failures::tell();
+    all
 }
 
 /// `cargo xtask e2e [--cgroup v1|v2|all] [--systemd] [--release] [FILTER]`.
-pub(crate) fn e2e(mut arguments: Arguments) -> Result<()> {
+pub(crate) fn e2e(arguments: Arguments) -> Result<()> {
+    let all = kernel_tests(arguments);
+    failures::tell();
+    all
+}
+
+fn kernel_tests(mut arguments: Arguments) -> Result<()> {
     let here = Version::here()?;
     let alone = arguments.flag("--systemd");
     let versions = match arguments.value("--cgroup")?.as_deref() {
@@ -88,14 +97,15 @@ pub(crate) fn e2e(mut arguments: Arguments) -> Result<()> {
     let mut ended = Ok(());
     for version in &versions {
         if *version == here {
-            ended = tests.run_here(filter.as_deref());
+            ended = ended.and(tests.run_here(filter.as_deref()));
         } else if beside.is_none() {
-            tests.run_in_machine(*version, filter.as_deref().unwrap_or(MACHINE_FILTER))?;
+            let filter = filter.as_deref().unwrap_or(MACHINE_FILTER);
+            ended = ended.and(tests.run_in_machine(*version, filter));
         }
     }
     // Beside, they follow those of the version.
     if alone && beside.is_none() {
-        tests.run_with_systemd(filter.as_deref())?;
+        ended = ended.and(tests.run_with_systemd(filter.as_deref()));
     }
     // What was told beside is told whatever failed here.
     beside.map_or(Ok(()), Beside::finish).and(ended)
@@ -126,7 +136,10 @@ impl Beside {
 
     fn finish(mut self) -> Result<()> {
         let status = self.child.wait().context("wait for the tests in the QEMU machine")?;
-        eprint!("{}", fs::read_to_string(self.log.path().join("log")).unwrap_or_default());
+        let log = fs::read(self.log.path().join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        eprint!("{log}");
+        failures::hear(&log);
         if !status.success() {
             bail!("the tests in the QEMU machine ended with {status}");
         }
@@ -195,7 +208,7 @@ impl Tests {
         self.need_match(filter.unwrap_or_default())?;
         let mut failed = Vec::new();
         for program in &self.programs {
-            if let Err(error) = process::run(self.command(program).args(filter)) {
+            if let Err(error) = failures::run(self.command(program).args(filter)) {
                 eprintln!("error: {error:#}");
                 failed.push(program.name.as_str());
             }
@@ -219,8 +232,10 @@ impl Tests {
         self.need_match(filter)?;
         let mut script = self.script();
         for program in self.matching(filter)? {
-            script.push_str(&format!("{} {}\n", quoted(&program.path), process::quote(filter)));
+            let words = format!("{} {}", quoted(&program.path), process::quote(filter));
+            script.push_str(&whatever_fails(&words));
         }
+        script.push_str(END);
         let machine = vm::Machine { version, share: crate::repository()?, ..vm::Machine::new()? };
         eprintln!("+ the tests named `{filter}` with control groups {} in the QEMU machine", version.name());
         passes(&machine, &script)
@@ -229,9 +244,13 @@ impl Tests {
     /// One after the other: what they wait for is slow enough there.
     fn run_with_systemd(&self, filter: Option<&str>) -> Result<()> {
         let words = filter.map(process::quote).unwrap_or_default();
-        let own = format!("{} --test-threads=1 --ignored systemd\n", quoted(&self.cgroup));
-        let own = if filter.is_some() { String::new() } else { own };
-        let script = format!("{}{} --test-threads=1 {words}\n{own}", self.script(), quoted(&self.machine));
+        let mut script = self.script();
+        script.push_str(&whatever_fails(&format!("{} --test-threads=1 {words}", quoted(&self.machine))));
+        if filter.is_none() {
+            let own = format!("{} --test-threads=1 --ignored systemd", quoted(&self.cgroup));
+            script.push_str(&whatever_fails(&own));
+        }
+        script.push_str(END);
         let machine = vm::Machine { systemd: true, share: crate::repository()?, ..vm::Machine::new()? };
         eprintln!("+ the tests that need systemd, in the QEMU machine");
         passes(&machine, &script)
@@ -239,10 +258,12 @@ impl Tests {
 
     fn script(&self) -> String {
         format!(
-            "set -e\ncd {}\nexport MINIDOCKER_BIN={} MINIDOCKER_INSIDE={} MINIDOCKER_EMULATED=1\n",
+            "set -e\ncode=0\ncd {}\nexport MINIDOCKER_BIN={} MINIDOCKER_INSIDE={} MINIDOCKER_EMULATED=1 {}={}\n",
             quoted(&self.directory),
             quoted(&self.minidocker),
-            quoted(&self.inside)
+            quoted(&self.inside),
+            failures::BACKTRACE,
+            failures::backtrace(),
         )
     }
 
@@ -265,6 +286,14 @@ impl Tests {
         }
         Ok(found)
     }
+}
+
+/// The end of a script of tests: it failed if one of them did.
+const END: &str = "exit $code\n";
+
+/// A line of such a script: those behind it are run too.
+fn whatever_fails(words: &str) -> String {
+    format!("{words} || code=$?\n")
 }
 
 fn passes(machine: &vm::Machine, script: &str) -> Result<()> {

@@ -11,6 +11,7 @@ mod bench;
 mod check;
 mod docs;
 mod e2e;
+mod failures;
 mod fuzz;
 mod process;
 mod setup;

@@ -39,6 +39,7 @@ pub(crate) fn draft(
         idmapped: request.namespaces.user != crate::request::UserNamespace::Host,
         kind: request.storage.kind,
         size: request.storage.size,
+        image: request.storage.image,
     };
     let rootfs = storage::plan(&settings.places(), id, source, options)
         .map_err(|failure| bad_root(request, failure))?;

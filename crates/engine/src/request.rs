@@ -330,6 +330,9 @@ pub struct Storage {
     /// `--storage-opt volatile=`: what is written need not reach the disk. Where absent it need not with `--rm`.
     #[serde(default)]
     pub volatile: Option<bool>,
+    /// `--storage-opt image=true`: what is written lies in an ext4 image on a loop device, where a quota could bound it too.
+    #[serde(default)]
+    pub image: bool,
 }
 
 /// One mount.

@@ -12,6 +12,7 @@ use cgroup::Limits;
 use cgroup::limits::{Amount, Memory, Swap};
 use step::Failure;
 
+use crate::group::Seat;
 use crate::host;
 use crate::record::{self, Kind, Size};
 use crate::suite::Network;
@@ -161,6 +162,23 @@ impl Environment {
         }
     }
 
+    /// Whether what it uses is counted where we count, by the control groups of process 1. With version 2 LXC makes its
+    /// groups below them, and nothing that it is told changes that.
+    pub(crate) fn check_groups(&self, first: &str) -> Result<(), Failure> {
+        let unified = first.trim().strip_prefix("0::").filter(|path| !path.contains('\n'));
+        let elsewhere = unified.filter(|path| !matches!(*path, "/" | "/init.scope"));
+        let (Engine::Lxc, Some(path)) = (self.engine, elsewhere) else { return Ok(()) };
+        let reason = format!("it makes its control groups below those of process 1, which is in {path}");
+        Err(Failure::because("bench.environment", self.name.as_str(), reason).hint(
+            "what it uses would not be counted: leave it out, or measure where process 1 is at the top of the groups",
+        ))
+    }
+
+    /// In which of the groups its command begins.
+    pub(crate) fn seat(&self, places: &Places) -> Seat {
+        if self.engine == Engine::Lxc && !places.unified { Seat::Outer } else { Seat::Inner }
+    }
+
     /// What it is measured as.
     pub(crate) fn kind(&self) -> Kind {
         match self.engine {
@@ -242,9 +260,17 @@ impl Environment {
                 match rootfs {
                     Rootfs::Default => {}
                     Rootfs::Overlay => words.extend(["--rootfs-kind", "overlay"].map(str::to_owned)),
+                    // A copy of a whole machine for each measurement takes a minute, and what is measured are files that
+                    // are written in it: of its own files these alone lie on the loop device.
                     Rootfs::Loop => {
-                        let loop_words = ["--rootfs-kind", "loop", "--storage-opt", "size=64g"];
-                        words.extend(loop_words.map(str::to_owned));
+                        let how: &[&str] = if places.image == "host" {
+                            &["--rootfs-kind", "overlay", "--storage-opt", "image=true"]
+                        } else {
+                            &["--rootfs-kind", "loop"]
+                        };
+                        words.extend(
+                            how.iter().chain(&["--storage-opt", "size=64g"]).map(|it| (*it).to_owned()),
+                        );
                     }
                     Rootfs::Host => {
                         words.extend(["-v".to_owned(), format!("{}:{DISK}", places.scratch.display())]);
@@ -283,10 +309,14 @@ impl Environment {
                 // LXC makes what an overlay needs besides in the directory above.
                 let upper = state.join(ask.name).join("upper");
                 words.extend(set("lxc.rootfs.path", format!("overlay:/:{}", upper.display())));
-                words.extend(set("lxc.cgroup.dir", ask.group.trim_start_matches('/').to_owned()));
+                // As a rule it makes its groups below those of process 1, wherever these are. Told to, it makes them below
+                // its caller's, which are ours; but not with version 2, where a group with processes has none with limits.
                 let [set_of_cpus, limit] = if places.unified {
+                    words.extend(set("lxc.cgroup.dir", ask.group.trim_start_matches('/').to_owned()));
                     ["lxc.cgroup2.cpuset.cpus", "lxc.cgroup2.memory.max"]
                 } else {
+                    words.extend(set("lxc.cgroup.relative", "1".to_owned()));
+                    words.extend(set("lxc.cgroup.dir", "lxc".to_owned()));
                     ["lxc.cgroup.cpuset.cpus", "lxc.cgroup.memory.limit_in_bytes"]
                 };
                 words.extend(set(set_of_cpus, cpus.clone()));
@@ -373,6 +403,9 @@ impl Environment {
             Engine::Container(rootfs) => {
                 let kind = match rootfs {
                     Rootfs::Default | Rootfs::Overlay => "overlay",
+                    Rootfs::Loop if places.image == "host" => {
+                        "overlay whose layer is an ext4 on a loop device"
+                    }
                     Rootfs::Loop => "ext4 on a loop device",
                     Rootfs::Host => "a directory of the host",
                 };
@@ -460,7 +493,9 @@ mod tests {
                 "/bin/md {globals} run --rm --network none --log-driver none --storage-opt volatile=false {limits} -v /s:/minidocker-lab --cpus=1 host true"
             )
         );
-        assert!(line("container:loop", &[], "host").contains("--rootfs-kind loop"));
+        let layer = "--rootfs-kind overlay --storage-opt image=true --storage-opt size=64g";
+        assert!(line("container:loop", &[], "host").contains(layer));
+        assert!(line("container:loop", &[], "debian").contains("--rootfs-kind loop"));
         assert!(line("container:host", &[], "host").contains("-v /t:/var/tmp/minidocker-lab"));
         assert_eq!(
             line("vm", &[], "host"),
@@ -477,7 +512,11 @@ mod tests {
         assert!(line("podman", &[], "host").starts_with(own));
         assert!(line("podman", &[], "debian").starts_with("podman run --rm "));
         assert!(line("lxc", &[], "host").starts_with("lxc-execute -f /dev/null -n n -P /t/lxc "));
-        assert!(line("lxc", &[], "host").contains("lxc.cgroup.cpuset.cpus=0,3"));
+        let lxc = line("lxc", &[], "host");
+        assert!(
+            lxc.contains("lxc.cgroup.relative=1 -s lxc.cgroup.dir=lxc -s lxc.cgroup.cpuset.cpus=0,3"),
+            "{lxc}"
+        );
     }
 
     #[test]
@@ -488,6 +527,13 @@ mod tests {
         assert!(docker.check_image("host").is_err() && docker.check_image("debian").is_ok());
         let native = Environment::named("native", Vec::new()).unwrap();
         assert!(native.check_image("debian").is_err() && native.check_image("host").is_ok());
+        let lxc = Environment::named("lxc", Vec::new()).unwrap();
+        for fine in ["0::/", "0::/init.scope\n", "4:memory:/below\n0::/below\n", ""] {
+            assert!(lxc.check_groups(fine).is_ok() && docker.check_groups(fine).is_ok(), "{fine}");
+        }
+        let elsewhere = "0::/docker/1\n";
+        assert!(lxc.check_groups(elsewhere).unwrap_err().to_string().ends_with("which is in /docker/1"));
+        assert!(docker.check_groups(elsewhere).is_ok());
         let vm = Environment::named("vm", Vec::new()).unwrap();
         assert!(
             vm.host(Network::Host).is_err()

@@ -4,6 +4,7 @@
 //! ```text
 //! <parent>/lab-<pid>/<number>             counted here; containers make theirs below it
 //! <parent>/lab-<pid>/<number>/processes   the command, under the limits of a bare process or an emulator
+//! <parent>/lab-<pid>/<number>/lxc         in the place of that: what LXC makes below the group of its caller
 //! ```
 
 use std::path::PathBuf;
@@ -16,6 +17,16 @@ use step::{Context, Failure, Steps};
 pub(crate) struct Groups {
     hierarchies: Hierarchies,
     parent: String,
+}
+
+/// In which of its groups an environment's command begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// The inner one.
+    Inner,
+    /// The outer one, for an engine that makes its groups below that of its caller. It is in every hierarchy then. Not
+    /// with version 2: there a group with processes hands on no controllers.
+    Outer,
 }
 
 /// The groups of one measurement. They go with it.
@@ -52,29 +63,45 @@ impl Groups {
         }
     }
 
-    /// New groups, of which the inner one has the limits.
-    pub(crate) fn make(&self, name: &str, limits: &Limits) -> Result<Nest, Failure> {
+    /// New groups, of which the inner one has the limits, where there is one.
+    pub(crate) fn make(&self, name: &str, limits: &Limits, seat: Seat) -> Result<Nest, Failure> {
         let path = format!("{}/{name}", self.parent);
         let outer = Group::open(&self.hierarchies, &path)?;
         // From here on it goes by itself, half made too.
         let mut nest = Nest { hierarchies: self.hierarchies.clone(), outer, join: Vec::new() };
         let mut context = Context::default();
-        for (path, limits) in [(path.clone(), &Limits::default()), (format!("{path}/processes"), limits)] {
-            let mut plan = cgroup::plan(&self.hierarchies, &path, limits)?;
+        let mut make = |path: &str, limits: &Limits| -> Result<(), Failure> {
+            let mut plan = cgroup::plan(&self.hierarchies, path, limits)?;
             let steps: Steps = std::mem::take(&mut plan.create);
-            steps.iter().try_for_each(|step| step.perform(&mut context))?;
-            nest.join = self
-                .hierarchies
-                .mounts()
-                .iter()
-                .map(|mount| (mount.group(&path), mount.version))
-                .filter(|(directory, _)| directory.is_dir())
-                .map(|(directory, version)| match version {
-                    Version::V1 => directory.join("tasks"),
-                    Version::V2 => directory.join("cgroup.procs"),
-                })
-                .collect();
-        }
+            steps.iter().try_for_each(|step| step.perform(&mut context))
+        };
+        make(&path, &Limits::default())?;
+        let seat = match seat {
+            Seat::Inner => {
+                let inner = format!("{path}/processes");
+                make(&inner, limits)?;
+                inner
+            }
+            Seat::Outer => {
+                for mount in self.hierarchies.mounts() {
+                    let directory = mount.group(&path);
+                    std::fs::create_dir_all(&directory)
+                        .map_err(|cause| Failure::new("cgroup.make", directory.to_string_lossy(), cause))?;
+                }
+                path
+            }
+        };
+        nest.join = self
+            .hierarchies
+            .mounts()
+            .iter()
+            .map(|mount| (mount.group(&seat), mount.version))
+            .filter(|(directory, _)| directory.is_dir())
+            .map(|(directory, version)| match version {
+                Version::V1 => directory.join("tasks"),
+                Version::V2 => directory.join("cgroup.procs"),
+            })
+            .collect();
         Ok(nest)
     }
 

@@ -209,7 +209,8 @@ impl Bench {
         size: &Size,
         name: &str,
     ) -> Result<Arc<Nest>, Failure> {
-        Ok(Arc::new(self.groups.make(name, &environment.limits(size, self.set(size)))?))
+        let limits = environment.limits(size, self.set(size));
+        Ok(Arc::new(self.groups.make(name, &limits, environment.seat(&self.places))?))
     }
 
     /// An environment with its agent in it, and the command that it was started by.

@@ -42,6 +42,7 @@ pub(crate) fn check(
     }
     for environment in environments {
         environment.check_image(image)?;
+        environment.check_groups(&fs::read_to_string("/proc/1/cgroup").unwrap_or_default())?;
         check_networks(suite, environment)?;
         for (program, package) in environment.needs() {
             need(program, package, &format!("--env {} needs it", environment.name))?;

@@ -14,7 +14,7 @@ use step::Failure;
 
 use crate::environment::{self, Ask, BRIDGE, Environment, Places};
 use crate::exchange::{get, put, put_bytes};
-use crate::group::Groups;
+use crate::group::{Groups, Seat};
 use crate::host::{self, Disk};
 use crate::inside;
 use crate::measure::Bench;
@@ -66,6 +66,9 @@ pub struct Request {
     pub globals: Vec<String>,
     /// The control group that ours are made below.
     pub cgroup_parent: String,
+    /// What takes away the network of the lab's own engine, by its run state and its bridge. The lab knows no networks:
+    /// who calls it does.
+    pub take_down: fn(&Path, &str),
 }
 
 /// How a run ended.
@@ -109,7 +112,7 @@ pub fn run(request: &Request, progress: &mut Progress) -> Result<Outcome, Failur
     let cpus = host::processors();
     preflight::check(&suite, &environments, &request.sizes, &request.image, &cpus)?;
     let _alone = lock()?;
-    let directory = Directory::open(&request.directory)?;
+    let directory = Directory::open(request)?;
     let known: Option<Run> = get(&directory.path.join("run.json")).map_err(|cause| {
         Failure::new("bench.resume", directory.path.join("run.json").to_string_lossy(), cause)
     })?;
@@ -196,15 +199,17 @@ fn lock() -> Result<fs::File, Failure> {
 struct Directory {
     path: PathBuf,
     made: bool,
+    take_down: fn(&Path, &str),
 }
 
 impl Directory {
-    fn open(path: &Path) -> Result<Self, Failure> {
+    fn open(request: &Request) -> Result<Self, Failure> {
+        let path = request.directory.as_path();
         let failed = |cause: std::io::Error| Failure::new("bench.directory", path.to_string_lossy(), cause);
         let made = !path.exists();
         fs::create_dir_all(path).map_err(failed)?;
         let path = fs::canonicalize(path).map_err(failed)?;
-        let this = Self { path: path.clone(), made };
+        let this = Self { path: path.clone(), made, take_down: request.take_down };
         let is_run = path.join("run.json").exists();
         let mut entries = fs::read_dir(&path).map_err(failed)?.filter_map(Result::ok);
         if !is_run && entries.any(|entry| entry.file_name() != "work") {
@@ -276,9 +281,14 @@ impl Directory {
         Ok(Bench { places, groups, stops, disk, cpus, rate: request.rate, scale: request.time_scale })
     }
 
-    /// Other engines' directory has its short name no more; where it has none that is so already.
+    /// What the run state holds of the host is let go before it is removed: another engine's directory has its short name
+    /// no more, our own engine's bridge and rules are gone.
     fn let_go(&self) {
-        let _ = rustix::mount::unmount(self.run_root().join(ENGINES), UnmountFlags::DETACH);
+        let run_root = self.run_root();
+        let _ = rustix::mount::unmount(run_root.join(ENGINES), UnmountFlags::DETACH);
+        if run_root.exists() {
+            (self.take_down)(&run_root, BRIDGE);
+        }
     }
 
     /// Takes away all but the results.
@@ -297,10 +307,6 @@ impl Directory {
         let _ = fs::remove_dir_all(self.work());
         let _ = fs::remove_dir_all(self.run_root());
         let _ = fs::remove_dir(RUN_ROOT);
-        if Path::new("/sys/class/net").join(BRIDGE).exists() {
-            let mut command = Command::new("ip");
-            let _ = command.args(["link", "delete", BRIDGE]).stderr(Stdio::null()).status();
-        }
     }
 }
 
@@ -375,7 +381,7 @@ fn begin(
     progress.doing("looking at the machine");
     let emulated = described.iter().any(|one| one.facts.get("accelerator").is_some_and(|by| by == "tcg"));
     let findings = preflight::findings(emulated, &bench.disk, &directory.path);
-    let nest = bench.groups.make("cost", &cgroup::Limits::default())?;
+    let nest = bench.groups.make("cost", &cgroup::Limits::default(), Seat::Inner)?;
     let cost = sampler::cost(request.rate, bench.disk.device, &nest);
     drop(nest);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

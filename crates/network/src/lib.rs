@@ -51,6 +51,7 @@ mod subnet;
 mod subnet6;
 mod survey;
 mod table;
+mod take_down;
 mod traffic;
 
 pub use attachment::{Attachment, Manner, Place6, choose_way_out, host_link};
@@ -75,6 +76,7 @@ pub use subnet::{IpRequest, ParseError, Subnet, mac_text, parse_mac};
 pub use subnet6::Subnet6;
 pub use survey::{Gateway, Link, Port, Resident, Rules, Space, Survey, survey};
 pub use table::{repair_rules, rules_differ, table_name, unpublish_script};
+pub use take_down::take_down;
 
 /// The name of the namespace that the shell's version of the steps makes with `ip netns add`: the script has no
 /// process id to name, and the container's own namespace is anonymous.

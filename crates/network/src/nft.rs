@@ -14,7 +14,6 @@ pub(crate) use socket::{BaseChain, Message, Netfilter, Seen};
 mod message {
     pub(super) const NEWTABLE: u16 = 0;
     pub(super) const GETTABLE: u16 = 1;
-    #[cfg(test)]
     pub(super) const DELTABLE: u16 = 2;
     pub(super) const NEWCHAIN: u16 = 3;
     pub(super) const GETCHAIN: u16 = 4;

@@ -26,6 +26,8 @@ use crate::small::Small;
 const STEP: &str = "network.rules";
 /// The run state of an engine that was told nothing.
 const USUAL: &str = "/run/minidocker";
+/// What its table is called; those of other engines of ours have a number behind it.
+const OURS: &str = "minidocker";
 /// Beside the reservations: we have turned forwarding on.
 const FORWARDING: &str = "forwarding";
 const IP_FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
@@ -46,9 +48,9 @@ impl Table {
         // The same table by whatever way the directory is named.
         let path = fs::canonicalize(run_dir).unwrap_or_else(|_| run_dir.to_owned());
         let name = if path == Path::new(USUAL) {
-            "minidocker".to_owned()
+            OURS.to_owned()
         } else {
-            format!("minidocker-{:08x}", hash(&path.to_string_lossy()))
+            format!("{OURS}-{:08x}", hash(&path.to_string_lossy()))
         };
         Self { name, run_dir: run_dir.to_owned() }
     }
@@ -341,6 +343,35 @@ impl Table {
     /// Puts back what is missing and removes what is nobody's.
     pub(crate) fn repair(&self) -> Result<(), Failure> {
         self.restore(&open()?, None)
+    }
+
+    /// Takes the table away, and turns forwarding off where it was this engine that turned it on. Where another engine of
+    /// ours uses it by now both stay: the rule that keeps the host from being a router for others is in this table.
+    pub(crate) fn take_down(&self) -> Result<(), Failure> {
+        let Ok(netfilter) = Netfilter::open() else { return Ok(()) };
+        let forwarding6 = format!("{IPV6}/all/forwarding");
+        let mut ours = vec![(FORWARDING, IP_FORWARD), (FORWARDING6, forwarding6.as_str())];
+        ours.retain(|(note, _)| self.run_dir.join(note).exists());
+        if !ours.is_empty() {
+            let all = netfilter.tables().map_err(|refusal| self.refused(refusal))?;
+            let is_other = |name: &String| {
+                let rest = name.strip_prefix(OURS);
+                *name != self.name && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            };
+            if all.iter().any(is_other) {
+                return Ok(());
+            }
+        }
+        // The rules last: until then they keep others from being forwarded.
+        for (note, switch) in ours {
+            fs::write(switch, "0").map_err(|cause| Failure::new(STEP, switch, cause))?;
+            let note = self.run_dir.join(note);
+            fs::remove_file(&note).map_err(|cause| Failure::new(STEP, note.to_string_lossy(), cause))?;
+        }
+        match netfilter.change(&self.name, |batch| batch.delete_table()) {
+            Ok(()) | Err(Refusal { errno: Errno::NOENT | Errno::OPNOTSUPP | Errno::INVAL, .. }) => Ok(()),
+            Err(refusal) => Err(self.refused(refusal)),
+        }
     }
 
     fn refused(&self, refusal: Refusal) -> Failure {

@@ -80,7 +80,9 @@ impl Disk {
             (Some(Kind::Overlay), _) | (None, None) => (Kind::Overlay, None),
             (Some(kind), _) => (kind, None),
             // The image has a file system that takes a layer.
-            (None, Some(_)) if options.size.is_some() || host.has_loops => (Kind::Overlay, None),
+            (None, Some(_)) if options.size.is_some() || options.image || host.has_loops => {
+                (Kind::Overlay, None)
+            }
             (None, Some(name)) if host.may_copy => {
                 (Kind::Copy, Some(format!("{shown} is on {name}, which cannot hold a container's layer")))
             }
@@ -88,6 +90,12 @@ impl Disk {
         };
         let limit = match (kind, options.size) {
             (Kind::Loop, size) => Some((size.unwrap_or(image::USUAL), Bound::Image)),
+            (Kind::Overlay, size) if options.image => Some((size.unwrap_or(image::USUAL), Bound::Image)),
+            (Kind::Copy, _) if options.image => {
+                let reason = "a copy lies in a directory, and an image is wanted";
+                return Err(Failure::because(STEP, "--storage-opt image", reason)
+                    .hint("--rootfs-kind loop copies into an image"));
+            }
             (Kind::Overlay, None) if options.kind.is_none() && host.has_loops && unfit.is_some() => {
                 let name = unfit.unwrap_or_default();
                 because = Some(format!("{shown} is on {name}, which cannot hold a container's layer"));

@@ -438,6 +438,12 @@ fn sizes_that_cannot_be_are_refused() {
         let said = refused(&overlay, sized(None, mib));
         assert!(said.contains("is not between 16 MiB and 16 TiB"), "{said}");
     }
+    let image = Options { image: true, ..Options::default() };
+    let said = refused(&overlay, Options { kind: Some(Kind::Copy), ..image });
+    assert!(said.contains("an image is wanted"), "{said}");
+    assert!(refused(&Source::Directory(tree.clone()), image).contains("--storage-opt image"));
+    let rootfs = plan(&scratch.places(), "c1", &overlay, image).unwrap();
+    assert_eq!(rootfs.disk.limit, Some((crate::image::USUAL, Bound::Image)));
     let said = refused(&Source::Directory(tree), sized(None, 32));
     assert!(said.contains("is used as it is"), "{said}");
     assert_eq!(crate::disk::shown(1536 * MIB), "1536 MiB");

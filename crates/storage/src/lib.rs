@@ -112,6 +112,8 @@ pub struct Options {
     pub kind: Option<Kind>,
     /// `--storage-opt size=`: what it may take on disk, in bytes.
     pub size: Option<u64>,
+    /// `--storage-opt image=true`: what it writes lies in an image, whatever else could bound it.
+    pub image: bool,
 }
 
 /// The way to a root file system.

@@ -40,8 +40,11 @@ pub fn plan(places: &Places, id: &str, source: &Source, options: Options) -> Res
 /// The directory as it is.
 fn plan_directory(places: &Places, path: &Path, options: Options) -> Result<Rootfs, Failure> {
     let path = source::check_directory(places, path)?;
-    if options.size.is_some() {
-        let reason = "is used as it is, so that its own file system is the limit, and not --storage-opt size";
+    if options.size.is_some() || options.image {
+        let option = if options.image { "image" } else { "size" };
+        let reason = format!(
+            "is used as it is, so that its own file system is the limit, and not --storage-opt {option}"
+        );
         return Err(Failure::because("storage.source", path.display().to_string(), reason)
             .hint(format!("a layer over it takes a size: --rootfs {}:overlay", path.display())));
     }

@@ -120,10 +120,12 @@ impl Notes {
             }
         };
         let command = at(Point::Command);
+        // The greeting is noted when it is read, and whoever reads it may get no processor while the guest boots already.
+        let greeted = self.greeted.map(|read| read.min(offset.unwrap_or(read).max(self.spawned)));
         add("image", Some(0.0), Some(self.image));
         add("prepare", Some(self.image), Some(self.spawned));
-        add("qemu", Some(self.spawned), self.greeted);
-        add("firmware", self.greeted, offset);
+        add("qemu", Some(self.spawned), greeted);
+        add("firmware", greeted, offset);
         add("kernel", offset, at(Point::Init));
         add("modules", at(Point::Init), at(Point::Modules));
         add("root", at(Point::Modules), at(Point::Root));
@@ -196,6 +198,25 @@ mod tests {
         assert!(near(timings.guest["init"], 1.0));
         let before = timings.steps.windows(2).take(7).all(|pair| near(pair[0].end, pair[1].start));
         assert!(before, "{timings:?}");
+    }
+
+    #[test]
+    fn a_greeting_that_was_read_late_is_not_later_than_what_followed_it() {
+        let notes = Notes {
+            image: 0.1,
+            spawned: 0.2,
+            greeted: Some(9.0),
+            marks: vec![mark(Point::Init, 1.0, 1.0, 2.0), mark(Point::Command, 2.0, 2.0, 3.1)],
+            output: None,
+            ended: None,
+        };
+        let steps = notes.steps();
+        assert_eq!(
+            steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>()[2..],
+            ["qemu", "firmware", "kernel"]
+        );
+        assert!(steps.is_sorted_by(|one, next| one.end <= next.end), "{steps:?}");
+        assert!((steps[4].start - 1.0).abs() < 1e-6, "{steps:?}");
     }
 
     #[test]

@@ -100,12 +100,13 @@ fn the_five_commands_of_the_loop_suite_run_everywhere() {
     let _alone = alone();
     let world = World::new();
     let results = Results::of(&world);
-    let words = ["loop", "--env", "native,container:overlay,container:host", "--size", "512m/1cpu"];
+    let environments = "native,container:overlay,container:loop,container:host";
+    let words = ["loop", "--env", environments, "--size", "512m/1cpu"];
     let words =
         [&words[..], &["--repeat", "1", "--time-scale", "0.02", "--case", "cpu,memory-100,memory-1m,fileio"]];
     fine(results.bench(&world, &words.concat()).run());
     let all = results.measurements();
-    assert_eq!(all.len(), 12);
+    assert_eq!(all.len(), 16);
     for (measurement, text) in all {
         let which = measurement["slot"].to_string();
         assert_eq!(measurement["problem"], "", "{which}\n{text}");
@@ -118,6 +119,35 @@ fn the_five_commands_of_the_loop_suite_run_everywhere() {
             assert_eq!(number(&measurement["metrics"]["threads"]), 1.0);
         }
     }
+    results.expect_nothing_else(&world);
+}
+
+/// On the host's own files a loop device takes no copy of the machine, and what is written lies on it all the same.
+#[test]
+fn what_is_written_lies_on_a_loop_device() {
+    let _alone = alone();
+    let world = World::new();
+    let results = Results::of(&world);
+    let suite = world.directory().join("own.toml");
+    let text = "name = \"own\"\ntitle = \"Own\"\n[[case]]\nname = \"where\"\ntitle = \"Where\"\nreader = \"time\"\n\
+                run = [\"df\", \"-P\", \"-B1M\", \".\"]\n";
+    fs::write(&suite, text).expect("our own file");
+    let suite = suite.to_str().expect("text");
+    let words = [suite, "--env", "container:loop", "--size", "256m/1cpu", "--repeat", "1"];
+    fine(results.bench(&world, &words).run());
+    let all = results.measurements();
+    let [(measurement, text)] = all.as_slice() else { panic!("not one measurement") };
+    assert_eq!(measurement["problem"], "", "{text}");
+    let size = text.lines().last().and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    // 64 GiB less what an ext4 keeps for itself.
+    assert!(size.is_some_and(|mib| (60 << 10..64 << 10).contains(&mib)), "{text}");
+    let phases = measurement["phases"].as_array().expect("phases");
+    let start = phases.iter().find(|phase| phase["name"] == "start").expect("a start");
+    let took = number(&start["end"]) - number(&start["start"]);
+    assert!(took < 30.0, "a start took {took} s");
+    let described =
+        results.read("run.json")["environments"][0]["description"].as_str().expect("text").to_owned();
+    assert!(described.contains("overlay whose layer is an ext4 on a loop device"), "{described}");
     results.expect_nothing_else(&world);
 }
 

@@ -19,6 +19,11 @@ title = "Counts"
 reader = "time"
 run = ["sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]
 [[case]]
+name = "memory"
+title = "Holds 40 MB for a moment"
+reader = "time"
+run = ["sh", "-c", "head -c 50000000 /dev/zero | tail -c 40000000 | { sleep 2; cat >/dev/null; }"]
+[[case]]
 name = "start"
 title = "Starts"
 start = { count = 2 }
@@ -71,7 +76,7 @@ impl<'h> Bench<'h> {
     /// Every case was measured in every environment, and the tests of what it has held.
     #[track_caller]
     fn expect_all(&self, environments: &[&str]) {
-        let count = environments.len() * 3;
+        let count = environments.len() * 4;
         for number in 1..=count {
             let measurement = self.read(&format!("measurements/{number:05}.json"));
             let which = measurement["slot"].to_string();
@@ -83,6 +88,11 @@ impl<'h> Bench<'h> {
                     let used =
                         cost["user"].as_f64().expect("user") + cost["system"].as_f64().expect("system");
                     assert!(used > 0.02, "{which}: {used} s of processor time");
+                }
+                // Held and counted in the lab's own group, and not in one that the engine has made elsewhere.
+                "memory" => {
+                    let peak = cost["memory_peak"].as_f64().expect("memory");
+                    assert!(peak >= 40e6, "{which}: {peak} bytes at most");
                 }
                 "start" => assert_eq!(measurement["metrics"]["starts"], 2.0, "{which}"),
                 _ => assert_eq!(measurement["metrics"]["instances"], 2.0, "{which}"),
@@ -103,6 +113,7 @@ impl<'h> Bench<'h> {
         let left = self.host.traces();
         let left = format!("{left:?}");
         assert!(!left.contains("lab-"), "{left}");
+        assert_eq!(self.host.world().stray_groups(), [""; 0].map(std::path::PathBuf::from));
     }
 }
 

@@ -3,6 +3,8 @@
 mod bad_input_lab;
 mod course_lab;
 mod engines_lab;
+mod limits_lab;
+mod network_lab;
 mod parity_lab;
 mod resume_lab;
 

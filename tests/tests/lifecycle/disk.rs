@@ -82,6 +82,27 @@ fn what_only_reads_reads_an_image_too() {
     world.expect_nothing_left();
 }
 
+/// Asked for, it is an image wherever a quota could do, and the source is shared all the same.
+#[test]
+fn a_layer_lies_in_an_image_where_that_is_wanted() {
+    let world = World::new();
+    let root = world.rootfs_busybox();
+    let words = SIZED.iter().chain(["-d", "--storage-opt", "image=true"].iter()).copied();
+    let source = root.overlay();
+    let words = words.chain(["--rootfs", &source, "sh", "-c", "echo x >/file; exec sleep 1000"]);
+    let id = world.minidocker(words.collect::<Vec<_>>()).text();
+    assert_eq!(devices(&world).len(), 1);
+    let told = world.minidocker(["inspect", "--format", "{{json .HostConfig.StorageOpt}}", &id]).text();
+    assert_eq!(told, "{\"image\":\"true\"}");
+    let size = world.minidocker(["exec", &id, "df", "-P", "-m", "/"]).text();
+    let size: u64 = size.split_whitespace().rev().nth(4).and_then(|word| word.parse().ok()).expect(&size);
+    // 10 GiB where nobody says, and not what the host's disk has.
+    assert!((9 << 10..=10 << 10).contains(&size), "{size} MiB");
+    world.minidocker(["rm", "-f", &id]).ok();
+    until("the device has no file", || devices(&world).is_empty());
+    world.finish();
+}
+
 /// Loop devices have numbers that all processes choose from.
 #[test]
 fn many_at_once_have_a_disk_each() {
@@ -138,7 +159,7 @@ fn devices(world: &World) -> Vec<String> {
 fn what_cannot_be_is_refused_in_one_line() {
     let world = World::new();
     let root = world.rootfs_busybox();
-    let cases: [(&[&str], String, &[&str]); 7] = [
+    let cases: [(&[&str], String, &[&str]); 8] = [
         (
             &["--storage-opt", "size=1m"],
             root.overlay(),
@@ -149,10 +170,11 @@ fn what_cannot_be_is_refused_in_one_line() {
         (
             &["--storage-opt", "dm.basesize=1g"],
             root.overlay(),
-            &["unknown, known are size=BYTES and volatile=true|false"],
+            &["unknown, known are size=BYTES, volatile=true|false and image=true|false"],
         ),
         (&["--rootfs-kind", "zfs"], root.overlay(), &["--rootfs-kind zfs: neither overlay, loop nor copy"]),
         (&["--storage-opt", "size=32m"], root.plain(), &["is used as it is"]),
+        (&["--storage-opt", "image=true"], root.plain(), &["is used as it is", "--storage-opt image"]),
         (
             &["--storage-opt", "size=16m", "--rootfs-kind", "loop"],
             root.overlay(),

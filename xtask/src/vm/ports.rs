@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
 
+use crate::failures::Heard;
+
 /// The ports by the names that guest/machine.sh looks for.
 pub(crate) const NAMES: [&str; 3] = ["out", "err", "exit"];
 
@@ -31,7 +33,7 @@ impl Ports {
         };
         let (out, err, exit) = (listen("out")?, listen("err")?, listen("exit")?);
         Ok(Self {
-            out: std::thread::spawn(move || copy(&out, io::stdout())),
+            out: std::thread::spawn(move || copy(&out, Heard::new(io::stdout()))),
             err: std::thread::spawn(move || copy(&err, io::stderr())),
             exit: std::thread::spawn(move || {
                 let mut text = String::new();

@@ -389,6 +389,12 @@ pub fn driver(text: &str) -> Option<Driver> {
         .find(|driver| driver.name() == text || text == "null" && *driver == Driver::None)
 }
 
+/// Takes away what an engine that was for a while only has made of the host's network: its bridge and its rules, and where
+/// it turned forwarding on, that. No container of it runs; its run state is still there.
+pub fn take_down(settings: &Settings) -> Result<(), Error> {
+    network::take_down(&settings.network()).map_err(told)
+}
+
 /// Whether a name means the default network.
 pub fn is_default(name: &str) -> bool {
     name == DEFAULT_NETWORK || name == "default"

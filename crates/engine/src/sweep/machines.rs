@@ -18,6 +18,9 @@ use crate::Settings;
 use crate::state::Store;
 use crate::steps::EngineStep;
 
+/// The bridge of a bench.
+const BRIDGE: &str = "mdlab0";
+
 /// A socket of a machine's daemon has a name until it is connected to.
 const MOMENT: Duration = Duration::from_secs(60);
 
@@ -98,13 +101,15 @@ pub(super) fn benches(settings: &Settings, _: &Store) -> Result<Vec<Finding>, Fa
     if run.exists() {
         let held = lock.try_clone().ok();
         let mut left = Finding { held, ..Finding::at("directory", run, why).removal(run) };
-        // Another engine's directory may be mounted in one of them.
         for name in names_in(run) {
-            left.repair.insert(0, Box::new(SweepStep::Unmount { path: run.join(name).join("e") }));
+            let run_dir = run.join(name);
+            // Another engine's directory may be mounted in one of them; each is the run state of an engine of ours.
+            left.repair.insert(0, Box::new(SweepStep::Unmount { path: run_dir.join("e") }));
+            let settings = network::Settings { run_dir, bridge: BRIDGE.to_owned(), ..settings.network() };
+            left.repair.insert(0, Box::new(SweepStep::TakeDown { settings }));
         }
         found.push(left);
     }
-    const BRIDGE: &str = "mdlab0";
     if Path::new("/sys/class/net").join(BRIDGE).exists() {
         let left = Leftover::Bridge { name: BRIDGE.to_owned() };
         let step = SweepStep::Network { settings: settings.network(), left };

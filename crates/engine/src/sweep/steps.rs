@@ -44,6 +44,8 @@ pub(crate) enum SweepStep {
     Network { settings: network::Settings, left: network::Leftover },
     /// The rules of the network.
     Rules { settings: network::Settings },
+    /// Bridge and rules of an engine that was for a while only.
+    TakeDown { settings: network::Settings },
     /// What was cut short at the end of a file: it ends before.
     Cut { path: PathBuf, end: u64 },
     /// What was cut short at the end of the events.
@@ -62,7 +64,7 @@ impl Step for SweepStep {
             Self::Unlink { .. } => "sweep.unlink",
             Self::Unmount { .. } => "sweep.unmount",
             Self::Name { .. } => "state.name",
-            Self::Network { .. } => "network.remove",
+            Self::Network { .. } | Self::TakeDown { .. } => "network.remove",
             Self::Rules { .. } => "network.rules",
             Self::Cut { .. } => "sweep.cut",
             Self::Events { .. } => "event.mend",
@@ -98,6 +100,11 @@ impl Step for SweepStep {
                 }
             },
             Self::Rules { .. } => "sendto(netlink, {NFT_MSG_NEWTABLE, … of all that is reserved})".to_owned(),
+            Self::TakeDown { settings } => format!(
+                "sendto({{RTM_DELLINK, {}}}), sendto(netlink, {{NFT_MSG_DELTABLE {}}})",
+                settings.bridge,
+                network::table_name(settings)
+            ),
             Self::Cut { path, end } => format!("ftruncate(\"{}\", {end})", path.display()),
             Self::Events { run_root } => format!("append(\"{}/events/log\", \"\\n\")", run_root.display()),
         }
@@ -117,6 +124,7 @@ impl Step for SweepStep {
             Self::Unmount { .. } => "the container that it was made for is gone",
             Self::Name { .. } => "its record says that it has this name",
             Self::Network { .. } => "the container that had it is gone",
+            Self::TakeDown { .. } => "the engine that made them is gone",
             Self::Rules { .. } => "another tool has changed them",
             Self::Cut { .. } | Self::Events { .. } => "what comes next would be taken for a part of it",
         })
@@ -182,6 +190,8 @@ impl Step for SweepStep {
             Self::Network { settings, left } => network::remove(settings, left)
                 .map_err(|error| Failure::because(self.id(), self.call(), error.to_string())),
             Self::Rules { settings } => network::repair_rules(settings),
+            Self::TakeDown { settings } => network::take_down(settings)
+                .map_err(|error| Failure::because(self.id(), self.call(), error.to_string())),
             Self::Cut { path, end } => {
                 let file = std::fs::OpenOptions::new().write(true).open(path);
                 file.and_then(|file| file.set_len(*end))

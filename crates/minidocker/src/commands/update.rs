@@ -66,9 +66,10 @@ const DEVICES: Group = Group {
 const NETWORK: Group = Group { title: "Network", options: &[run::options::RATE, run::options::SHARE] };
 
 fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
-    let (size, volatile) = disks::last(&typed.read_many("storage-opt", disks::option)?);
-    if volatile.is_some() {
-        return Err(Problem::new("--storage-opt volatile= is for the container's whole life")
+    let disk = disks::last(&typed.read_many("storage-opt", disks::option)?);
+    let lasting = [("volatile", disk.volatile), ("image", disk.image)];
+    if let Some((name, _)) = lasting.iter().find(|(_, said)| said.is_some()) {
+        return Err(Problem::new(format!("--storage-opt {name}= is for the container's whole life"))
             .hint("give it to 'minidocker run' or 'minidocker create'"));
     }
     let rates = typed.read("network-rate", rates::rates)?.unwrap_or_default();
@@ -78,7 +79,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         share,
         resources: run::request::limits(&typed)?,
         restart: typed.read("restart", restarts::policy)?,
-        size,
+        size: disk.size,
     };
     if change == Change::default() {
         return Err(Problem::new("update needs something to change")

@@ -315,7 +315,7 @@ const OPTIONS: &[(&str, Source)] = &[
         ]),
     ),
     ("share", Words(&["ipc", "net", "pid", "uts", "none", "+pid"])),
-    ("storage-opt", Pairs(&[("size", Nothing), ("volatile", Words(&["true", "false"]))])),
+    ("storage-opt", Pairs(&[("size", Nothing), ("volatile", YES), ("image", YES)])),
     ("time", Words(&["host", "private", "private:"])),
     ("type", Words(&["container", "image", "network", "volume"])),
     (

@@ -11,24 +11,42 @@ pub(crate) enum DiskOption {
     Size(u64),
     /// What is written need not reach the disk: fsync(2) does nothing.
     Volatile(bool),
+    /// What is written lies in an ext4 image.
+    Image(bool),
 }
 
-/// `size=10g`, `volatile=false`.
+/// What all of them together say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DiskOptions {
+    pub(crate) size: Option<u64>,
+    pub(crate) volatile: Option<bool>,
+    pub(crate) image: Option<bool>,
+}
+
+/// `size=10g`, `volatile=false`, `image=true`.
 pub(crate) fn option(text: &str) -> Result<DiskOption, String> {
+    let flag = |name: &str, value: &str| match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!("neither {name}=true nor {name}=false")),
+    };
     match text.split_once('=') {
         Some(("size", size)) => sizes::parse(size).map(DiskOption::Size),
-        Some(("volatile", "true")) => Ok(DiskOption::Volatile(true)),
-        Some(("volatile", "false")) => Ok(DiskOption::Volatile(false)),
-        Some(("volatile", _)) => Err("neither volatile=true nor volatile=false".to_owned()),
-        _ => Err("unknown, known are size=BYTES and volatile=true|false; write it as size=10g".to_owned()),
+        Some((name @ "volatile", value)) => flag(name, value).map(DiskOption::Volatile),
+        Some((name @ "image", value)) => flag(name, value).map(DiskOption::Image),
+        _ => Err(UNKNOWN.to_owned()),
     }
 }
 
+const UNKNOWN: &str =
+    "unknown, known are size=BYTES, volatile=true|false and image=true|false; write it as size=10g";
+
 /// The last of each that was typed.
-pub(crate) fn last(options: &[DiskOption]) -> (Option<u64>, Option<bool>) {
-    options.iter().fold((None, None), |(size, volatile), option| match option {
-        DiskOption::Size(bytes) => (Some(*bytes), volatile),
-        DiskOption::Volatile(is) => (size, Some(*is)),
+pub(crate) fn last(options: &[DiskOption]) -> DiskOptions {
+    options.iter().fold(DiskOptions::default(), |all, option| match option {
+        DiskOption::Size(bytes) => DiskOptions { size: Some(*bytes), ..all },
+        DiskOption::Volatile(is) => DiskOptions { volatile: Some(*is), ..all },
+        DiskOption::Image(is) => DiskOptions { image: Some(*is), ..all },
     })
 }
 
@@ -49,11 +67,12 @@ mod tests {
         assert_eq!(option("size=10g"), Ok(DiskOption::Size(10 << 30)));
         assert_eq!(option("size=32M"), Ok(DiskOption::Size(32 << 20)));
         assert_eq!(option("volatile=false"), Ok(DiskOption::Volatile(false)));
-        assert!(option("volatile=no").is_err());
+        assert_eq!(option("image=true"), Ok(DiskOption::Image(true)));
+        assert_eq!(option("volatile=no"), Err("neither volatile=true nor volatile=false".to_owned()));
+        assert_eq!(option("image="), Err("neither image=true nor image=false".to_owned()));
         let all = [DiskOption::Size(1), DiskOption::Volatile(true), DiskOption::Size(2)];
-        assert_eq!(last(&all), (Some(2), Some(true)));
-        let unknown =
-            Err("unknown, known are size=BYTES and volatile=true|false; write it as size=10g".to_owned());
+        assert_eq!(last(&all), DiskOptions { size: Some(2), volatile: Some(true), image: None });
+        let unknown = Err(UNKNOWN.to_owned());
         for text in ["", "size", "10g", "dm.basesize=10g", "Size=1g"] {
             assert_eq!(option(text), unknown, "{text}");
         }

@@ -159,7 +159,6 @@ impl<'t> Batch<'t> {
     }
 
     /// Removes the table with all that is in it.
-    #[cfg(test)]
     pub(crate) fn delete_table(&mut self) {
         let table = self.table;
         self.message(message::DELTABLE, 0, |writer| writer.text(1, table));

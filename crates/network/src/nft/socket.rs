@@ -164,6 +164,18 @@ impl Netfilter {
         self.ask(message::GETTABLE, |writer| writer.text(1, table))
     }
 
+    /// The names of the tables for IPv4 and IPv6 together, ours and others'.
+    pub(crate) fn tables(&self) -> Result<Vec<String>, Refusal> {
+        self.dump(
+            Message::inet(message::GETTABLE),
+            |_| {},
+            |_, entry, all| {
+                let name = attributes(entry).find(|(kind, _)| *kind == 1);
+                all.extend(name.and_then(|(_, value)| crate::netlink::text(value)));
+            },
+        )
+    }
+
     fn ask(&self, message: u16, content: impl FnOnce(&mut Writer)) -> Result<Seen, Refusal> {
         let number = self.send(Message::inet(message), 0, content)?;
         let mut buffer = Vec::with_capacity(4096);

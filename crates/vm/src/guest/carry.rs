@@ -1,8 +1,10 @@
 //! The command's streams to the port and back, signals to it, its end and that of every orphan.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -18,6 +20,14 @@ use crate::frame::{Frame, Kind, Received, WINDOW};
 const STEP: &str = "vm.carry";
 const SIGCHLD: i32 = 17;
 
+/// Where the kernel lists ports.
+const PORTS: &str = "/sys/class/virtio-ports";
+/// How long a port may take to be there. The driver is loaded before it has one: the host is asked, answers in turn, and a
+/// worker of the kernel makes the port and later its name (virtio_console.c, handle_control_message). On a host that has no
+/// time for its emulator, and on a second processor, that takes longer than all that init does meanwhile.
+const ANNOUNCED: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(1);
+
 /// The port to the host.
 pub(super) struct Port {
     file: fs::File,
@@ -28,17 +38,30 @@ pub(super) struct Port {
 impl Port {
     /// The one with our name.
     pub(super) fn open() -> Result<Self, Failure> {
-        const PLACE: &str = "/sys/class/virtio-ports";
-        let failed = |cause: std::io::Error| Failure::new("vm.port", PORT, cause);
-        for entry in fs::read_dir(PLACE).map_err(failed)?.flatten() {
-            let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
-            if name.trim() == PORT {
-                let path = format!("/dev/{}", entry.file_name().to_string_lossy());
+        let failed = |cause: io::Error| Failure::new("vm.port", PORT, cause);
+        let deadline = Instant::now() + ANNOUNCED;
+        loop {
+            if let Some(path) = Self::find().map_err(failed)? {
                 let file = fs::OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
                 return Ok(Self { file, out: Vec::new(), received: Received::default() });
             }
+            if Instant::now() >= deadline {
+                let reason = format!("is no port of this machine after {} s", ANNOUNCED.as_secs());
+                return Err(Failure::because("vm.port", PORT, reason));
+            }
+            std::thread::sleep(LOOK);
         }
-        Err(Failure::because("vm.port", PORT, "is no port of this machine"))
+    }
+
+    /// Its device: a port that has its name has its file too.
+    fn find() -> io::Result<Option<PathBuf>> {
+        for entry in fs::read_dir(PORTS)?.flatten() {
+            let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
+            if name.trim() == PORT {
+                return Ok(Some(PathBuf::from("/dev").join(entry.file_name())));
+            }
+        }
+        Ok(None)
     }
 
     /// Sends what waits, and this, before anything else happens.
@@ -74,7 +97,7 @@ struct Carry<'p> {
 
 /// Carries until the command has ended; its exit code.
 pub(super) fn carry(port: &mut Port, started: Started) -> Result<u8, Failure> {
-    let failed = |cause: std::io::Error| Failure::new(STEP, "signals", cause);
+    let failed = |cause: io::Error| Failure::new(STEP, "signals", cause);
     let signals = Signals::all();
     signals.block().map_err(failed)?;
     let signals = SignalFd::new(&signals).map_err(failed)?;
@@ -250,7 +273,7 @@ impl Carry<'_> {
     }
 
     fn signalled(&mut self, signals: &SignalFd) -> Result<(), Errno> {
-        let failed = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let failed = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         while let Some(signal) = signals.next().map_err(failed)? {
             if signal == SIGCHLD {
                 self.reap()?;

@@ -37,10 +37,10 @@ pub fn main() -> ! {
         Ok((mut port, settings)) => {
             let refusal = begin(&mut port, &settings).err();
             if let Some(refusal) = refusal {
+                flush(&settings);
                 let body = serde_json::to_vec(&refusal).unwrap_or_default();
                 port.finish(Kind::Failed, &body);
             }
-            settings.shares.iter().filter(|share| !share.read_only).for_each(|share| flush(&share.at));
             None
         }
         Err(failure) => Some(failure),
@@ -98,14 +98,18 @@ fn begin(port: &mut Port, settings: &Settings) -> Result<(), Refusal> {
     mark(port, Point::Command, now());
     let code = carry::carry(port, started).map_err(other)?;
     mark(port, Point::Ended, now());
+    // Before the end is told: the host does not wait for ever for a machine that has told it.
+    flush(settings);
     port.finish(Kind::Exit, &u32::from(code).to_le_bytes());
     Ok(())
 }
 
-/// What programs have mapped of a share and changed.
-fn flush(at: &Path) {
-    if let Ok(directory) = fs::File::open(at) {
-        let _ = rustix::fs::syncfs(&directory);
+/// What programs have mapped of the shares and changed.
+fn flush(settings: &Settings) {
+    for share in settings.shares.iter().filter(|share| !share.read_only) {
+        if let Ok(directory) = fs::File::open(&share.at) {
+            let _ = rustix::fs::syncfs(&directory);
+        }
     }
 }
 

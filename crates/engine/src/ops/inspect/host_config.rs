@@ -100,8 +100,9 @@ pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
     }
     let size = request.storage.size.map(|size| ("size", size.to_string()));
     let volatile = request.storage.volatile.map(|volatile| ("volatile", volatile.to_string()));
-    let options: Map<String, Value> =
-        size.into_iter().chain(volatile).map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let image = request.storage.image.then(|| ("image", "true".to_owned()));
+    let options = size.into_iter().chain(volatile).chain(image);
+    let options: Map<String, Value> = options.map(|(name, value)| (name.to_owned(), value.into())).collect();
     if !options.is_empty() {
         set("StorageOpt", options.into());
     }

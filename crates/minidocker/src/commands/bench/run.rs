@@ -1,6 +1,6 @@
 //! `bench run`: a suite is measured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use engine::Settings;
 use lab::progress::Progress;
@@ -88,6 +88,15 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
     })
 }
 
+/// Takes away what the lab's own engine has made of the host's network.
+fn take_down(run_root: &Path, bridge: &str) {
+    let settings =
+        Settings { run_root: run_root.to_owned(), bridge: bridge.to_owned(), ..Settings::default() };
+    if let Err(error) = engine::ops::networks::take_down(&settings) {
+        report_warning(&format!("the bench's network is left: {error}"), error.hint.as_deref());
+    }
+}
+
 fn words(outcome: &Outcome, directory: &str) -> String {
     let failed =
         if outcome.failed > 0 { format!(", {} of them failed", outcome.failed) } else { String::new() };
@@ -136,6 +145,7 @@ fn request(typed: &Typed, settings: &Settings) -> Result<Request, Problem> {
         command: std::env::args().collect(),
         globals,
         cgroup_parent: settings.cgroup_parent.clone(),
+        take_down,
     })
 }
 

@@ -165,7 +165,11 @@ const FILES: Group = Group {
         one("volume-driver", "DRIVER", "local"),
         many("tmpfs", "TARGET[:OPTIONS]", "Mount memory: size=64m, mode=1777, …"),
         flag("read-only", "Mount the root file system read-only"),
-        many("storage-opt", "NAME=VALUE", "size=10g: most to write; volatile=false: sync with --rm too"),
+        many(
+            "storage-opt",
+            "NAME=VALUE",
+            "size=10g: most to write; volatile=false: sync with --rm too;\nimage=true: write to an ext4 in a file, on a loop device",
+        ),
         one(
             "rootfs-kind",
             "KIND",

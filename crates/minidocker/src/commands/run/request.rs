@@ -317,14 +317,15 @@ fn storage(typed: &Typed, caller: &Caller<'_>) -> Result<Storage, Problem> {
         all.push(mount);
     }
     typed.read("volume-driver", volumes::driver)?;
-    let (size, volatile) = disks::last(&typed.read_many("storage-opt", disks::option)?);
+    let disk = disks::last(&typed.read_many("storage-opt", disks::option)?);
     Ok(Storage {
         mounts: all,
         volumes_from: typed.read_many("volumes-from", volumes::volumes_from)?,
         read_only: typed.flag("read-only")?.unwrap_or(false),
         kind: typed.read("rootfs-kind", disks::kind)?,
-        size,
-        volatile,
+        size: disk.size,
+        volatile: disk.volatile,
+        image: disk.image.unwrap_or(false),
         shm_size: typed.read("shm-size", sizes::parse)?.filter(|bytes| *bytes > 0),
     })
 }
