@@ -17,8 +17,8 @@ use crate::cgroups::{self, Group};
 use crate::{Call, Output, Rootfs, leaks, need, programs, scaled};
 
 /// How long the kernel may take to clean up behind the last process: network namespaces go in the background, one
-/// after the other, those of all worlds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// after the other, those of all worlds. Where all is well nobody waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The bridge of every world: each has a network namespace of its own.
 pub(crate) const BRIDGE: &str = "mdtest0";
