@@ -10,12 +10,14 @@
 //! - `server`: from a question to its answer, bytes in, bytes out, the time given.
 //! - `service`: the sockets, behind one descriptor that poll(2) takes.
 //! - `stream`: messages over TCP.
+//! - `budget`: how much of a processor all that may take.
 //!
 //! No name in a message is ever followed by a compression pointer: of questions none is taken that has one, of answers
 //! from beyond nothing is read but their header and the question in it.
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod message;
 mod names;
 mod server;

@@ -275,7 +275,7 @@ impl Server {
         let Some(server) = pending.server() else { return };
         message::set_id(&mut pending.message, number());
         pending.until = now + pending.upstreams.timeout;
-        let stream = matches!(pending.client, Client::Stream(_));
+        let stream = pending.upstreams.streams || matches!(pending.client, Client::Stream(_));
         acts.push_back(Act::Ask { key, server, stream, message: pending.message.clone() });
     }
 }

@@ -19,7 +19,9 @@ use rustix::net::{
     recvfrom, send, sendto, socket_with,
 };
 use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::time::{ClockId, clock_gettime};
 
+use crate::budget::Budget;
 use crate::message::MOST_ASKED;
 use crate::names::Names;
 use crate::server::{Act, Client, Server};
@@ -67,6 +69,10 @@ pub struct Service {
     beyond: BTreeMap<u32, Beyond>,
     /// When somebody asked last; none: what was kept has gone.
     asked: Option<Instant>,
+    /// What it may take of a processor.
+    budget: Budget,
+    /// Until when nothing is done: more than that was taken.
+    rests: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -117,15 +123,26 @@ impl Service {
             last: 0,
             beyond: BTreeMap::new(),
             asked: None,
+            budget: Budget::new(Instant::now()),
+            rests: None,
         })
     }
 
     /// When it wants its turn without anything else happening.
     pub fn due(&self) -> Option<Instant> {
+        if self.rests.is_some() {
+            return self.rests;
+        }
         let silent = self.streams.values().filter(|one| one.waiting == 0);
         let silence = silent.map(|one| one.since + SILENCE).min();
         let rest = self.asked.filter(|_| self.is_quiet()).map(|asked| asked + REST);
         [self.server.due(), silence, rest].into_iter().flatten().min()
+    }
+
+    /// Whether it waits for its turn and for nothing else: a program has asked more than there is time for. What it asks
+    /// meanwhile waits in the kernel, as far as there is room.
+    pub fn rests(&self) -> bool {
+        self.rests.is_some()
     }
 
     fn is_quiet(&self) -> bool {
@@ -135,6 +152,17 @@ impl Service {
     /// Its turn: does all that can be done without waiting.
     pub fn turn(&mut self, names: &mut dyn Names) {
         let now = Instant::now();
+        if self.rests.is_some_and(|until| now < until) {
+            return;
+        }
+        let before = processor_time();
+        self.work(now, names);
+        let now = Instant::now();
+        self.budget.spend(processor_time().saturating_sub(before), now);
+        self.rests = self.budget.rests_until();
+    }
+
+    fn work(&mut self, now: Instant, names: &mut dyn Names) {
         let mut acts = VecDeque::new();
         let mut room = [MaybeUninit::<epoll::Event>::uninit(); AT_ONCE];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -208,9 +236,13 @@ impl Service {
     fn attend(&mut self, key: u32, now: Instant, names: &mut dyn Names, acts: &mut VecDeque<Act>) {
         let Some(one) = self.streams.get_mut(&key) else { return };
         one.since = now;
-        let mut fails = one.stream.flush().and_then(|()| one.stream.hear()).is_err();
+        let mut fails = one.stream.flush().and_then(|()| one.stream.hear(MOST_ASKED)).is_err();
         while !fails {
             let Some(one) = self.streams.get_mut(&key) else { return };
+            if one.stream.has_unsaid() {
+                // Who does not take answers gets no more of them.
+                break;
+            }
             match one.stream.next(MOST_ASKED) {
                 Ok(Some(message)) => {
                     one.waiting += 1;
@@ -237,12 +269,14 @@ impl Service {
     fn settle(&mut self, key: u32) {
         let Some(one) = self.streams.get_mut(&key) else { return };
         let ended = one.stream.has_ended();
-        if ended && one.waiting == 0 && !one.stream.has_unsaid() {
+        let unsaid = one.stream.has_unsaid();
+        if ended && one.waiting == 0 && !unsaid && !one.stream.has_message(MOST_ASKED) {
             self.streams.remove(&key);
             return;
         }
-        let mut flags = if ended { epoll::EventFlags::empty() } else { epoll::EventFlags::IN };
-        flags.set(epoll::EventFlags::OUT, one.stream.has_unsaid());
+        let mut flags = epoll::EventFlags::empty();
+        flags.set(epoll::EventFlags::IN, !ended && !unsaid);
+        flags.set(epoll::EventFlags::OUT, unsaid);
         if flags != one.flags {
             one.flags = flags;
             let _ = epoll::modify(&self.epoll, one.stream.as_fd(), about(STREAM, key), flags);
@@ -268,7 +302,8 @@ impl Service {
                 }
             },
             Some(Beyond::Stream(stream, flags)) => {
-                let heard = stream.flush().and_then(|()| stream.hear()).and_then(|()| stream.next(LONGEST));
+                let heard =
+                    stream.flush().and_then(|()| stream.hear(LONGEST)).and_then(|()| stream.next(LONGEST));
                 let wanted = wants(stream);
                 if *flags != wanted {
                     *flags = wanted;
@@ -352,6 +387,12 @@ fn wants(stream: &Stream) -> epoll::EventFlags {
 fn open(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
+}
+
+/// The time that this thread has had of a processor. Time that others had meanwhile is nobody's fault here.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
 /// A number that nobody can guess. The kernel gives few bytes always, once it has any.

@@ -35,6 +35,8 @@ pub struct Upstreams {
     pub attempts: u32,
     /// Each question begins with another server: `rotate`.
     pub rotate: bool,
+    /// All are asked by TCP: `use-vc`.
+    pub streams: bool,
 }
 
 impl Settings {
@@ -85,6 +87,7 @@ impl Settings {
             timeout: number("timeout").map_or(PATIENCE, |all| Duration::from_secs(all.clamp(1, LONGEST))),
             attempts: number("attempts").map_or(2, |times| times.clamp(1, ROUNDS.into()) as u32),
             rotate: self.options.iter().any(|word| word == "rotate"),
+            streams: self.options.iter().any(|word| word == "use-vc"),
         }
     }
 }
@@ -106,7 +109,8 @@ mod tests {
         let shown: Vec<String> = upstreams.servers.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["127.0.0.53:53", "192.0.2.1:53", "[fe80::1%7]:53"]);
         assert_eq!((upstreams.timeout, upstreams.attempts), (Duration::from_secs(1), 5));
-        assert!(upstreams.rotate);
+        assert!(upstreams.rotate && !upstreams.streams);
+        assert!(Settings::read("options use-vc\n").upstreams(|_| None).streams);
     }
 
     #[test]

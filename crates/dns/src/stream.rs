@@ -8,8 +8,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 /// So much is read at a time.
 const PIECE: usize = 4096;
-/// So much may wait for somebody who does not read before the connection is given up.
-const MOST_UNREAD: usize = 256 * 1024;
+/// So much may wait for somebody who does not read before the connection is given up: two of the longest answers.
+const MOST_UNREAD: usize = 128 * 1024 + 4;
 
 /// One connection.
 #[derive(Debug)]
@@ -39,10 +39,10 @@ impl Stream {
         !self.unsaid.is_empty()
     }
 
-    /// Reads what there is, up to one message of the longest kind.
-    pub(crate) fn hear(&mut self) -> Result<(), Errno> {
+    /// Reads what there is, up to one message of so many bytes and what came with its end.
+    pub(crate) fn hear(&mut self, most: usize) -> Result<(), Errno> {
         let mut piece = [MaybeUninit::<u8>::uninit(); PIECE];
-        while !self.ended && self.heard.len() <= 2 + usize::from(u16::MAX) {
+        while !self.ended && self.heard.len() <= 2 + most {
             match recv(&self.socket, &mut piece, RecvFlags::empty()) {
                 Ok((([], _), _)) => self.ended = true,
                 Ok(((bytes, _), _)) => self.heard.extend_from_slice(bytes),
@@ -52,6 +52,12 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    /// Whether a whole message waits to be taken, or one that is refused.
+    pub(crate) fn has_message(&self, most: usize) -> bool {
+        let length = self.heard.first_chunk().map(|bytes| usize::from(u16::from_be_bytes(*bytes)));
+        length.is_some_and(|length| length > most || self.heard.len() >= 2 + length)
     }
 
     /// The next whole message. One that is longer than `most` is an error: nobody waits for the rest of it.

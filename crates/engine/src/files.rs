@@ -123,8 +123,11 @@ pub(crate) fn served(own: &str, network: &Network) -> String {
     let host = dns::Settings::read(own);
     let mut options = network.dns_options.clone();
     if options.is_empty() {
-        let ours =
-            |word: &String| word == "rotate" || word.starts_with("timeout:") || word.starts_with("attempts:");
+        let ours = |word: &String| {
+            ["rotate", "use-vc"].contains(&word.as_str())
+                || word.starts_with("timeout:")
+                || word.starts_with("attempts:")
+        };
         options = host.options.into_iter().filter(|word| !ours(word)).collect();
     }
     if !options.iter().any(|word| word.starts_with("ndots:")) {

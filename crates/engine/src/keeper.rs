@@ -204,7 +204,7 @@ impl monitor::Keeper for Keeper {
     }
 
     fn names(&self) -> Option<BorrowedFd<'_>> {
-        self.resolver.as_ref().map(|resolver| resolver.as_fd())
+        self.resolver.as_ref().and_then(|resolver| resolver.as_fd())
     }
 
     fn serve_names(&mut self) {

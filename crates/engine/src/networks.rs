@@ -48,8 +48,12 @@ pub(crate) fn complete(settings: &Settings, request: &mut RunRequest) -> Result<
     Ok(())
 }
 
-/// One link, with the network as it is now.
-pub(crate) fn link(settings: &Settings, endpoint: &Endpoint) -> Result<LinkRequest, Error> {
+/// One link, with the network as it is now. The hostname that was asked for is a name of the container there, as in Docker.
+pub(crate) fn link(
+    settings: &Settings,
+    endpoint: &Endpoint,
+    hostname: Option<&str>,
+) -> Result<LinkRequest, Error> {
     let found = match endpoint.network.as_str() {
         DEFAULT_NETWORK => None,
         name => Some(Box::new(network::find(&settings.network(), name).map_err(told)?)),
@@ -59,7 +63,7 @@ pub(crate) fn link(settings: &Settings, endpoint: &Endpoint) -> Result<LinkReque
         ip: endpoint.ip.map(|(addr, prefix)| network::IpRequest { addr, prefix }),
         ip6: endpoint.ip6,
         mac: endpoint.mac,
-        aliases: endpoint.aliases.clone(),
+        aliases: endpoint.aliases.iter().map(String::as_str).chain(hostname).map(str::to_owned).collect(),
         link_local: endpoint.link_local.clone(),
         priority: endpoint.priority,
     })

@@ -136,7 +136,8 @@ pub(crate) fn reserve(
     let is_alive = |id: &str| store.run_dir(id).exists();
     let mut notes = Vec::new();
     let places = loop {
-        let links = endpoints.iter().map(|endpoint| networks::link(settings, endpoint));
+        let hostname = request.namespaces.hostname.as_deref();
+        let links = endpoints.iter().map(|endpoint| networks::link(settings, endpoint, hostname));
         let links = links.collect::<Result<_, Error>>()?;
         let (rates, share) = (request.network.rates, request.network.share);
         let publish = published(request);
@@ -159,17 +160,20 @@ pub(crate) fn reserve(
     Ok((places, notes))
 }
 
-/// The network room's settings, with the subnet that the user chose for the default network.
+/// The network room's settings, with the subnets that the user chose for the default network.
 pub(crate) fn network_settings(settings: &Settings) -> Result<network::Settings, Error> {
-    let mut chosen = settings.network();
-    chosen.subnet =
-        match &settings.subnet {
-            Some(text) => Some(text.parse().map_err(|error: network::ParseError| {
-                Error::new(Kind::Invalid, format!("--subnet: {error}"))
-            })?),
-            None => None,
-        };
-    Ok(chosen)
+    let refused =
+        |option: &str, error: network::ParseError| Error::new(Kind::Invalid, format!("{option}: {error}"));
+    let subnet = settings.subnet.as_ref().map(|text| text.parse::<network::Subnet>());
+    let subnet6 = settings.subnet6.as_deref().map(|text| match text {
+        "auto" => Ok(network::Wanted6::Any),
+        text => text.parse::<network::Subnet6>().map(network::Wanted6::This),
+    });
+    Ok(network::Settings {
+        subnet: subnet.transpose().map_err(|error| refused("--subnet", error))?,
+        subnet6: subnet6.transpose().map_err(|error| refused("--subnet6", error))?,
+        ..settings.network()
+    })
 }
 
 /// A container that only has to be performed.
@@ -210,8 +214,7 @@ pub(crate) fn finish(
     let mut before = if own_user { Steps::new() } else { groups.take_into() };
     let beside = if own_user { Steps::new() } else { std::mem::take(&mut groups.create) };
     before.append(&mut groups.create);
-    let at = network::Settings { run_dir: store.run_root().to_owned(), ..network::Settings::default() };
-    let network = network::plan(&network_mode(request), Some((&at, &places)));
+    let network = network::plan(&network_mode(request), Some((&store.network(), &places)));
     let mut settled = network.settled;
     if serves(&request.network.mode) {
         settled.push(Box::new(EngineStep::Resolver));

@@ -295,6 +295,9 @@ pub struct Endpoint {
     pub driver_options: BTreeMap<String, String>,
     /// `gw-priority=`: the network with the most is the way out.
     pub priority: i32,
+    /// `--link NAME[:ALIAS]`: other containers, and what this one calls them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<(String, String)>,
 }
 
 /// `--network`.

@@ -88,9 +88,9 @@ impl Resolver {
         self.service.due()
     }
 
-    /// Readable when there is something to do.
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.service.as_fd()
+    /// Readable when there is something to do; none while it rests.
+    pub(crate) fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        (!self.service.rests()).then(|| self.service.as_fd())
     }
 
     /// Answers whom it can answer.

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// Below the root: records of networks, and what else of them survives a reboot.
+pub(crate) const NETWORKS: &str = "networks";
+
 /// The engine's settings: from global options, else from the environment, else these defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -13,6 +16,8 @@ pub struct Settings {
     pub bridge: String,
     /// `--subnet`, `MINIDOCKER_SUBNET`: of the default network, `172.30.0.0/16`; chosen by the engine if absent.
     pub subnet: Option<String>,
+    /// `--subnet6`, `MINIDOCKER_SUBNET6`: its IPv6 addresses, `fd00:7::/64` or `auto`; none where absent.
+    pub subnet6: Option<String>,
     /// `--cgroup-parent` before the command, `MINIDOCKER_CGROUP_PARENT`: below which containers' groups are made.
     pub cgroup_parent: String,
 }
@@ -24,6 +29,7 @@ impl Default for Settings {
             run_root: "/run/minidocker".into(),
             bridge: "minidocker0".to_owned(),
             subnet: None,
+            subnet6: None,
             cgroup_parent: "/minidocker".to_owned(),
         }
     }
@@ -34,9 +40,10 @@ impl Settings {
     pub(crate) fn network(&self) -> network::Settings {
         network::Settings {
             run_dir: self.run_root.clone(),
-            networks: self.root.join("networks"),
+            networks: self.root.join(NETWORKS),
             bridge: self.bridge.clone(),
             subnet: None,
+            subnet6: None,
         }
     }
 

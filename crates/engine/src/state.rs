@@ -69,6 +69,12 @@ impl Store {
         &self.run
     }
 
+    /// Where the network room finds what it needs to plan: reservations and records.
+    pub(crate) fn network(&self) -> network::Settings {
+        let networks = self.keep.join(crate::settings::NETWORKS);
+        network::Settings { run_dir: self.run.clone(), networks, ..network::Settings::default() }
+    }
+
     /// Where inits attach their roots.
     pub(crate) fn mount_point(&self) -> PathBuf {
         self.run.join("root")

@@ -54,6 +54,13 @@ pub(crate) const OPTIONS: &[Global] = &[
         set: |settings, text| addresses::subnet(text).map(|subnet| settings.subnet = Some(subnet)),
     },
     Global {
+        long: "subnet6",
+        variable: "MINIDOCKER_SUBNET6",
+        value: "NETWORK|auto",
+        help: "Its IPv6 addresses; none where nobody asks",
+        set: |settings, text| addresses::subnet6(text).map(|subnet| settings.subnet6 = Some(subnet)),
+    },
+    Global {
         long: "cgroup-parent",
         variable: "MINIDOCKER_CGROUP_PARENT",
         value: "PATH",
@@ -207,6 +214,7 @@ mod tests {
             ("--root", "--root needs a value"),
             ("--root= ps", "--root '': no directory; write it as /var/lib/minidocker"),
             ("--subnet 10.0.0.1/8 ps", "--subnet 10.0.0.1/8: the network is 10.0.0.0/8"),
+            ("--subnet6 fd00::1/64 ps", "--subnet6 fd00::1/64: the network is fd00::/64"),
             (
                 "--cgroup-parent ../x ps",
                 "--cgroup-parent ../x: not the path of a control group; write it as /minidocker",

@@ -89,6 +89,8 @@ pub struct Manner {
     pub open: bool,
     /// What leaves keeps the container's address.
     pub routed: bool,
+    /// Its containers do not reach each other.
+    pub apart: bool,
     /// The largest packet.
     pub mtu: Option<u32>,
     /// The tag of the bridge's ports, or of the parent.

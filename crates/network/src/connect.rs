@@ -49,8 +49,9 @@ pub fn connect(
             None => open()?,
         };
         for step in &steps.beside {
-            step.cable(Route::new(&socket), Inside::Namespace(namespace.as_fd()))?;
+            // Half a cable is removed as a whole one is.
             cabled = true;
+            step.cable(Route::new(&socket), Inside::Namespace(namespace.as_fd()))?;
         }
         let mut within = Context { netlink: Some(inside), ..Context::default() };
         steps.inside.iter().try_for_each(|step| step.perform(&mut within))?;
@@ -95,13 +96,14 @@ pub fn disconnect(
 ) -> Result<(), Error> {
     let mut ends = after.to_vec();
     move_ports(settings, places, &mut ends)?;
+    // With a link goes the default route that leads over it: another is there before.
+    set_way_out(namespace, places, after)?;
     let gone = places.iter().filter(|place| after.iter().all(|other| other.link != place.link));
     let mut kept = Vec::new();
     for place in gone {
         remove(namespace, place)?;
         kept.push(place.clone());
     }
-    set_way_out(namespace, places, after)?;
     match kept.first() {
         Some(first) => crate::release::release(settings, &first.id, Some(&kept)),
         None => Ok(()),
@@ -126,30 +128,47 @@ fn remove(namespace: &OwnedFd, place: &Attachment) -> Result<(), Error> {
     links::delete(Route::new(&socket), link).map_err(|refusal| failed(STEP, link.clone(), refusal).into())
 }
 
+/// Over which link, and by which gateway, everything beyond the neighbours goes.
+fn way(places: &[Attachment], v6: bool) -> Option<(&str, IpAddr)> {
+    places.iter().find_map(|place| match v6 {
+        false if place.way_out => Some((place.link.as_str(), IpAddr::V4(place.gateway))),
+        true if place.way_out6 => Some((place.link.as_str(), IpAddr::V6(place.v6?.gateway))),
+        _ => None,
+    })
+}
+
 /// Sets the default routes, where they change.
 fn set_way_out(namespace: &OwnedFd, before: &[Attachment], after: &[Attachment]) -> Result<(), Error> {
-    let way = |places: &[Attachment], v6: bool| {
-        places.iter().find_map(|place| match v6 {
-            false if place.way_out => Some((place.link.clone(), IpAddr::V4(place.gateway))),
-            true if place.way_out6 => Some((place.link.clone(), IpAddr::V6(place.v6?.gateway))),
-            _ => None,
-        })
-    };
     let inside = inside_of(namespace)?;
-    let route = Route::new(&inside);
     for v6 in [false, true] {
-        let (old, new) = (way(before, v6), way(after, v6));
-        if old == new {
-            continue;
-        }
-        links::remove_default_routes(route, v6)
-            .map_err(|refusal| failed(STEP, "the default route", refusal))?;
-        if let Some((link, gateway)) = new {
-            links::add_default_route(route, &link, gateway, true)
-                .map_err(|refusal| failed(STEP, format!("default via {gateway}"), refusal))?;
+        let new = way(after, v6);
+        if way(before, v6) != new {
+            lead_out(Route::new(&inside), new, v6)?;
         }
     }
     Ok(())
+}
+
+/// One request puts a route in the old one's place: there is no moment without a way out.
+fn lead_out(route: Route<'_>, way: Option<(&str, IpAddr)>, v6: bool) -> Result<(), Error> {
+    let done = match way {
+        Some((link, gateway)) => links::add_default_route(route, link, gateway, true)
+            .map_err(|refusal| failed(STEP, format!("default via {gateway}"), refusal)),
+        None => links::remove_default_routes(route, v6)
+            .map_err(|refusal| failed(STEP, "the default route", refusal)),
+    };
+    done.map_err(Error::from)
+}
+
+/// Puts right what a connect or a disconnect that was cut short may have left of a container that runs: the way out and
+/// the published ports lead where its places say. Before links are removed that no place names.
+pub fn mend(settings: &Settings, namespace: &OwnedFd, id: &str, places: &[Attachment]) -> Result<(), Error> {
+    let inside = inside_of(namespace)?;
+    for v6 in [false, true] {
+        lead_out(Route::new(&inside), way(places, v6), v6)?;
+    }
+    let published = places.iter().any(|place| !place.ports.is_empty());
+    publish::lead_to(settings, id, target(places).filter(|_| published))
 }
 
 /// Leads the ports of a container where the way out is now.
@@ -166,6 +185,12 @@ fn move_ports(settings: &Settings, before: &[Attachment], after: &mut [Attachmen
         let path = crate::table::localnet(&place.bridge);
         crate::table::let_loopback_out(&place.bridge)
             .map_err(|error| Error::from(Failure::new(STEP, path, error)))?;
+    }
+    let on_loopback6 =
+        after.iter().any(|place| place.ports.iter().any(crate::ports::Published::is_on_loopback6));
+    if let Some(six) = after.iter().find(|place| place.way_out6 && on_loopback6) {
+        links::let_loopback6_in(Route::new(&open()?), &six.bridge)
+            .map_err(|refusal| failed(STEP, format!("::1 by {}", six.bridge), refusal))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::error::Error;
 use crate::facts::{self, Obstacle};
 use crate::netlink::Route;
-use crate::network::{Driver, Network, Pool, Pool6};
+use crate::network::{Driver, MASQUERADE, NEIGHBOURS, Network, Pool, Pool6};
 use crate::subnet::Subnet;
 use crate::subnet6::Subnet6;
 
@@ -46,6 +46,9 @@ const FIELDS: [Subnet; 4] = [
     Subnet::of(Ipv4Addr::new(10, 0, 0, 0), 8),
     Subnet::of(Ipv4Addr::new(192, 168, 0, 0), 16),
 ];
+/// What Docker calls the way from outside to a container. Ours is one: by published ports alone.
+const GATEWAY_MODES: [&str; 2] =
+    ["com.docker.network.bridge.gateway_mode_ipv4", "com.docker.network.bridge.gateway_mode_ipv6"];
 /// The prefix of each piece.
 const PIECE: u8 = 22;
 
@@ -314,6 +317,14 @@ fn options(new: &NewNetwork) -> Result<(), Error> {
             return Err(bad(format!("--opt {key}={text}"), "write it as isolate=true or isolate=false"));
         }
     }
+    for key in [MASQUERADE, NEIGHBOURS] {
+        if let Some(text) = typed(key)
+            && !["true", "false"].contains(&text.as_str())
+        {
+            return Err(bad(format!("--opt {key}={text}"), format!("write it as {key}=true or {key}=false")));
+        }
+    }
+    apart(new, &network)?;
     let bridge = network.bridge();
     let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if bridge.is_empty() || bridge.len() > 15 || bridge.starts_with('.') || !bridge.chars().all(fits) {
@@ -334,6 +345,33 @@ fn options(new: &NewNetwork) -> Result<(), Error> {
         )),
         _ => mode(&network),
     }
+}
+
+/// Containers that do not reach each other, and what contradicts that; and Docker's other ways to keep them.
+fn apart(new: &NewNetwork, network: &Network) -> Result<(), Error> {
+    if network.is_apart() && new.driver != Driver::Bridge {
+        return Err(bad(
+            format!("--opt {NEIGHBOURS}=false with the driver {}", new.driver.name()),
+            "it is for bridges; links beside one of the host's are apart by --opt mode=private",
+        ));
+    }
+    if network.is_apart() && network.is_open() {
+        return Err(bad(
+            format!("--opt {NEIGHBOURS}=false with isolate=false: open to other networks, and not to itself"),
+            "leave out one or the other",
+        ));
+    }
+    for key in GATEWAY_MODES {
+        if let Some(text) = new.options.get(key).filter(|text| !["", "nat"].contains(&text.as_str())) {
+            return Err(bad(
+                format!("--opt {key}={text}: there is only nat"),
+                format!(
+                    "{MASQUERADE}=false keeps the containers' addresses outside; published ports are reached as ever"
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn mode(network: &Network) -> Result<(), Error> {
@@ -427,6 +465,7 @@ mod tests {
         assert_eq!(ask(&both).unwrap().1.unwrap().gateway.to_string(), "fd00:7::9");
         assert_eq!(ask(&[("none", "")]).unwrap(), (None, None));
         assert!(ask(&[("macvlan", ""), ("parent", "eth0"), ("subnet", "10.7.0.0/24")]).is_ok());
+        assert!(ask(&[(NEIGHBOURS, "false"), (GATEWAY_MODES[1], "nat")]).is_ok());
     }
 
     #[test]
@@ -448,6 +487,10 @@ mod tests {
             (&[("mtu", "1000"), ("ipv6", "")], "1280"),
             (&[("vlan", "4095")], "no tag"),
             (&[("isolate", "maybe")], "isolate"),
+            (&[(NEIGHBOURS, "no")], "write it as com.docker.network.bridge.enable_icc=true"),
+            (&[(NEIGHBOURS, "false"), ("isolate", "false")], "not to itself"),
+            (&[(NEIGHBOURS, "false"), ("macvlan", ""), ("parent", "eth0")], "mode=private"),
+            (&[(GATEWAY_MODES[0], "routed")], "there is only nat"),
             (&[("macvlan", "")], "needs a link of the host's"),
             (&[("parent", "eth0")], "--driver macvlan"),
             (&[("macvlan", ""), ("parent", "eth0"), ("mode", "fast")], "has no mode fast"),

@@ -123,7 +123,9 @@ pub enum Error {
         what: String,
     },
     /// Nobody would be answered there.
-    #[error("cannot publish {what}: the kernel takes no answer of a container for ::1")]
+    #[error(
+        "cannot publish {what}: this host filters its bridges, and takes no answer of a container for ::1 then"
+    )]
     PortLoopback6 {
         /// What was asked for.
         what: String,
@@ -283,7 +285,9 @@ impl Error {
             Self::NoPort { .. } => "stop containers, or choose a port of the host: -p HOSTPORT:PORT".into(),
             Self::PortAddress { .. } => "`ip -br address` lists the addresses of this host".into(),
             Self::PortLoopback6 { .. } => {
-                "publish on 127.0.0.1, which programs of this host try for localhost too".into()
+                "publish on 127.0.0.1, which programs of this host try for localhost too; or turn that off: sysctl \
+                 net.bridge.bridge-nf-call-ip6tables=0"
+                    .into()
             }
             Self::NoNetwork { .. } => {
                 "`minidocker network ls` lists them, `minidocker network create` makes one".into()

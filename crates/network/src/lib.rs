@@ -55,7 +55,7 @@ mod take_down;
 mod traffic;
 
 pub use attachment::{Attachment, Manner, Place6, choose_way_out, host_link};
-pub use connect::{connect, disconnect, without};
+pub use connect::{connect, disconnect, mend, without};
 pub use design::NewNetwork;
 pub use devices::{Namespace, move_devices};
 pub use error::Error;
@@ -69,9 +69,9 @@ pub use reach::{Chain, Reach, Who, reach};
 pub use release::{Leftover, leftovers, release, remove, remove_link, rename, unplug, unpublish};
 pub use reserve::{reserve, reserve_link};
 
-pub use settings::{BridgeRequest, LinkRequest, Mode, Settings};
+pub use settings::{BridgeRequest, LinkRequest, Mode, Settings, Wanted6};
 pub use shape::change_rates;
-pub use share::{change_share, set_total};
+pub use share::{change_share, set_total, total};
 pub use subnet::{IpRequest, ParseError, Subnet, mac_text, parse_mac};
 pub use subnet6::Subnet6;
 pub use survey::{Gateway, Link, Port, Resident, Rules, Space, Survey, survey};

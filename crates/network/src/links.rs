@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, IpVlanMode, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+    InfoBridge, InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind,
+    InfoVeth, InfoVlan, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -175,6 +175,8 @@ pub(crate) struct Pair<'a> {
     pub(crate) mac: [u8; 6],
     /// The largest packet.
     pub(crate) mtu: Option<u32>,
+    /// The bridge keeps it from its other ports.
+    pub(crate) apart: bool,
 }
 
 /// Whose network namespace a link goes into.
@@ -207,6 +209,7 @@ pub(crate) fn attach(
         attempt += 1;
         let refusal = match route.index(pair.bridge) {
             Ok(bridge) => match route.request(new_pair(pair, bridge, into), NLM_F_CREATE | NLM_F_EXCL) {
+                Ok(()) if pair.apart => return keep_apart(route, step, pair.host_link),
                 Ok(()) => return Ok(()),
                 Err(refusal) => refusal,
             },
@@ -222,6 +225,22 @@ pub(crate) fn attach(
         }
         return Err(attach_failed(step, pair, refusal));
     }
+}
+
+/// Lets a port of a bridge reach the host alone, and nobody else's port that is kept so too. The request that makes a link
+/// takes nothing about its port; until the container sets its end up nothing goes over it.
+fn keep_apart(route: Route<'_>, step: &'static str, host_link: &str) -> Result<(), Failure> {
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(host_link.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+        ]),
+    ];
+    route
+        .request(RouteNetlinkMessage::NewLink(link), 0)
+        .map_err(|refusal| failed(step, format!("{host_link}, kept from other ports"), refusal))
 }
 
 fn new_pair(pair: Pair<'_>, bridge: u32, into: Inside<'_>) -> RouteNetlinkMessage {
@@ -495,6 +514,33 @@ pub(crate) fn add_default_route(
     }
     let flags = if replace { NLM_F_CREATE | NLM_F_REPLACE } else { NLM_F_CREATE | NLM_F_EXCL };
     route.request(RouteNetlinkMessage::NewRoute(message), flags)
+}
+
+/// RT_TABLE_LOCAL of linux/rtnetlink.h.
+const LOCAL: u8 = 255;
+/// The metric of ::1 on a bridge: behind loopback's own, which has 0.
+const BEHIND: u32 = 4096;
+
+/// Lets answers for ::1 come in by a bridge, as route_localnet does for 127.0.0.0/8: a route of the local table for this
+/// link, without which the kernel takes them from loopback alone (net/ipv6/route.c, rt6_need_strict). What names ::1 on a
+/// wire is dropped before any route is looked for (net/ipv6/ip6_input.c, ip6_rcv_core): this is for what was translated.
+pub(crate) fn let_loopback6_in(route: Route<'_>, bridge: &str) -> Result<(), Refusal> {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet6;
+    message.header.destination_prefix_length = 128;
+    message.header.table = LOCAL;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Local;
+    message.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::Inet6(Ipv6Addr::LOCALHOST)),
+        RouteAttribute::Oif(route.index(bridge)?),
+        RouteAttribute::Priority(BEHIND),
+    ];
+    match route.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_APPEND) {
+        Err(Refusal { errno: Errno::EXIST, .. }) => Ok(()),
+        result => result,
+    }
 }
 
 /// Removes the default routes of a family; none is content.

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::facts::{self, failed};
 use crate::links;
 use crate::netlink::{self, Route};
-use crate::network::{Driver, Network, Pool};
+use crate::network::{Driver, Network, Pool, Pool6};
 use crate::plan;
 use crate::records::{Records, is_name};
 use crate::reservation::{Book, NETWORKS, hash};
@@ -133,9 +133,11 @@ fn with_surroundings<T>(
     for small in small::all(&book)? {
         others.push((small.subnet, small::words(&book, small)?));
     }
+    let default = || format!("the default network (bridge {})", settings.bridge);
     if let Some(subnet) = book.remembered(&settings.bridge)?.or(settings.subnet) {
-        others.push((subnet, format!("the default network (bridge {})", settings.bridge)));
+        others.push((subnet, default()));
     }
+    others6.extend(book.remembered6(&settings.bridge)?.map(|subnet| (subnet, default())));
     work(&Surroundings {
         obstacles: &obstacles,
         obstacles6: &obstacles6,
@@ -228,6 +230,7 @@ fn built_in(settings: &Settings, name: &str) -> Result<Network, Error> {
         Network { id, ..shape(&NewNetwork { name: name.to_owned(), driver, ..NewNetwork::default() }) };
     if driver == Driver::Bridge {
         network.v4 = default_pool(settings)?;
+        network.v6 = Book::new(settings.addresses()).remembered6(&settings.bridge)?.map(Pool6::of);
         network.options.insert("com.docker.network.bridge.name".to_owned(), settings.bridge.clone());
         network.options.insert("com.docker.network.bridge.default_bridge".to_owned(), "true".to_owned());
     }
@@ -258,6 +261,7 @@ pub(crate) fn manner(network: &Network) -> Manner {
         internal: network.internal,
         open: network.is_open(),
         routed: !network.masquerades(),
+        apart: network.is_apart(),
         mtu: network.mtu(),
         vlan: network.vlan(),
         parent: network.parent(),
@@ -271,6 +275,7 @@ pub(crate) fn rules_words(network: &Network) -> String {
     words.extend(network.internal.then_some("internal"));
     words.extend(network.is_open().then_some("open"));
     words.extend((!network.masquerades()).then_some("routed"));
+    words.extend(network.is_apart().then_some("apart"));
     words.extend(network.v6.is_some().then_some("v6"));
     words.join(" ")
 }
@@ -311,18 +316,18 @@ pub fn remove_network(
         return Err(Error::InUse { name: network.name, who: living });
     }
     records.remove(&locked, &network.name)?;
-    finish(&book, &directory)?;
+    finish(settings, &book, &directory)?;
     Ok(network)
 }
 
 /// The last part of a removal: the bridge, its place in the rules, the note. Under the lock [`NETWORKS`].
-fn finish(book: &Book, directory: &str) -> Result<(), Error> {
+fn finish(settings: &Settings, book: &Book, directory: &str) -> Result<(), Error> {
     let socket = open()?;
     let route = Route::new(&socket);
     if is_ours(route, directory)? {
         links::delete(route, directory).map_err(|refusal| failed(STEP, directory, refusal))?;
     }
-    share::leave(book, route, directory).map_err(|refusal| failed(STEP, directory, refusal))?;
+    share::leave(settings, route, directory).map_err(|refusal| failed(STEP, directory, refusal))?;
     book.table().forget_bridge(directory);
     book.forget_rules(directory)?;
     book.has_gone(directory)
@@ -342,7 +347,7 @@ pub(crate) fn finish_going(settings: &Settings, book: &Book) -> Result<(), Error
             // It was not removed after all.
             book.has_gone(directory)?;
         } else {
-            finish(book, directory)?;
+            finish(settings, book, directory)?;
         }
     }
     Ok(())

@@ -71,6 +71,13 @@ pub struct Pool6 {
     pub range: Option<Subnet6>,
 }
 
+impl Pool6 {
+    /// All of a network, whose first address is the host's.
+    pub(crate) const fn of(subnet: Subnet6) -> Self {
+        Self { subnet, gateway: subnet.first(), range: None }
+    }
+}
+
 /// A network that a user made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
@@ -107,7 +114,8 @@ pub struct Network {
 /// Docker's names of options, and Podman's short ones.
 const MTU: [&str; 2] = ["com.docker.network.driver.mtu", "mtu"];
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
-const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+pub(crate) const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
+pub(crate) const NEIGHBOURS: &str = "com.docker.network.bridge.enable_icc";
 
 impl Network {
     fn option(&self, names: &[&str]) -> Option<&str> {
@@ -161,6 +169,11 @@ impl Network {
     pub fn masquerades(&self) -> bool {
         self.option(&[MASQUERADE]) != Some("false")
     }
+
+    /// Whether its containers do not reach each other, but by published ports: `enable_icc=false`.
+    pub fn is_apart(&self) -> bool {
+        self.option(&[NEIGHBOURS]) == Some("false")
+    }
 }
 
 #[cfg(test)]
@@ -200,5 +213,6 @@ pub(crate) mod tests {
         assert_eq!(tagged.parent().as_deref(), Some("eth0.7"));
         assert!(with("isolate", "false").is_open() && !with("isolate", "true").is_open());
         assert!(!with(MASQUERADE, "false").masquerades() && with("x", "y").masquerades());
+        assert!(with(NEIGHBOURS, "false").is_apart() && !with(NEIGHBOURS, "true").is_apart());
     }
 }

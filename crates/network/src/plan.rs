@@ -76,6 +76,11 @@ fn connected(settings: &Settings, request: &BridgeRequest, places: &[Attachment]
         if ports.iter().any(Published::is_on_loopback) {
             plan.beside.push(Box::new(NetworkStep::Localnet { bridge: to.bridge.clone() }));
         }
+        let six =
+            places.iter().find(|to| to.way_out6).filter(|_| ports.iter().any(Published::is_on_loopback6));
+        if let Some(six) = six {
+            plan.beside.push(Box::new(NetworkStep::Localnet6 { bridge: six.bridge.clone() }));
+        }
         plan.beside.push(Box::new(NetworkStep::Publish { table, id: to.id.clone(), to: target, ports }));
     }
     plan
@@ -131,6 +136,7 @@ pub(crate) fn steps_of(table: &Table, to: &Attachment) -> LinkSteps {
                 internal: manner.internal,
                 open: manner.open,
                 routed: manner.routed,
+                apart: manner.apart,
                 v6: to.v6.is_some(),
             };
             plan.host.push(NetworkStep::Bridge(bridge));
@@ -144,6 +150,7 @@ pub(crate) fn steps_of(table: &Table, to: &Attachment) -> LinkSteps {
                 link: to.link.clone(),
                 mac: to.mac,
                 mtu: manner.mtu,
+                apart: manner.apart,
             });
             plan.settled
                 .push(NetworkStep::Settle { host_link: to.host_link.clone(), bridge: to.bridge.clone() });
@@ -196,10 +203,21 @@ pub(crate) enum NetworkStep {
     Rules { table: Table, bridge: rules::Bridge, needed: bool },
     /// What the host sends to its own 127.0.0.1 may leave by the bridge.
     Localnet { bridge: String },
+    /// Answers for the host's ::1 may come in by the bridge.
+    Localnet6 { bridge: String },
     /// The host's ports that lead to the container.
     Publish { table: Table, id: String, to: Target, ports: Vec<Published> },
     /// The pair of links, one end a port of the bridge, the other in the container.
-    Pair { id: String, host_link: String, bridge: String, link: String, mac: [u8; 6], mtu: Option<u32> },
+    Pair {
+        id: String,
+        host_link: String,
+        bridge: String,
+        link: String,
+        mac: [u8; 6],
+        mtu: Option<u32>,
+        /// The bridge keeps it from its other ports.
+        apart: bool,
+    },
     /// A link beside one of the host's, in the container.
     Beside { id: String, link: Beside },
     /// The container's loopback link.
@@ -224,6 +242,7 @@ impl Step for NetworkStep {
             Self::Bridge { .. } => "network.bridge",
             Self::Rules { .. } => "network.rules",
             Self::Localnet { .. } => "network.localnet",
+            Self::Localnet6 { .. } => "network.localnet6",
             Self::Publish { .. } => "network.publish",
             Self::Pair { .. } => "network.veth",
             Self::Beside { .. } => "network.beside",
@@ -257,6 +276,11 @@ impl Step for NetworkStep {
                 bridge = bridge.name
             ),
             Self::Localnet { bridge } => format!("write(\"{}\", \"1\")", localnet(bridge)),
+            Self::Localnet6 { bridge } => {
+                format!(
+                    "sendto(netlink, RTM_NEWROUTE {{type=local, dst=::1/128, dev={bridge}, table=local}})"
+                )
+            }
             Self::Publish { table, to, ports, .. } => format!(
                 "sendto(netlink, {{NFT_MSG_NEWSETELEM {} {} to {}{}}})",
                 table.name,
@@ -271,10 +295,14 @@ impl Step for NetworkStep {
                 link.parent
             ),
             Self::Further { link, address, prefix } => new_address(link, *address, *prefix)[2..].to_owned(),
-            Self::Pair { host_link, bridge, link, mac, .. } => format!(
+            Self::Pair { host_link, bridge, link, mac, apart, .. } => format!(
                 "sendto(netlink, RTM_NEWLINK {{name={host_link}, kind=veth, master={bridge}, up, queues=1, \
-                 peer={{name={link}, address={}, netns=<init>, queues=1}}}})",
-                mac_text(*mac)
+                 peer={{name={link}, address={}, netns=<init>, queues=1}}}}){}",
+                mac_text(*mac),
+                match apart {
+                    true => format!(", sendto(netlink, RTM_NEWLINK {{name={host_link}, isolated}})"),
+                    false => String::new(),
+                }
             ),
             Self::Loopback => "sendto(netlink, RTM_NEWLINK {name=lo, up})".into(),
             Self::Address { link, address, subnet, .. } => {
@@ -307,8 +335,15 @@ impl Step for NetworkStep {
             Self::Localnet { .. } => {
                 "the ports are published on 127.0.0.1 too, and the kernel keeps that network within the host otherwise"
             }
+            Self::Localnet6 { .. } => {
+                "the ports are published on ::1, for which the kernel takes answers from loopback alone otherwise"
+            }
             Self::Publish { .. } => {
                 "asked for: --publish; all ports at once, in maps in which the kernel finds one among thousands"
+            }
+            Self::Pair { apart: true, .. } => {
+                "a cable from the bridge into the container, at a port that the bridge keeps from its others: the \
+                 network was made with enable_icc=false"
             }
             Self::Pair { .. } => {
                 "a cable from the bridge into the container; made at both ends in one request, for moving an end later \
@@ -374,6 +409,10 @@ impl Step for NetworkStep {
                 lines
             }
             Self::Localnet { bridge } => vec![format!("echo 1 > {}", localnet(bridge))],
+            Self::Localnet6 { bridge } => vec![format!(
+                "ip -6 route show table local dev {bridge} | grep -q '^local ::1 ' || ip -6 route append local ::1 dev \
+                 {bridge} table local metric 4096"
+            )],
             Self::Publish { table, to, ports, .. } => Table::script_ports(*to, ports)
                 .into_iter()
                 .map(|(map, list)| {
@@ -381,14 +420,18 @@ impl Step for NetworkStep {
                     format!("nft {}", quote(&command))
                 })
                 .collect(),
-            Self::Pair { id, host_link, bridge, link, mac, mtu } => {
+            Self::Pair { id, host_link, bridge, link, mac, mtu, apart } => {
                 let mtu = mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"));
-                vec![format!(
+                let mut lines = vec![format!(
                     "ip link add name {host_link} up master {bridge}{mtu} numtxqueues 1 numrxqueues 1 type veth peer name \
                      {link} address {}{mtu} numtxqueues 1 numrxqueues 1 netns {}",
                     mac_text(*mac),
                     netns_name(id)
-                )]
+                )];
+                lines.extend(
+                    apart.then(|| format!("ip link set dev {host_link} type bridge_slave isolated on")),
+                );
+                lines
             }
             Self::Beside { id, link } => {
                 let address =
@@ -466,6 +509,8 @@ impl Step for NetworkStep {
                     None => Ok(()),
                 }
             }
+            Self::Localnet6 { bridge } => links::let_loopback6_in(route, bridge)
+                .map_err(|refusal| failed(self.id(), format!("::1 by {bridge}"), refusal)),
             Self::Rules { .. } | Self::Localnet { .. } | Self::Publish { .. } => Ok(()),
             Self::Pair { host_link, .. } | Self::Beside { link: Beside { link: host_link, .. }, .. } => {
                 let init = init.ok_or_else(|| {
@@ -526,10 +571,10 @@ impl NetworkStep {
     /// Makes the container's link.
     pub(crate) fn cable(&self, route: Route<'_>, inside: Inside<'_>) -> Result<(), Failure> {
         match self {
-            Self::Pair { host_link, bridge, link, mac, mtu, .. } => links::attach(
+            Self::Pair { host_link, bridge, link, mac, mtu, apart, .. } => links::attach(
                 route,
                 self.id(),
-                Pair { host_link, bridge, link, mac: *mac, mtu: *mtu },
+                Pair { host_link, bridge, link, mac: *mac, mtu: *mtu, apart: *apart },
                 inside,
             ),
             Self::Beside { link, .. } => links::stand_beside(route, self.id(), link, inside),

@@ -252,6 +252,11 @@ impl Published {
     pub(crate) fn is_on_loopback(&self) -> bool {
         self.address.is_ipv4() && (self.address.is_unspecified() || self.address.is_loopback())
     }
+
+    /// Whether ::1 leads there: that needs a route of the bridge.
+    pub(crate) fn is_on_loopback6(&self) -> bool {
+        self.address.is_ipv6() && self.address.is_loopback()
+    }
 }
 
 impl fmt::Display for Published {

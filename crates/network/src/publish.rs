@@ -71,11 +71,11 @@ pub(crate) fn give_back(settings: &Settings, id: &str) -> Result<Option<std::os:
     Ok(closing)
 }
 
-/// Leads a container's ports to other addresses of it; to none they are given back.
+/// Leads a container's ports to other addresses of it, if they do not lead there already; to none they are given back.
 pub(crate) fn lead_to(settings: &Settings, id: &str, to: Option<Target>) -> Result<(), Error> {
     let Some(to) = to else { return give_back(settings, id).map(drop) };
     let mut book = PortBook::open(&settings.run_dir)?;
-    let Some(entry) = book.take(id) else { return Ok(()) };
+    let Some(entry) = book.take(id).filter(|entry| entry.to != to) else { return Ok(()) };
     let table = Table::of(&settings.run_dir);
     table.unpublish(&book, &entry, &table::open()?)?;
     let entry = Entry { to, ..entry };
@@ -104,7 +104,7 @@ impl Desk<'_> {
         if self.to.of_family(address).is_none() {
             return Err(Error::PortFamily { what: publish.to_string() });
         }
-        if address == IpAddr::V6(Ipv6Addr::LOCALHOST) {
+        if address == IpAddr::V6(Ipv6Addr::LOCALHOST) && table::filters_bridges6() {
             return Err(Error::PortLoopback6 { what: publish.to_string() });
         }
         let from = self.ours.len();
@@ -335,7 +335,11 @@ mod tests {
         };
         assert_eq!(words("17391:80").unwrap(), ["0.0.0.0:17391->80/tcp", "[::]:17391->80/tcp"]);
         assert_eq!(words("[::]:17391:80").unwrap(), ["[::]:17391->80/tcp"]);
-        assert!(words("[::1]:17391:80").unwrap_err().to_string().contains("::1"));
+        let loopback = words("[::1]:17391:80").map_err(|error| error.to_string());
+        match table::filters_bridges6() {
+            true => assert!(loopback.unwrap_err().contains("filters its bridges")),
+            false => assert_eq!(loopback.unwrap(), ["[::1]:17391->80/tcp"]),
+        }
         let listener = TcpListener::bind("[::1]:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(words(&format!("{port}:80")).unwrap_err().to_string().contains("taken"));

@@ -41,7 +41,7 @@ pub fn release(settings: &Settings, id: &str, places: Option<&[Attachment]>) -> 
         if let Some(six) = &place.v6 {
             book.give_back(&network, six.address, id)?;
         }
-        leave_small(&book, &network)?;
+        leave_small(settings, &book, &network)?;
     }
     if places.is_some() {
         return Ok(());
@@ -56,20 +56,20 @@ pub fn release(settings: &Settings, id: &str, places: Option<&[Attachment]>) -> 
                 book.give_back(&network, address, id)?;
             }
         }
-        leave_small(&book, &network)?;
+        leave_small(settings, &book, &network)?;
     }
     // After a crash alone is there something that nobody has in hand.
     finish_going(settings)
 }
 
-fn leave_small(book: &Book, network: &str) -> Result<(), Error> {
-    Small::read(network).map_or(Ok(()), |small| small::leave(book, small))
+fn leave_small(settings: &Settings, book: &Book, network: &str) -> Result<(), Error> {
+    Small::read(network).map_or(Ok(()), |small| small::leave(settings, book, small))
 }
 
 /// Finishes removals of networks that somebody who was killed had begun.
 pub(crate) fn finish_going(settings: &Settings) -> Result<(), Error> {
     let book = Book::new(settings.addresses());
-    small::finish_going(&book)?;
+    small::finish_going(settings, &book)?;
     made::finish_going(settings, &book)
 }
 
@@ -195,7 +195,7 @@ pub fn remove(settings: &Settings, leftover: &Leftover) -> Result<(), Error> {
         Leftover::Ports { id, .. } => return unpublish(settings, id).map(drop),
         Leftover::Network { network, .. } => network,
     };
-    Small::read(left).map_or(Ok(()), |small| small::leave(&book, small))
+    leave_small(settings, &book, left)
 }
 
 /// How long a network namespace may take to go by itself once its last process has: some 20 ms where nothing else

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::owner::Owner;
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 use crate::table::Table;
 
 /// How many addresses are tried one by one before the directory is read as a whole.
@@ -98,11 +99,6 @@ pub(crate) struct Lock {
 impl Book {
     pub(crate) fn new(root: PathBuf) -> Self {
         Self { root }
-    }
-
-    /// The engine's run state, which the reservations are a part of.
-    pub(crate) fn run_dir(&self) -> &Path {
-        self.root.parent().unwrap_or(&self.root)
     }
 
     /// The rules of the engine whose reservations these are.
@@ -361,6 +357,24 @@ impl Book {
         remove_file(&new)?;
         write_link(&subnet.to_string(), &new).map_err(file_error("create", &new))?;
         fs::rename(&new, &path).map_err(file_error("replace", &path))
+    }
+
+    /// The IPv6 subnet of the default network on `bridge`, where it has one.
+    pub(crate) fn remembered6(&self, bridge: &str) -> Result<Option<Subnet6>, Error> {
+        Ok(read_link(&self.memory6(bridge))?.and_then(|text| text.parse().ok()))
+    }
+
+    /// Remembers it, and what it means for the rules. Under the lock [`NETWORKS`].
+    pub(crate) fn remember6(&self, bridge: &str, subnet: Subnet6) -> Result<(), Error> {
+        self.open_network(bridge, "bridge v6")?;
+        let (new, path) = (self.root.join(".subnet"), self.memory6(bridge));
+        remove_file(&new)?;
+        write_link(&subnet.to_string(), &new).map_err(file_error("create", &new))?;
+        fs::rename(&new, &path).map_err(file_error("replace", &path))
+    }
+
+    fn memory6(&self, bridge: &str) -> PathBuf {
+        self.root.join(format!("{bridge}@subnet6"))
     }
 
     fn memory(&self, bridge: &str) -> PathBuf {

@@ -1,5 +1,7 @@
 //! Deciding on a container's network and address, and reserving it: before anything is made.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use step::Failure;
@@ -11,16 +13,20 @@ use crate::facts;
 use crate::links;
 use crate::made;
 use crate::netlink::{self, Route};
-use crate::network::{Driver, Network};
+use crate::network::{Driver, Network, Pool6};
 use crate::owner::Owner;
 use crate::port_book::Target;
 use crate::publish;
 use crate::records::Records;
 use crate::reservation::{Any, Book, Choice, Claim, Claimant, NETWORKS, hash};
-use crate::settings::{LinkRequest, Mode, Settings};
+use crate::settings::{LinkRequest, Mode, Settings, Wanted6};
 use crate::share;
 use crate::small::{self, Small};
 use crate::subnet::{IpRequest, Subnet, mac_of, usable_prefix};
+use crate::subnet6::Subnet6;
+
+/// Which machine this is, machine-id(5): of it the IPv6 addresses of the default network are made.
+const MACHINE: &str = "/etc/machine-id";
 
 /// What the default network is made of where the user chose nothing: private networks (RFC 1918) that routers,
 /// clouds and other engines seldom use.
@@ -89,18 +95,9 @@ pub fn reserve_link(
         route: Route::new(&socket),
         claimant: Claimant { owner: &owner, is_alive },
     };
-    let (place, address, v6) = match (&link.network, link.ip) {
-        (Some(network), _) => desk.in_made(network, link)?,
-        (None, _) if link.ip6.is_some() => {
-            let (network, subnet) = ("bridge".to_owned(), String::new());
-            return Err(Error::Outside {
-                address: IpAddr::V6(link.ip6.unwrap_or(Ipv6Addr::LOCALHOST)),
-                network,
-                subnet,
-            });
-        }
-        (None, None) => desk.any().map(|(place, address)| (place, address, None))?,
-        (None, Some(ip)) => desk.chosen(ip).map(|(place, address)| (place, address, None))?,
+    let (place, address, v6) = match &link.network {
+        Some(network) => desk.in_made(network, link)?,
+        None => desk.in_usual(link)?,
     };
     Ok(Attachment {
         id: id.to_owned(),
@@ -209,7 +206,32 @@ struct Desk<'a> {
     claimant: Claimant<'a>,
 }
 
+/// The IPv6 side of a network.
+struct Side6<'a> {
+    pool: Pool6,
+    /// The network, as users call it.
+    network: &'a str,
+    /// Its reservations: the bridge's name.
+    directory: &'a str,
+    /// Addresses of other machines.
+    auxiliary: &'a BTreeMap<String, IpAddr>,
+}
+
 impl Desk<'_> {
+    /// An address of each family that the default network has, or one in a small network.
+    fn in_usual(&self, link: &LinkRequest) -> Result<(Place, Ipv4Addr, Option<Place6>), Error> {
+        let (place, address) = match link.ip {
+            None => self.any()?,
+            Some(ip) => self.chosen(ip)?,
+        };
+        let pool = if place.network == DEFAULT { self.default_side6()? } else { None };
+        let (network, directory, auxiliary) = ("bridge", place.bridge.as_str(), &BTreeMap::new());
+        let side = pool.map(|pool| Side6 { pool, network, directory, auxiliary });
+        let nth = address.to_bits() - place.subnet.network().to_bits();
+        let v6 = self.place6(side, network, link.ip6, nth)?;
+        Ok((place, address, v6))
+    }
+
     /// Any address of the default network.
     fn any(&self) -> Result<(Place, Ipv4Addr), Error> {
         let place = self.default_network()?;
@@ -289,7 +311,7 @@ impl Desk<'_> {
             if let Some(place) = default.filter(|place| place.subnet.overlaps(wanted.subnet)) {
                 return Err(place.in_the_way_of(wanted.subnet, "choose a longer prefix".into()));
             }
-            small::make(&self.book, self.route, wanted, self.claimant.is_alive)?;
+            small::make(self.settings, &self.book, self.route, wanted, self.claimant.is_alive)?;
         }
     }
 
@@ -355,21 +377,36 @@ impl Desk<'_> {
                 }
             }
         };
-        let v6 = match (network.v6, link.ip6) {
-            (None, None) => None,
-            (None, Some(asked)) => return Err(outside(asked.into(), String::new())),
-            (Some(six), Some(asked)) if !six.subnet.contains(asked) => {
-                return Err(outside(asked.into(), six.subnet.to_string()));
-            }
-            (Some(_), Some(asked)) => Some(self.chosen6(network, asked)?),
-            (Some(_), None) => Some(self.any6(network, address.to_bits() - pool.subnet.network().to_bits())?),
+        let (name, directory, auxiliary) = (network.name.as_str(), place.bridge.as_str(), &network.auxiliary);
+        let side = network.v6.map(|pool| Side6 { pool, network: name, directory, auxiliary });
+        let nth = address.to_bits() - pool.subnet.network().to_bits();
+        let v6 = self.place6(side, name, link.ip6, nth)?;
+        Ok((place, address, v6))
+    }
+
+    /// A place in the IPv6 side of a network, where it has one: at the address asked for, or at the nth.
+    fn place6(
+        &self,
+        side: Option<Side6<'_>>,
+        network: &str,
+        asked: Option<Ipv6Addr>,
+        nth: u32,
+    ) -> Result<Option<Place6>, Error> {
+        let outside = |address: Ipv6Addr, subnet: String| Error::Outside {
+            address: address.into(),
+            network: network.to_owned(),
+            subnet,
         };
-        let place6 = network.v6.zip(v6).map(|(six, address)| Place6 {
-            subnet: six.subnet,
-            gateway: six.gateway,
-            address,
-        });
-        Ok((place, address, place6))
+        let (pool, address) = match (side, asked) {
+            (None, None) => return Ok(None),
+            (None, Some(asked)) => return Err(outside(asked, String::new())),
+            (Some(side), Some(asked)) if !side.pool.subnet.contains(asked) => {
+                return Err(outside(asked, side.pool.subnet.to_string()));
+            }
+            (Some(side), Some(asked)) => (side.pool, self.chosen6(&side, asked)?),
+            (Some(side), None) => (side.pool, self.any6(&side, nth)?),
+        };
+        Ok(Some(Place6 { subnet: pool.subnet, gateway: pool.gateway, address }))
     }
 
     /// What is the host's by a route that came after the network: nothing of it would be reached there. Looked for when
@@ -406,28 +443,28 @@ impl Desk<'_> {
         self.book.open_network(&network.bridge(), &made::rules_words(network))
     }
 
-    fn chosen6(&self, network: &Network, asked: Ipv6Addr) -> Result<Ipv6Addr, Error> {
+    fn chosen6(&self, side: &Side6<'_>, asked: Ipv6Addr) -> Result<Ipv6Addr, Error> {
         let taken = |owner: String| Err(Error::Taken { address: asked.into(), owner });
-        let Some(six) = network.v6 else { return Err(Error::NoNetwork { name: network.name.clone() }) };
+        let six = side.pool;
         if asked == six.gateway {
-            return taken(format!("the host's side of {} (bridge {})", six.subnet, network.bridge()));
+            return taken(format!("the host's side of {} (bridge {})", six.subnet, side.directory));
         }
         if asked == six.subnet.network() {
             return taken(format!("all routers of {}", six.subnet));
         }
-        if let Some((name, _)) = network.auxiliary.iter().find(|(_, other)| **other == IpAddr::V6(asked)) {
-            return taken(format!("--aux-address {name} of network {}", network.name));
+        if let Some((name, _)) = side.auxiliary.iter().find(|(_, other)| **other == IpAddr::V6(asked)) {
+            return taken(format!("--aux-address {name} of network {}", side.network));
         }
-        match self.book.claim(&network.bridge(), asked, self.claimant)? {
+        match self.book.claim(side.directory, asked, self.claimant)? {
             Claim::Ours => Ok(asked),
             Claim::Theirs(owner) => taken(owner.to_string()),
-            Claim::NoNetwork => Err(Error::NoNetwork { name: network.name.clone() }),
+            Claim::NoNetwork => Err(Error::NoNetwork { name: side.network.to_owned() }),
         }
     }
 
     /// Any IPv6 address: the one whose place in its network is that of the IPv4 address, which nobody else has as a rule.
-    fn any6(&self, network: &Network, offset: u32) -> Result<Ipv6Addr, Error> {
-        let Some(six) = network.v6 else { return Err(Error::NoNetwork { name: network.name.clone() }) };
+    fn any6(&self, side: &Side6<'_>, offset: u32) -> Result<Ipv6Addr, Error> {
+        let six = side.pool;
         let within = six.range.unwrap_or(six.subnet);
         let size = 1_u128.checked_shl(128 - u32::from(within.prefix())).unwrap_or(u128::MAX);
         let tries = size.min(65_536);
@@ -437,18 +474,18 @@ impl Desk<'_> {
             let address = Ipv6Addr::from_bits(within.network().to_bits() + start % size);
             let kept = address == six.gateway
                 || address == six.subnet.network()
-                || network.auxiliary.values().any(|other| *other == IpAddr::V6(address));
+                || side.auxiliary.values().any(|other| *other == IpAddr::V6(address));
             if kept {
                 continue;
             }
-            match self.book.claim(&network.bridge(), address, self.claimant)? {
+            match self.book.claim(side.directory, address, self.claimant)? {
                 Claim::Ours => return Ok(address),
                 Claim::Theirs(_) => {}
-                Claim::NoNetwork => return Err(Error::NoNetwork { name: network.name.clone() }),
+                Claim::NoNetwork => return Err(Error::NoNetwork { name: side.network.to_owned() }),
             }
         }
         let count = u32::try_from(size.saturating_sub(2)).unwrap_or(u32::MAX);
-        Err(Error::NetworkFull { network: network.name.clone(), range: within.to_string(), count })
+        Err(Error::NetworkFull { network: side.network.to_owned(), range: within.to_string(), count })
     }
 
     /// The default network: the bridge's, for the kernel's state is the truth; without a bridge the user's choice,
@@ -484,6 +521,61 @@ impl Desk<'_> {
                 }),
             },
         }
+    }
+
+    /// The IPv6 side of the default network: what it has, else what the user wants; none where nobody has wanted any.
+    fn default_side6(&self) -> Result<Option<Pool6>, Error> {
+        let has = self.book.remembered6(&self.settings.bridge)?;
+        let subnet = match (self.settings.subnet6, has) {
+            (None, has) => has,
+            (Some(Wanted6::Any), Some(has)) => Some(has),
+            (Some(Wanted6::This(wanted)), Some(has)) if wanted == has => Some(has),
+            (Some(wanted), _) => Some(self.choose6(wanted)?),
+        };
+        Ok(subnet.map(Pool6::of))
+    }
+
+    /// Gives the default network IPv6 addresses, and remembers them: a hundred starts at once agree.
+    fn choose6(&self, wanted: Wanted6) -> Result<Subnet6, Error> {
+        let bridge = &self.settings.bridge;
+        let _lock = self.book.lock(NETWORKS)?;
+        let has = self.book.remembered6(bridge)?;
+        let refused = |what: String, hint: &str| Error::Design { what, hint: hint.to_owned() };
+        if let (Some(has), Ok(_)) = (has, self.route.index(bridge)) {
+            return match wanted {
+                Wanted6::This(wanted) if wanted != has => Err(refused(
+                    format!("--subnet6 {wanted}: the default network has {has} already"),
+                    "leave it off, or stop all containers, remove the bridge (ip link delete) and start again",
+                )),
+                _ => Ok(has),
+            };
+        }
+        let hosts = facts::obstacles6(self.route, bridge)?;
+        let made = Records::of(self.settings).list()?.0;
+        let others = made.iter().filter_map(|made| Some((made.v6?.subnet, format!("network {}", made.name))));
+        let all: Vec<(Subnet6, String)> = hosts.into_iter().chain(others).collect();
+        let owner = |subnet: Subnet6| all.iter().find(|(other, _)| other.overlaps(subnet));
+        let chosen = match wanted {
+            Wanted6::This(wanted) => match owner(wanted) {
+                Some((_, owner)) => {
+                    let what = format!("--subnet6 {wanted}: it overlaps {owner}");
+                    return Err(refused(what, "choose another one, or auto"));
+                }
+                None => wanted,
+            },
+            Wanted6::Any => {
+                let machine = fs::read_to_string(MACHINE).unwrap_or_else(|_| self.claimant.owner.id.clone());
+                let mut each = (0..100).map(|n| Subnet6::unique_local(&format!("{machine}{bridge}{n}")));
+                each.find(|subnet| owner(*subnet).is_none()).ok_or_else(|| {
+                    refused(
+                        "found no free IPv6 network".to_owned(),
+                        "choose one yourself: --subnet6 fd00:7::/64",
+                    )
+                })?
+            }
+        };
+        self.book.remember6(bridge, chosen)?;
+        Ok(chosen)
     }
 
     /// The user's choice, if nothing is in its way.

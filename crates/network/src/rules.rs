@@ -6,7 +6,8 @@
 //!              -100  in       ─┐ published ports: two maps, whose cost does not grow with them
 //! output       -100  local    ─┘ of this host's own programs, 127.0.0.1 too
 //! forward         0  forward  nothing from or to internal networks; to our bridges only what is answered, published, of
-//!                             the same bridge, or between two that are open to each other
+//!                             the same bridge if its containers are not apart, or between two that are open to each
+//!                             other
 //! postrouting   100  out      the host's address for what leaves it, and where an answer would miss it
 //! ```
 
@@ -61,8 +62,10 @@ pub(crate) const INTERNAL: Set = Set { name: "internal", ..BRIDGES };
 pub(crate) const OPEN: Set = Set { name: "open", ..BRIDGES };
 /// Bridges whose containers keep their addresses outside.
 pub(crate) const ROUTED: Set = Set { name: "routed", ..BRIDGES };
-pub(crate) const SETS: [Set; 9] =
-    [BRIDGES, WITHIN, INTERNAL, OPEN, ROUTED, PORTS, PORTS_ANY, PORTS6, PORTS6_ANY];
+/// Bridges whose containers do not reach each other.
+pub(crate) const APART: Set = Set { name: "apart", ..BRIDGES };
+pub(crate) const SETS: [Set; 10] =
+    [BRIDGES, WITHIN, INTERNAL, OPEN, ROUTED, APART, PORTS, PORTS_ANY, PORTS6, PORTS6_ANY];
 /// The maps of ports.
 pub(crate) const MAPS: [Set; 4] = [PORTS, PORTS_ANY, PORTS6, PORTS6_ANY];
 
@@ -126,6 +129,13 @@ fn beyond_loopback6() -> [Expression; 4] {
     let [family, is] = ipv6();
     let load = Expression::Payload { base: 1, offset: 24, length: 16, into: Register::WHOLE };
     [family, is, load, compare(false, &Ipv6Addr::LOCALHOST.octets())]
+}
+
+/// An address is ::1. `offset` in the IPv6 header: 8 of the source, 24 of the destination.
+fn loopback6(offset: u32) -> [Expression; 4] {
+    let [family, is] = ipv6();
+    let load = Expression::Payload { base: 1, offset, length: 16, into: Register::WHOLE };
+    [family, is, load, compare(true, &Ipv6Addr::LOCALHOST.octets())]
 }
 
 /// The first byte of an address is 127. `offset` in the IPv4 header: 12 of the source, 16 of the destination.
@@ -219,12 +229,18 @@ pub(crate) fn rules(alone: Alone) -> Vec<Rule> {
             "dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6",
             &[&ipv6(), &address6, &port(4), &translate(&PORTS6)],
         ),
-        // The kernel takes an answer for ::1 from loopback alone (rt6_need_strict): who asks there is refused at once and
-        // goes on to 127.0.0.1, in the place of waiting for an answer that was dropped.
+        // ::1 is for those who ask for it. Where bridges are filtered an answer for it is dropped: who asks there is refused
+        // at once and goes on to 127.0.0.1, in the place of waiting.
         rule(
             "published",
             "ip6 daddr != ::1 fib daddr type local dnat ip6 to meta l4proto . th dport map @ports6_any",
             &[&beyond_loopback6(), &own, &port(0), &translate(&PORTS6_ANY)],
+        ),
+        // What is published on ::1 is this host's own. The kernel drops such packets itself, but not while they are bridged.
+        rule(
+            "in",
+            "iif != 1 ip6 daddr ::1 counter drop",
+            &[&not_lo, &loopback6(24), &[Expression::Counter, DROP]],
         ),
         rule("in", "jump published", &[&[Expression::Jump { chain: "published" }]]),
         rule("local", "jump published", &[&[Expression::Jump { chain: "published" }]]),
@@ -242,6 +258,12 @@ pub(crate) fn rules(alone: Alone) -> Vec<Rule> {
         // Bits of the states: established, related.
         rule("forward", "ct state established,related accept", &[&ct(CT_STATE, 2 | 4), &[ACCEPT]]),
         rule("forward", "ct status dnat accept", &[&published(), &[ACCEPT]]),
+        // From port to port the bridge itself keeps them apart; a container can send by way of the host as well.
+        rule(
+            "forward",
+            "iifname @apart iifname . oifname @within counter drop",
+            &[&of(IIFNAME, &APART), &within(false), &[Expression::Counter, DROP]],
+        ),
         rule("forward", "iifname . oifname @within accept", &[&within(false), &[ACCEPT]]),
         rule(
             "forward",
@@ -254,6 +276,11 @@ pub(crate) fn rules(alone: Alone) -> Vec<Rule> {
             "out",
             "ip saddr 127.0.0.0/8 oifname @bridges masquerade",
             &[&loopback(12), &to_us(false), &[Expression::Masquerade]],
+        ),
+        rule(
+            "out",
+            "ip6 saddr ::1 oifname @bridges masquerade",
+            &[&loopback6(8), &to_us(false), &[Expression::Masquerade]],
         ),
         // A neighbour's answer would go to the neighbour straight, who has asked somebody else.
         rule(
@@ -294,6 +321,7 @@ pub(crate) struct Bridge {
     pub(crate) internal: bool,
     pub(crate) open: bool,
     pub(crate) routed: bool,
+    pub(crate) apart: bool,
     pub(crate) v6: bool,
 }
 
@@ -306,6 +334,7 @@ impl Bridge {
             internal: has("internal"),
             open: has("open"),
             routed: has("routed"),
+            apart: has("apart"),
             v6: has("v6"),
         })
     }
@@ -317,7 +346,12 @@ impl Bridge {
 
     /// The sets that have it.
     fn sets(&self) -> impl Iterator<Item = &'static str> {
-        let special = [(self.internal, INTERNAL.name), (self.open, OPEN.name), (self.routed, ROUTED.name)];
+        let special = [
+            (self.internal, INTERNAL.name),
+            (self.open, OPEN.name),
+            (self.routed, ROUTED.name),
+            (self.apart, APART.name),
+        ];
         special.into_iter().filter_map(|(has, name)| has.then_some(name))
     }
 

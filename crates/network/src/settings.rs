@@ -8,6 +8,7 @@ use crate::network::Network;
 use crate::ports::Publish;
 use crate::rate::{Rate, Rates};
 use crate::subnet::{IpRequest, Subnet};
+use crate::subnet6::Subnet6;
 
 /// Where things are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,17 @@ pub struct Settings {
     pub bridge: String,
     /// The user's choice of the default network's subnet; none takes the bridge's, or a free one.
     pub subnet: Option<Subnet>,
+    /// The user's choice of its IPv6 addresses; none takes those that it has, if it has any.
+    pub subnet6: Option<Wanted6>,
+}
+
+/// Which IPv6 addresses the default network is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted6 {
+    /// These.
+    This(Subnet6),
+    /// A unique local network, the same for this machine and bridge at every choice.
+    Any,
 }
 
 impl Default for Settings {
@@ -30,6 +42,7 @@ impl Default for Settings {
             networks: PathBuf::from("/var/lib/minidocker/networks"),
             bridge: "minidocker0".to_owned(),
             subnet: None,
+            subnet6: None,
         }
     }
 }

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use step::{Context, Failure, Shell, Step, Steps};
 
@@ -35,7 +35,8 @@ use crate::traffic::{self, End, HTB, TOP};
 
 /// The step that this is, in messages.
 const STEP: &str = "network.share";
-/// Below the run state: a file for each network that has a total, named after its bridge.
+/// Beside the networks' records: a file for each network that has a total, named after its bridge. The default network has no
+/// record, and its total survives a reboot as that of any other.
 const TOTALS: &str = "totals";
 /// What is left for those without a share, at least: a hundredth of the total.
 const REST: u64 = 100;
@@ -51,9 +52,14 @@ pub(crate) fn is_intermediate(name: &str) -> bool {
     digits.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
 }
 
-/// What a network may carry; none where nobody has said.
-pub(crate) fn total(run_dir: &Path, bridge: &str) -> Result<Option<Rate>, Error> {
-    let path = run_dir.join(TOTALS).join(bridge);
+/// Where the total of a network with this bridge is written.
+fn total_file(settings: &Settings, bridge: &str) -> PathBuf {
+    settings.networks.join(TOTALS).join(bridge)
+}
+
+/// What the network with this bridge may carry; none where nobody has said.
+pub fn total(settings: &Settings, bridge: &str) -> Result<Option<Rate>, Error> {
+    let path = total_file(settings, bridge);
     match fs::read_to_string(&path) {
         Ok(text) => Ok(text.trim().parse().ok().map(Rate)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -65,8 +71,7 @@ pub(crate) fn total(run_dir: &Path, bridge: &str) -> Result<Option<Rate>, Error>
 /// called as users call it. Gives its bridge.
 pub fn set_total(settings: &Settings, network: &str, rate: Option<Rate>) -> Result<String, Error> {
     let bridge = bridge_of(settings, network)?;
-    let directory = settings.run_dir.join(TOTALS);
-    let path = directory.join(&bridge);
+    let path = total_file(settings, &bridge);
     let failed = |action, source| Error::File { action, path: path.clone(), source };
     let socket = netlink::open().map_err(|error| Failure::new(STEP, "the route socket", error))?;
     let route = Route::new(&socket);
@@ -95,9 +100,20 @@ pub fn set_total(settings: &Settings, network: &str, rate: Option<Rate>) -> Resu
         }
         prepare(route, &bridge, rate, rest).map_err(refused)?;
     }
-    fs::create_dir_all(&directory).map_err(|error| failed("create", error))?;
-    fs::write(&path, format!("{}\n", rate.0)).map_err(|error| failed("create", error))?;
+    write_total(&path, rate).map_err(|error| failed("create", error))?;
     Ok(bridge)
+}
+
+/// Whole or not at all, and on the disk.
+fn write_total(path: &Path, rate: Rate) -> io::Result<()> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(directory)?;
+    // No bridge is called so.
+    let new = directory.join(".new");
+    let file = fs::File::create(&new)?;
+    io::Write::write_all(&mut &file, format!("{}\n", rate.0).as_bytes())?;
+    file.sync_data()?;
+    fs::rename(&new, path)
 }
 
 /// The bridge of the network that a user means; a small one by its subnet, or its bridge's name.
@@ -118,8 +134,8 @@ fn bridge_of(settings: &Settings, network: &str) -> Result<String, Error> {
 }
 
 /// The same of a bridge that goes for ever, and what is written of it.
-pub(crate) fn leave(book: &Book, route: Route<'_>, bridge: &str) -> Result<(), Refusal> {
-    let _ = fs::remove_file(book.run_dir().join(TOTALS).join(bridge));
+pub(crate) fn leave(settings: &Settings, route: Route<'_>, bridge: &str) -> Result<(), Refusal> {
+    let _ = fs::remove_file(total_file(settings, bridge));
     lift(route, bridge)
 }
 
@@ -166,7 +182,7 @@ pub(crate) fn plan(
     let way_out = way_out(places).map(|to| &to.bridge);
     for to in places.iter().filter(|to| to.driver() == Driver::Bridge) {
         // A total that cannot be read was told when the share was asked for.
-        let Some(total) = total(&settings.run_dir, &to.bridge).ok().flatten() else { continue };
+        let Some(total) = total(settings, &to.bridge).ok().flatten() else { continue };
         host.push(Box::new(Total { bridge: to.bridge.clone(), gateway: to.gateway.octets(), rate: total }));
         let share = share.filter(|_| way_out == Some(&to.bridge));
         beside.extend(share.map(|rate| Box::new(Share::of(to, rate, total)) as Box<dyn Step>));
@@ -371,7 +387,7 @@ pub fn change_share(settings: &Settings, places: &[Attachment], rate: Option<Rat
 
 /// The network's total, without which nothing can be a share of it.
 pub(crate) fn needed_total(settings: &Settings, places: &[Attachment]) -> Result<Rate, Error> {
-    let total = way_out(places).map(|to| total(&settings.run_dir, &to.bridge)).transpose()?;
+    let total = way_out(places).map(|to| total(settings, &to.bridge)).transpose()?;
     total.flatten().ok_or_else(|| no_total(places))
 }
 
@@ -383,7 +399,7 @@ fn no_total(places: &[Attachment]) -> Error {
 /// Takes the share of an address away: its classes and filters. Again is nothing; of a network without a total there is
 /// nothing to take. Before the address is given back, for whoever gets it has the class.
 pub(crate) fn forget(settings: &Settings, bridge: &str, address: Ipv4Addr) -> Result<(), Error> {
-    if !settings.run_dir.join(TOTALS).join(bridge).exists() {
+    if !total_file(settings, bridge).exists() {
         return Ok(());
     }
     clear(bridge, address)

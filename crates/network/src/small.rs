@@ -13,6 +13,7 @@ use crate::facts::{self, failed};
 use crate::links;
 use crate::netlink::Route;
 use crate::reservation::{Book, NETWORKS};
+use crate::settings::Settings;
 use crate::share;
 use crate::subnet::{IpRequest, Subnet, unusable, usable_prefix};
 
@@ -89,6 +90,7 @@ pub(crate) fn words(book: &Book, small: Small) -> Result<String, Error> {
 
 /// Makes the directory of `wanted`, if nothing is in its way. What the dead left there is removed.
 pub(crate) fn make(
+    settings: &Settings,
     book: &Book,
     route: Route<'_>,
     wanted: Small,
@@ -102,7 +104,7 @@ pub(crate) fn make(
             return Ok(());
         }
         let owner = words(book, other)?;
-        if !dead || !bury(book, route, other, is_alive)? {
+        if !dead || !bury(settings, book, route, other, is_alive)? {
             let hint = format!(
                 "join it with an address from {} to {} and no prefix, or choose another network",
                 other.subnet.first(),
@@ -132,24 +134,30 @@ fn clear_bridge(route: Route<'_>, wanted: Small) -> Result<(), Error> {
 }
 
 /// Removes a network whose members are all dead; false where somebody has just joined. Under the lock [`NETWORKS`].
-fn bury(book: &Book, route: Route<'_>, small: Small, is_alive: &dyn Fn(&str) -> bool) -> Result<bool, Error> {
+fn bury(
+    settings: &Settings,
+    book: &Book,
+    route: Route<'_>,
+    small: Small,
+    is_alive: &dyn Fn(&str) -> bool,
+) -> Result<bool, Error> {
     for (address, owner) in book.members(&small.directory())? {
         if !is_alive(&owner.id) {
             book.give_back(&small.directory(), address, &owner.id)?;
         }
     }
-    remove_if_empty(book, route, small)
+    remove_if_empty(settings, book, route, small)
 }
 
 /// Removes a network without a reservation, bridge and all; false where there is one. Under the lock [`NETWORKS`].
 ///
 /// The directory goes first: from then on nobody can join, and whoever wants the network makes it anew, which waits
 /// for the lock.
-fn remove_if_empty(book: &Book, route: Route<'_>, small: Small) -> Result<bool, Error> {
+fn remove_if_empty(settings: &Settings, book: &Book, route: Route<'_>, small: Small) -> Result<bool, Error> {
     book.note_going(&small.directory())?;
     let removed = book.remove_empty(&small.directory())?;
     if removed {
-        share::leave(book, route, &small.bridge())
+        share::leave(settings, route, &small.bridge())
             .map_err(|refusal| Error::Kernel(failed(STEP, small.bridge(), refusal)))?;
         links::delete(route, &small.bridge())
             .map_err(|refusal| Error::Kernel(failed(STEP, small.bridge(), refusal)))?;
@@ -160,7 +168,7 @@ fn remove_if_empty(book: &Book, route: Route<'_>, small: Small) -> Result<bool, 
 }
 
 /// Finishes what somebody who was killed had begun: bridges whose networks are gone go.
-pub(crate) fn finish_going(book: &Book) -> Result<(), Error> {
+pub(crate) fn finish_going(settings: &Settings, book: &Book) -> Result<(), Error> {
     let all = book.going()?;
     if all.is_empty() {
         return Ok(());
@@ -172,20 +180,20 @@ pub(crate) fn finish_going(book: &Book) -> Result<(), Error> {
         if book.directory(&small.directory()).is_dir() {
             book.has_gone(&small.directory())?;
         } else {
-            remove_if_empty(book, Route::new(&socket), small)?;
+            remove_if_empty(settings, book, Route::new(&socket), small)?;
         }
     }
     Ok(())
 }
 
 /// Removes a network after its last container. Takes about 22 ms where it is the last, and next to nothing else.
-pub(crate) fn leave(book: &Book, small: Small) -> Result<(), Error> {
+pub(crate) fn leave(settings: &Settings, book: &Book, small: Small) -> Result<(), Error> {
     if !book.members(&small.directory())?.is_empty() || !book.directory(&small.directory()).is_dir() {
         return Ok(());
     }
     let socket = crate::netlink::open().map_err(|error| Failure::new(STEP, "the route socket", error))?;
     let _lock = book.lock(NETWORKS)?;
-    remove_if_empty(book, Route::new(&socket), small).map(drop)
+    remove_if_empty(settings, book, Route::new(&socket), small).map(drop)
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ impl Table {
             ("internal", "ifname"),
             ("open", "ifname"),
             ("routed", "ifname"),
+            ("apart", "ifname"),
         ] {
             text += &format!("set {set} {{ type {kind}; ");
             if let Some((_, element)) = elements.iter().find(|(name, _)| *name == set) {
@@ -152,8 +153,8 @@ impl Table {
         let netfilter = open()?;
         let seen = netfilter.has(&self.name, BRIDGES.name, &link_key(&bridge.name));
         match seen.map_err(|refusal| self.refused(refusal))? {
-            Seen::There => Ok(()),
-            Seen::Absent => self.restore(&netfilter, Some(bridge)),
+            Seen::There if !self.lacks_forwarding6(bridge) => Ok(()),
+            Seen::There | Seen::Absent => self.restore(&netfilter, Some(bridge)),
             Seen::Unsupported => Err(unsupported(Errno::OPNOTSUPP.into())),
         }
     }
@@ -273,6 +274,13 @@ impl Table {
             keep_router_advertisements(bridges);
             let _ = fs::write(forwarding6, "1");
         }
+    }
+
+    /// Whether a bridge has got IPv6 addresses after its rules were written, and the host does not forward IPv6 yet.
+    fn lacks_forwarding6(&self, bridge: &Bridge) -> bool {
+        let is_off =
+            || fs::read(format!("{IPV6}/all/forwarding")).is_ok_and(|text| text.first() == Some(&b'0'));
+        bridge.v6 && !self.run_dir.join(FORWARDING6).exists() && is_off()
     }
 
     /// What differs from what the files say, in words; none where nothing does. A table that is not there differs only
@@ -460,6 +468,12 @@ fn internal(error: Error) -> Failure {
 /// Lets packets of the host's loopback leave by this bridge; what comes from there is dropped by our guard.
 pub(crate) fn let_loopback_out(bridge: &str) -> io::Result<()> {
     fs::write(localnet(bridge), "1")
+}
+
+/// Whether bridged packets pass the rules too (br_netfilter): then an answer for ::1 is translated while it is bridged, and
+/// dropped where it comes up to the host, for no wire may bring that address.
+pub(crate) fn filters_bridges6() -> bool {
+    fs::read("/proc/sys/net/bridge/bridge-nf-call-ip6tables").is_ok_and(|text| text.first() == Some(&b'1'))
 }
 
 /// The switch for it.

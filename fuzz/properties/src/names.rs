@@ -26,7 +26,13 @@ impl Names for Known {
     fn upstreams(&mut self) -> Option<Upstreams> {
         let server = |n| SocketAddr::from(([192, 0, 2, n], 53));
         let timeout = Duration::from_secs(2);
-        Some(Upstreams { servers: vec![server(1), server(2)], timeout, attempts: 2, rotate: true })
+        Some(Upstreams {
+            servers: vec![server(1), server(2)],
+            timeout,
+            attempts: 2,
+            rotate: true,
+            streams: false,
+        })
     }
 }
 

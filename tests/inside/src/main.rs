@@ -35,6 +35,7 @@ usage: inside COMMAND
   listen PORT [--once]         TCP on all addresses: answer each line with `HOSTNAME PID LINE`
   connect ADDRESS PORT [TEXT]  send a line, print the answer
   connect-and-count ADDRESS PORT  the same, and how many segments had to be sent again
+  ask NAME                     ask 127.0.0.11 for an IPv4 address, print the code and the addresses
   flow PORT                    TCP: serve `pour` and `ping-pong`
   pour ADDRESS PORT SECONDS    send as much as goes; JSON {bytes, seconds, mbit}
   ping-pong ADDRESS PORT N     a byte there and back, N times; JSON {count, median_us, p99_us}
@@ -77,6 +78,7 @@ fn dispatch(words: &[&str]) -> Outcome {
         ["listen", port] => network::listen(number(port)?, false),
         ["listen", port, "--once"] => network::listen(number(port)?, true),
         ["who", port] => network::who(number(port)?),
+        ["ask", name] => network::ask_name(name),
         ["connect-udp", address, port, text] => network::connect_udp(address, number(port)?, text),
         ["connect", address, port] => network::connect(address, number(port)?, "hello"),
         ["connect-and-count", address, port] => network::connect_and_count(address, number(port)?),

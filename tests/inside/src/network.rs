@@ -85,6 +85,43 @@ pub(crate) fn connect_udp(address: &str, port: u16, text: &str) -> Outcome {
     Err(failed(last))
 }
 
+/// Asks the container's name service for the IPv4 addresses of a name: `0 10.7.0.2`, `3` where there is none.
+pub(crate) fn ask_name(name: &str) -> Outcome {
+    let failed = |error: std::io::Error| format!("ask {name}: {}", error.kind());
+    let socket = UdpSocket::bind("127.0.0.1:0").map_err(failed)?;
+    socket.connect("127.0.0.11:53").map_err(failed)?;
+    socket.set_read_timeout(Some(PATIENCE / 5)).map_err(failed)?;
+    socket.send(&question(name)).map_err(failed)?;
+    let mut buffer = [0; 512];
+    let length = socket.recv(&mut buffer).map_err(failed)?;
+    println!("{}", answer(&buffer[..length]).ok_or_else(|| format!("ask {name}: an answer that is none"))?);
+    Ok(0)
+}
+
+/// A question for a name's IPv4 address, RFC 1035.
+fn question(name: &str) -> Vec<u8> {
+    let mut bytes = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        bytes.push(label.len() as u8);
+        bytes.extend(label.as_bytes());
+    }
+    bytes.extend([0, 0, 1, 0, 1]);
+    bytes
+}
+
+/// The code of an answer, and its addresses: ours points back to the name that was asked for in each record.
+fn answer(message: &[u8]) -> Option<String> {
+    let (code, count) = (message.get(3)? & 15, u16::from_be_bytes([*message.get(6)?, *message.get(7)?]));
+    let mut at = 12;
+    while *message.get(at)? != 0 {
+        at += 1 + usize::from(*message.get(at)?);
+    }
+    let records = message.get(at + 5..)?.chunks_exact(16).take(count.into());
+    let addresses =
+        records.map(|record| format!(" {}.{}.{}.{}", record[12], record[13], record[14], record[15]));
+    Some(format!("{code}{}", addresses.collect::<String>()))
+}
+
 /// Sends one line, prints the answer.
 pub(crate) fn connect(address: &str, port: u16, text: &str) -> Outcome {
     let answer = ask(address, port, text).map_err(|error| format!("connect {address} {port}: {error}"))?;
@@ -119,6 +156,20 @@ fn ask(address: &str, port: u16, text: &str) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_asked_for_and_its_addresses_are_read() {
+        let asked = question("db.web");
+        assert_eq!(asked[12..], *b"\x02db\x03web\0\0\x01\0\x01");
+        let mut told = asked.clone();
+        (told[2], told[3], told[7]) = (0x81, 0x80, 2);
+        for last in [7, 8] {
+            told.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 10, 0, 0, last]);
+        }
+        assert_eq!(answer(&told).as_deref(), Some("0 10.0.0.7 10.0.0.8"));
+        assert_eq!(answer(&asked).as_deref(), Some("0"));
+        assert_eq!(answer(&asked[..8]), None);
+    }
 
     #[test]
     fn the_server_says_who_answers() {

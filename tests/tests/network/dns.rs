@@ -4,7 +4,8 @@
 mod beyond;
 mod networks;
 
-use std::net::UdpSocket;
+use std::io::Write as _;
+use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use minidocker_tests::{World, scaled, until};
@@ -215,6 +216,68 @@ fn a_hundred_questions_at_once() {
         }
     });
     assert_eq!(beyond.heard().len(), 100, "each once");
+    remove(&world, &["asks"]);
+}
+
+/// The time of a processor that a process has had.
+fn processor_time(pid: i32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields").split(' ').collect();
+    // utime and stime, in hundredths of a second: proc_pid_stat(5).
+    let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+#[test]
+fn who_only_asks_has_half_a_processor_and_little_memory() {
+    let world = World::new();
+    let root = world.rootfs_inside().overlay();
+    let _beyond = Beyond::new(&world, "127.0.0.53", &[]);
+    let host = Host::new(&world, "nameserver 127.0.0.53\noptions timeout:1 attempts:1\n");
+    let id = host.detached(&["--name", "asks", "--rootfs", &root, "/inside", "pause"]);
+    let (own, monitor) = (address_of(&world, &id), world.monitor(&id));
+    let most = |what: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{monitor}/status")).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    let (start, before) = (Instant::now(), processor_time(monitor));
+    let lasts = scaled(Duration::from_secs(4));
+    let sent = within(&world, &id, || {
+        // Connections that take no answers, more than there is room for.
+        let streams: Vec<TcpStream> = (0..100)
+            .map(|number| {
+                let mut stream = TcpStream::connect("127.0.0.11:53").unwrap();
+                let asked = question(number, "asks", A, None);
+                let framed = [&(asked.len() as u16).to_be_bytes(), &asked[..]].concat();
+                // One that was given up for another is told so.
+                let _ = stream.write_all(&framed.repeat(200));
+                stream
+            })
+            .collect();
+        let socket = socket();
+        let mut sent = 0_u64;
+        while start.elapsed() < lasts {
+            for number in 0..50 {
+                let own = socket.send(&question(number, "asks", A, None));
+                let far = socket.send(&question(number, &format!("{sent}.silent.example"), A, None));
+                sent += u64::from(own.is_ok()) + u64::from(far.is_ok());
+            }
+        }
+        drop(streams);
+        sent
+    });
+    let (took, elapsed) = (processor_time(monitor) - before, start.elapsed());
+    let files = std::fs::read_dir(format!("/proc/{monitor}/fd")).expect("it lives").count();
+    assert!(sent > 10_000, "{sent} questions are no flood");
+    // Half of it, the half second that it may take at once, and what the clock of the kernel is coarse.
+    assert!(took < elapsed / 2 + Duration::from_millis(800), "{took:?} of {elapsed:?}");
+    assert!(files < 256 + 64 + 40, "{files} descriptors");
+    assert!(most("VmHWM:") < 24 * 1024, "{} KiB", most("VmHWM:"));
+    // It serves on: names when it has rested, and all else meanwhile.
+    world.minidocker(["exec", "asks", "/inside", "true"]).ok();
+    until("it answers", || ask(&world, &id, "asks", A).records == [own.as_str()]);
+    assert_eq!(world.monitor(&id), monitor, "it is the same");
     remove(&world, &["asks"]);
 }
 

@@ -64,11 +64,6 @@ fn create(world: &World, words: &[&str]) -> String {
     world.minidocker(["network", "create"].into_iter().chain(words.iter().copied())).text()
 }
 
-/// Removes the cable to another machine, which may have gone with it.
-fn unplug(world: &World) {
-    drop(world.program(["ip", "link", "del", "uplink"]).run());
-}
-
 fn drop_networks(world: &World, names: &[&str]) {
     world.minidocker(["network", "rm"].into_iter().chain(names.iter().copied())).ok();
     world.expect_nothing_left();
@@ -271,7 +266,6 @@ fn connected_and_disconnected_while_it_runs() {
     remove(&world, &["web", "other"]);
     world.minidocker(["network", "rm", "more"]).ok();
     drop(machine);
-    unplug(&world);
     world.expect_nothing_left();
 }
 
@@ -308,10 +302,29 @@ fn ports_are_published_on_both_families() {
     assert_eq!(near(&world, "connect", "::1", "8080"), "");
     assert!(start.elapsed() < std::time::Duration::from_secs(3), "{:?}", start.elapsed());
     assert!(near(&world, "connect", "127.0.0.1", "8080").starts_with("web "));
+    // Who asks for it has it, where the kernel can, and for nobody else.
     let overlay = root.overlay();
+    let filter = |on: &str| {
+        let _ = world.inside_network(|| fs::write("/proc/sys/net/bridge/bridge-nf-call-ip6tables", on));
+        fs::exists("/proc/sys/net/bridge").expect("/proc can be read")
+    };
+    let start =
+        ["run", "-d", "--name", "local", "--hostname", "local", "--network", "both", "-p", "[::1]:8082:80"];
     let words =
-        ["run", "--rm", "--network", "both", "-p", "[::1]:80:80", "--rootfs", &overlay, "/inside", "true"];
-    world.minidocker(words).refuses(125, &["::1", "no answer"]);
+        [&start[..], &["-p", "[::1]:8082:80/udp", "--rootfs", &overlay, "/inside", "who", "80"]].concat();
+    if filter("1") {
+        world.minidocker(&words).refuses(125, &["::1", "filters its bridges"]);
+    }
+    filter("0");
+    world.minidocker(&words).ok();
+    let gateway = ["network", "inspect", "-f", "{{(index .IPAM.Config 1).Gateway}}", "both"];
+    let gateway = world.minidocker(gateway).text();
+    for how in ["connect", "connect-udp"] {
+        until("it answers", || near(&world, how, "::1", "8082") == format!("local {gateway} near"));
+    }
+    assert_eq!(far6("connect", "8082"), "");
+    remove(&world, &["local"]);
+    assert_eq!(near(&world, "connect", "::1", "8082"), "");
     // To the world with the host's address: a private one would not be answered.
     let server = machine.inside(&["who", "80"]);
     server.until("listening");
@@ -331,7 +344,6 @@ fn ports_are_published_on_both_families() {
     drop(running.wait());
     remove(&world, &["web"]);
     drop(machine);
-    unplug(&world);
     drop_networks(&world, &["both"]);
 }
 
@@ -368,7 +380,6 @@ fn an_internal_network_reaches_nothing_outside() {
     drop(running.wait());
     remove(&world, &["one", "two"]);
     drop(machine);
-    unplug(&world);
     drop_networks(&world, &["inner"]);
 }
 
@@ -390,6 +401,101 @@ fn networks_that_are_open_to_each_other_meet() {
 }
 
 #[test]
+fn containers_that_are_kept_apart_meet_by_published_ports_alone() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let machine = Machine::new(&world);
+    create(&world, &["--ipv6", "-o", "com.docker.network.bridge.enable_icc=false", "apart"]);
+    let one = serve(&world, &root, "one", &["--network", "apart", "-p", "8080:80"]);
+    let two = serve(&world, &root, "two", &["--network", "apart"]);
+    serve(&world, &root, "three", &[]);
+    world.minidocker(["network", "connect", "apart", "three"]).ok();
+    for asker in ["two", "three"] {
+        does_not_reach(&world, asker, &four(&one, "apart"));
+        does_not_reach(&world, asker, &six(&one, "apart"));
+    }
+    // By way of the host neither, though the asker finds the way.
+    let gateway =
+        world.minidocker(["network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", "apart"]).text();
+    let pid = world.init(&world.minidocker(["inspect", "-f", "{{.Id}}", "two"]).text()).to_string();
+    let to = format!("{}/32", four(&one, "apart"));
+    world
+        .program(["nsenter", "--net", "--target", &pid, "ip", "route", "add", &to, "via", &gateway])
+        .run()
+        .ok();
+    does_not_reach(&world, "two", &four(&one, "apart"));
+    // Where bridges are filtered too, a published port is translated on the bridge, which keeps them apart.
+    let _ = world.inside_network(|| fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0"));
+    let said = world.minidocker(["exec", "two", "/inside", "connect", HOST, "8080", "hello"]).text();
+    assert_eq!(said, format!("one {gateway} hello"));
+    // The host, other machines and the world are reached as ever.
+    assert_eq!(near(&world, "connect", &four(&two, "apart"), "80"), format!("two {gateway} near"));
+    assert_eq!(machine.ask(8080), format!("one {FAR} far"));
+    let server = machine.inside(&["who", "80"]);
+    server.until("listening");
+    assert_eq!(from(&world, "two", FAR), format!("{} {HOST} hello", hostname()));
+    server.signal(9);
+    drop(server.wait());
+    remove(&world, &["one", "two", "three"]);
+    drop(machine);
+    drop_networks(&world, &["apart"]);
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[test]
+fn the_default_network_has_ipv6_where_somebody_wants_it() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    let overlay = root.overlay();
+    let machine = Machine::new(&world);
+    ip(&world, &["addr", "add", "2001:db8::1/64", "dev", "uplink", "nodad"]);
+    machine.ip(&["addr", "add", "2001:db8::2/64", "dev", "eth0", "nodad"]);
+    let before = serve(&world, &root, "before", &[]);
+    assert_eq!(six(&before, "bridge"), "");
+    let run = |subnet: &str, words: &[&str]| {
+        let start = ["--subnet6", subnet, "run", "-d", "--rootfs", &overlay];
+        world.minidocker([&start[..], words, &["/inside", "who", "80"]].concat())
+    };
+    run("fd00:5::/64", &["--name", "web", "--hostname", "web", "-p", "8080:80"]).ok();
+    let web = networks(&world, "web");
+    assert!(six(&web, "bridge").starts_with("fd00:5::"), "{web}");
+    // From now on all who come have it, whoever starts them.
+    let other = serve(&world, &root, "other", &["--ip6", "fd00:5::7:7"]);
+    assert_eq!(six(&other, "bridge"), "fd00:5::7:7");
+    until("it listens", || from(&world, "other", &six(&web, "bridge")) == "web fd00:5::7:7 hello");
+    let far = machine.inside(&["connect", "2001:db8::1", "8080", "far"]).wait().text();
+    assert_eq!(far, "web 2001:db8::2 far");
+    // What leaves has the host's address.
+    let server = machine.inside(&["who", "80"]);
+    server.until("listening");
+    assert!(from(&world, "other", "2001:db8::2").ends_with(" 2001:db8::1 hello"));
+    server.signal(9);
+    drop(server.wait());
+    let seen = world.minidocker(["network", "inspect", "bridge"]).json()[0].clone();
+    assert_eq!(
+        (&seen["EnableIPv6"], &seen["IPAM"]["Config"][1]["Gateway"]),
+        (&json!(true), &json!("fd00:5::1"))
+    );
+    assert_eq!(
+        world.minidocker(["inspect", "-f", "{{.NetworkSettings.IPv6Gateway}}", "web"]).text(),
+        "fd00:5::1"
+    );
+    // Another choice would leave those who are there behind.
+    run("fd00:6::/64", &["--rm"]).refuses(125, &["fd00:6::/64", "fd00:5::/64"]);
+    assert_eq!(run("auto", &["--name", "more"]).code, 0);
+    create(&world, &["x"]);
+    let clash = world.minidocker(["network", "create", "--ipv6", "--subnet", "fd00:5::/80", "y"]);
+    assert!(clash.err().contains("the default network"), "{clash:?}");
+    world.minidocker(["system", "check"]).ok();
+    remove(&world, &["before", "web", "other", "more"]);
+    drop(machine);
+    drop_networks(&world, &["x"]);
+}
+
+#[test]
 fn links_beside_one_of_the_hosts() {
     let world = World::new();
     let root = world.rootfs_inside();
@@ -406,7 +512,6 @@ fn links_beside_one_of_the_hosts() {
     remove(&world, &["one", "two"]);
     world.minidocker(["network", "rm", "lan"]).ok();
     drop(machine);
-    unplug(&world);
     world.expect_nothing_left();
 }
 
@@ -479,19 +584,34 @@ fn what_a_crash_in_the_middle_of_connect_leaves_is_found() {
     let world = World::new();
     let root = world.rootfs_inside();
     create(&world, &["more"]);
-    serve(&world, &root, "web", &[]);
+    serve(&world, &root, "web", &["-p", "8080:80"]);
+    // The link that everything beyond the neighbours goes by.
+    let way_out = || {
+        let pid = world.init(&world.minidocker(["inspect", "-f", "{{.Id}}", "web"]).text());
+        let routes = fs::read_to_string(format!("/proc/{pid}/net/route")).expect("its routes");
+        let default = routes.lines().find(|line| line.split('\t').nth(1) == Some("00000000"));
+        default.and_then(|line| line.split('\t').next()).expect("a way out").to_owned()
+    };
     // At every moment of a connect and of a disconnect: the old state or the new one, and nothing that check cannot mend.
     for micros in (0..12).map(|n| n * 700) {
         for verb in ["connect", "disconnect"] {
-            let running = world.spawn(["network", verb, "more", "web"]);
+            let priority: &[&str] = if verb == "connect" { &["--gw-priority", "5"] } else { &[] };
+            let words = [&["network", verb], priority, &["more", "web"]].concat();
+            let running = world.spawn(words);
             std::thread::sleep(std::time::Duration::from_micros(micros));
             running.signal(9);
             drop(running.wait());
+            way_out();
             world.minidocker(["system", "check", "--repair"]).ok();
             world.minidocker(["system", "check"]).ok();
             let pid = world.init(&world.minidocker(["inspect", "-f", "{{.Id}}", "web"]).text());
             let has = fs::read_to_string(format!("/proc/{pid}/net/dev")).expect("its links").contains("eth1");
             assert_eq!(networks(&world, "web")["more"].is_object(), has, "{verb} killed after {micros} us");
+            assert_eq!(way_out(), if has { "eth1" } else { "eth0" }, "{verb} killed after {micros} us");
+            assert!(
+                near(&world, "connect", "127.0.0.1", "8080").starts_with("web "),
+                "{verb} after {micros} us"
+            );
         }
     }
     remove(&world, &["web"]);

@@ -149,6 +149,47 @@ fn shares_are_kept_and_what_others_leave_is_borrowed() {
     assert!(!left.contains("htb") && !left.contains("ingress"), "{left}");
 }
 
+/// A network's rate is a network's for good, and laid on whenever its bridge is made.
+#[test]
+fn a_networks_rate_survives_a_reboot() {
+    let world = World::new();
+    let root = world.rootfs_inside();
+    world.minidocker(["network", "create", "web"]).ok();
+    let rate = |network: &str, rate: &str| {
+        world.minidocker(["network", "update", "--rate", rate, network]).ok();
+    };
+    rate("default", "40mbit");
+    rate("web", "30mbit");
+    let id = world.minidocker(["network", "inspect", "-f", "{{.Id}}", "web"]).text();
+    let bridges = [world.bridge().to_owned(), format!("md-{}", &id[..12])];
+    let start = || {
+        serve(&world, &root, "usual", &[]);
+        serve(&world, &root, "made", &["--network", "web"]);
+        let shown = |bridge: &String| ip_tc(&world, &["class", "show", "dev", bridge]);
+        assert!(shown(&bridges[0]).contains("ceil 40Mbit") && shown(&bridges[1]).contains("ceil 30Mbit"));
+    };
+    start();
+    assert_eq!(world.go_down(), 2);
+    // What a machine loses besides.
+    for link in super::links(&world).iter().filter(|link| bridges.contains(link) || link.ends_with('i')) {
+        ip(&world, &["link", "del", link]);
+    }
+    world.minidocker(["rm", "-f", "usual", "made"]).ok();
+    start();
+    for (network, shown) in [("bridge", "40mbit"), ("web", "30mbit")] {
+        let found = world.minidocker(["network", "inspect", "-f", "{{.Rate}}", network]).text();
+        assert_eq!(found, shown, "{network}");
+    }
+    remove(&world, &["usual", "made"]);
+    rate("default", "none");
+    world.minidocker(["network", "rm", "web"]).ok();
+    let left = ip_tc(&world, &["qdisc", "show"]);
+    assert!(!left.contains("htb") && !left.contains("ingress"), "{left}");
+    // It went with its network.
+    let totals = std::fs::read_dir(world.root().join("networks/totals")).expect("where they are");
+    assert_eq!(totals.count(), 0);
+}
+
 /// A share goes with its container, whose address the next one gets.
 #[test]
 fn a_share_goes_with_its_container() {
@@ -161,7 +202,8 @@ fn a_share_goes_with_its_container() {
     // However it ends.
     world.program(["kill", "-9", &world.init(&id).to_string()]).run().ok();
     until("it has ended", || world.minidocker(["ps", "-q"]).text().is_empty());
-    assert_eq!(classes(&world), 2);
+    // Its monitor may still be at it.
+    until("its share is gone", || classes(&world) == 2);
     remove(&world, &["first"]);
     world.minidocker(["network", "update", "--rate", "none", "default"]).ok();
 }

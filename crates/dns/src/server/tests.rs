@@ -51,6 +51,7 @@ impl Table {
             timeout: Duration::from_secs(2),
             attempts: 2,
             rotate: false,
+            streams: false,
         };
         let known = Known { upstreams: Some(upstreams) };
         Self { server: Server::default(), known, now: Instant::now(), number: 1000 }

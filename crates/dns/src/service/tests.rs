@@ -12,8 +12,8 @@ use crate::message::{Kind, Query, Rcode, Record, answer};
 use crate::names::Neighbour;
 use crate::settings::Upstreams;
 
-/// Servers beyond, and how long each may take.
-struct Known(Vec<SocketAddr>, Duration);
+/// Servers beyond, how long each may take, and whether they are asked by streams alone.
+struct Known(Vec<SocketAddr>, Duration, bool);
 
 /// Long enough for a server on the loopback of a machine with time, short enough to wait for.
 const SOON: Duration = Duration::from_millis(200);
@@ -28,7 +28,13 @@ impl Names for Known {
     }
 
     fn upstreams(&mut self) -> Option<Upstreams> {
-        Some(Upstreams { servers: self.0.clone(), timeout: self.1, attempts: 1, rotate: false })
+        Some(Upstreams {
+            servers: self.0.clone(),
+            timeout: self.1,
+            attempts: 1,
+            rotate: false,
+            streams: self.2,
+        })
     }
 }
 
@@ -81,7 +87,7 @@ fn framed(stream: &mut TcpStream) -> Vec<u8> {
 
 /// Serves with these servers beyond, while `ask` asks it.
 fn serve(servers: Vec<SocketAddr>, ask: impl FnOnce(SocketAddr)) {
-    serve_with(Known(servers, SOON), ask);
+    serve_with(Known(servers, SOON, false), ask);
 }
 
 fn serve_with(mut known: Known, ask: impl FnOnce(SocketAddr)) {
@@ -172,6 +178,42 @@ fn by_datagram_and_by_stream() {
 }
 
 #[test]
+fn servers_that_are_asked_by_streams_alone() {
+    // Two parts of an answer come with a pause between them.
+    serve_with(Known(vec![beyond(0, 1)], Duration::from_secs(5), true), |address| {
+        let told_all = ask(&client(address), &question(3, "example.org", Kind::A, Some(4096)));
+        assert_eq!(told(&told_all), (0, false, 60));
+    });
+}
+
+#[test]
+fn who_takes_no_answers_gets_no_more_and_nothing_is_lost() {
+    const MANY: u16 = 4000;
+    serve(vec![], |address| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let mut asks = stream.try_clone().unwrap();
+        // More answers than the kernel has room for on the way: 8 MB.
+        let asker = std::thread::spawn(move || {
+            for id in 0..MANY {
+                let message = question(id, "web", Kind::A, None);
+                asks.write_all(&(message.len() as u16).to_be_bytes()).unwrap();
+                asks.write_all(&message).unwrap();
+            }
+            asks.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        // Others are answered meanwhile.
+        assert_eq!(told(&ask(&client(address), &question(1, "web", Kind::AAAA, None))), (0, false, 0));
+        for id in 0..MANY {
+            let answer = framed(&mut stream);
+            assert_eq!((told(&answer), &answer[..2]), ((0, false, 120), &id.to_be_bytes()[..]));
+        }
+        asker.join().unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "and that is the end");
+    });
+}
+
+#[test]
 fn a_silent_server_and_a_closed_port() {
     let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     serve(vec![closed, beyond(0, 0), beyond(1, 0)], |address| {
@@ -193,7 +235,7 @@ fn a_silent_server_and_a_closed_port() {
 fn many_at_once() {
     // No server is asked twice, however busy the machine is; and so many answers fit into a socket's room.
     const WAVE: u16 = 50;
-    serve_with(Known(vec![beyond(200, 0)], Duration::from_secs(60)), |address| {
+    serve_with(Known(vec![beyond(200, 0)], Duration::from_secs(60), false), |address| {
         let socket = client(address);
         for wave in 0..4 {
             let ids = wave * WAVE..(wave + 1) * WAVE;

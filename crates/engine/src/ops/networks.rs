@@ -18,7 +18,7 @@ pub use network::{Network, NewNetwork, is_built_in};
 
 use crate::networks::{link, told};
 use crate::prepare::network_settings;
-use crate::request::{DEFAULT_NETWORK, Endpoint, NetworkMode, Rates};
+use crate::request::{DEFAULT_NETWORK, Endpoint, NetworkMode, Rate, Rates};
 use crate::state::{Record, Store};
 use crate::sweep::sweep;
 use crate::{Error, Kind, Note, Settings, events, files, names, pods};
@@ -32,6 +32,8 @@ pub struct Listed {
     pub members: BTreeMap<String, Member>,
     /// Whether a container's record names it, running or not.
     pub used: bool,
+    /// What its containers together may send and get: `network update --rate`.
+    pub rate: Option<Rate>,
 }
 
 /// A container in a network.
@@ -67,17 +69,19 @@ pub fn create(settings: &Settings, new: &NewNetwork) -> Result<String, Error> {
 /// Every network by its name, and what could not be read.
 pub fn list(settings: &Settings) -> Result<(Vec<Listed>, Vec<Error>), Error> {
     let store = Store::new(settings);
-    let (networks, damaged) = network::list(&network_settings(settings)?).map_err(told)?;
+    let place = network_settings(settings)?;
+    let (networks, damaged) = network::list(&place).map_err(told)?;
     let records = records(&store)?;
-    let listed = networks.into_iter().map(|network| listed(&store, &records, network));
+    let listed = networks.into_iter().map(|network| listed(&store, &place, &records, network));
     Ok((listed.collect(), damaged.into_iter().map(told).collect()))
 }
 
 /// One network, by its name or its id.
 pub fn inspect(settings: &Settings, name: &str) -> Result<Listed, Error> {
     let store = Store::new(settings);
-    let network = network::find(&network_settings(settings)?, name).map_err(told)?;
-    Ok(listed(&store, &records(&store)?, network))
+    let place = network_settings(settings)?;
+    let network = network::find(&place, name).map_err(told)?;
+    Ok(listed(&store, &place, &records(&store)?, network))
 }
 
 /// The records of all containers; one that cannot be read tells nothing.
@@ -90,7 +94,7 @@ fn names_of(record: &Record) -> Vec<String> {
     super::inspect::network_names(&record.request.network)
 }
 
-fn listed(store: &Store, records: &[Record], network: Network) -> Listed {
+fn listed(store: &Store, place: &network::Settings, records: &[Record], network: Network) -> Listed {
     let mut members = BTreeMap::new();
     let mut used = false;
     for record in records.iter().filter(|record| names_of(record).contains(&network.name)) {
@@ -100,7 +104,9 @@ fn listed(store: &Store, records: &[Record], network: Network) -> Listed {
             members.insert(record.id.clone(), member(record, place));
         }
     }
-    Listed { network, members, used }
+    // One that cannot be read is told where it is asked for.
+    let rate = network::total(place, &network.bridge()).ok().flatten();
+    Listed { network, members, used, rate }
 }
 
 fn member(record: &Record, place: Option<&Attachment>) -> Member {
@@ -150,8 +156,8 @@ fn invalid(message: String, hint: &str) -> Error {
 }
 
 /// A container that runs, by descriptors: its number may be another's by the time that something is done.
-pub(super) struct Living {
-    pub(super) namespace: OwnedFd,
+pub(crate) struct Living {
+    pub(crate) namespace: OwnedFd,
     _pidfd: OwnedFd,
 }
 
@@ -159,7 +165,7 @@ pub(super) struct Living {
 const SOON: Duration = Duration::from_secs(5);
 
 /// The container as it runs; none where it does not.
-pub(super) fn living(store: &Store, id: &str) -> Result<Option<Living>, Error> {
+pub(crate) fn living(store: &Store, id: &str) -> Result<Option<Living>, Error> {
     let start = Instant::now();
     loop {
         if let Some(pid) = store.living_init(id) {
@@ -210,7 +216,9 @@ pub fn connect(settings: &Settings, container: &str, asked: &Endpoint) -> Result
         store.note_other_networks(&id)?;
         let is_alive = |id: &str| store.run_dir(id).exists();
         let n = free_link(&record.networks);
-        let new = network::reserve_link(&place, &id, &record.name, &link(settings, &endpoint)?, n, &is_alive);
+        let hostname = record.request.namespaces.hostname.as_deref();
+        let asked = link(settings, &endpoint, hostname)?;
+        let new = network::reserve_link(&place, &id, &record.name, &asked, n, &is_alive);
         let new = new.map_err(told)?;
         let made = match &living {
             Some(living) => network::connect(&place, &living.namespace, &record.networks, new.clone())

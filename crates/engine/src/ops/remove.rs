@@ -77,6 +77,8 @@ struct How {
 fn remove(settings: &Settings, store: &Store, name: &str, how: How) -> Result<bool, Error> {
     let How { force, volumes, with_pod } = how;
     let id = store.find(name)?;
+    // After a reboot this may be the first command, and there is a container to be locked.
+    store.prepare()?;
     let record = match store.record(&id) {
         Err(_) if force => None,
         Err(failure) => {

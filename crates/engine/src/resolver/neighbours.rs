@@ -32,6 +32,8 @@ struct Known {
     directory: PathBuf,
     seen: Seen,
     members: Vec<Member>,
+    /// What this container alone calls others there: `--link`.
+    links: Vec<(String, String)>,
 }
 
 /// An address and whose it is, as small as can be: a network may have thousands.
@@ -74,6 +76,9 @@ impl Neighbours {
         for known in &self.networks {
             let network = known.place.network_name();
             let within = name.strip_suffix(network).and_then(|rest| rest.strip_suffix('.'));
+            let linked = known.links.iter().find(|(_, alias)| alias.eq_ignore_ascii_case(name));
+            // What the container calls somebody comes before what that one, or another, is called.
+            let name = linked.map_or(name, |(target, _)| digits(target));
             let called = |member: &&Member| {
                 member.is_called(name) || within.is_some_and(|within| member.is_called(within))
             };
@@ -143,19 +148,34 @@ impl Neighbours {
     }
 
     fn take(&mut self, record: &Record) {
-        let places = record.networks.iter();
-        if places.clone().eq(self.networks.iter().map(|known| &known.place)) {
+        let endpoints = record.request.network.links();
+        let links = |place: &Attachment| {
+            let endpoint = endpoints.iter().find(|endpoint| endpoint.network == place.network_name());
+            endpoint.map_or_else(Vec::new, |endpoint| endpoint.links.clone())
+        };
+        let now: Vec<_> = record.networks.iter().map(|place| (place, links(place))).collect();
+        let is_known = |((place, links), known): (&(&Attachment, Vec<_>), &Known)| {
+            **place == known.place && *links == known.links
+        };
+        if now.len() == self.networks.len() && now.iter().zip(&self.networks).all(is_known) {
             return;
         }
         let settings = self.settings.network();
-        let known = |place: &Attachment| Known {
+        let known = |(place, links): (&Attachment, Vec<(String, String)>)| Known {
             directory: network::members_directory(&settings, &place.directory()),
             place: place.clone(),
             seen: Seen::default(),
             members: Vec::new(),
+            links,
         };
-        self.networks = places.map(known).collect();
+        self.networks = now.into_iter().map(known).collect();
     }
+}
+
+/// An id as members are called by it; a name as it is.
+fn digits(target: &str) -> &str {
+    let is_id = target.len() == 64 && target.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if is_id { target.get(..SHORT).unwrap_or(target) } else { target }
 }
 
 /// Whether an address lies in a network, taken or not.

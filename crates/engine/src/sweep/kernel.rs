@@ -56,7 +56,7 @@ pub(super) fn addresses_and_links(settings: &Settings, store: &Store) -> Result<
 pub(super) fn networks(settings: &Settings, store: &Store) -> Result<Vec<Finding>, Failure> {
     let network = settings.network();
     let told = |error: network::Error| Failure::because("network.check", "networks", error.to_string());
-    let strays = || -> Result<Vec<Leftover>, Failure> {
+    let strays = || -> Result<Vec<(String, Leftover)>, Failure> {
         let mut strays = Vec::new();
         let all = network::leftovers(&network).map_err(told)?;
         for id in store.present()? {
@@ -80,7 +80,7 @@ pub(super) fn networks(settings: &Settings, store: &Store) -> Result<Vec<Finding
                 }
                 _ => true,
             };
-            strays.extend(all.iter().filter(|left| !known(left)).cloned());
+            strays.extend(all.iter().filter(|left| !known(left)).map(|left| (id.clone(), left.clone())));
         }
         Ok(strays)
     };
@@ -88,17 +88,18 @@ pub(super) fn networks(settings: &Settings, store: &Store) -> Result<Vec<Finding
     let first = strays()?;
     if !first.is_empty() {
         std::thread::sleep(AGAIN);
-        for left in strays()?.into_iter().filter(|left| first.contains(left)) {
+        for (id, left) in strays()?.into_iter().filter(|stray| first.contains(stray)) {
             let (kind, which) = match &left {
                 Leftover::Reservation { address, .. } => ("address", address.to_string()),
                 Leftover::Link { name, .. } => ("link", name.clone()),
                 _ => continue,
             };
             let why = "its container runs, and knows nothing of it: a connect or disconnect was cut short";
-            let (settings, step) = (network.clone(), left);
-            found.push(
-                Finding::new(kind, which, why).step("remove it", SweepStep::Network { settings, left: step }),
-            );
+            let mut finding = Finding::new(kind, which, why)
+                .step("remove it", SweepStep::Network { settings: network.clone(), left });
+            // First, or its container would be without a way out until it is connected again.
+            finding.repair.insert(0, Box::new(SweepStep::WayOut { settings: settings.clone(), id }));
+            found.push(finding);
         }
     }
     for (clashing, owner) in network::clashes(&network).map_err(told)? {

@@ -13,7 +13,7 @@ use step::{Context, Failure, Shell, Step, quote};
 
 use crate::health::Watch;
 use crate::keeper::{Keeper, Start};
-use crate::ops::{UNKNOWN, start};
+use crate::ops::{UNKNOWN, networks, start};
 use crate::resolver::Resolver;
 use crate::state::{Life, Record, Store};
 use crate::steps::Remains;
@@ -42,6 +42,8 @@ pub(crate) enum SweepStep {
     Name { store: Store, name: String, id: String },
     /// An address, a link, a bridge.
     Network { settings: network::Settings, left: network::Leftover },
+    /// The way out of a container that runs, and where its ports lead.
+    WayOut { settings: Settings, id: String },
     /// The rules of the network.
     Rules { settings: network::Settings },
     /// Bridge and rules of an engine that was for a while only.
@@ -65,6 +67,7 @@ impl Step for SweepStep {
             Self::Unmount { .. } => "sweep.unmount",
             Self::Name { .. } => "state.name",
             Self::Network { .. } | Self::TakeDown { .. } => "network.remove",
+            Self::WayOut { .. } => "network.way-out",
             Self::Rules { .. } => "network.rules",
             Self::Cut { .. } => "sweep.cut",
             Self::Events { .. } => "event.mend",
@@ -99,6 +102,9 @@ impl Step for SweepStep {
                     format!("rmdir(\"addresses/{network}\"), sendto({{RTM_DELLINK, {bridge}}})")
                 }
             },
+            Self::WayOut { id, .. } => {
+                format!("sendto(netlink, RTM_NEWROUTE {{default}}) in the namespace of {}", &id[..12])
+            }
             Self::Rules { .. } => "sendto(netlink, {NFT_MSG_NEWTABLE, … of all that is reserved})".to_owned(),
             Self::TakeDown { settings } => format!(
                 "sendto({{RTM_DELLINK, {}}}), sendto(netlink, {{NFT_MSG_DELTABLE {}}})",
@@ -125,6 +131,7 @@ impl Step for SweepStep {
             Self::Name { .. } => "its record says that it has this name",
             Self::Network { .. } => "the container that had it is gone",
             Self::TakeDown { .. } => "the engine that made them is gone",
+            Self::WayOut { .. } => "it may lead over the link that goes",
             Self::Rules { .. } => "another tool has changed them",
             Self::Cut { .. } | Self::Events { .. } => "what comes next would be taken for a part of it",
         })
@@ -189,6 +196,7 @@ impl Step for SweepStep {
             },
             Self::Network { settings, left } => network::remove(settings, left)
                 .map_err(|error| Failure::because(self.id(), self.call(), error.to_string())),
+            Self::WayOut { settings, id } => self.lead_out(settings, id),
             Self::Rules { settings } => network::repair_rules(settings),
             Self::TakeDown { settings } => network::take_down(settings)
                 .map_err(|error| Failure::because(self.id(), self.call(), error.to_string())),
@@ -204,6 +212,20 @@ impl Step for SweepStep {
 }
 
 impl SweepStep {
+    fn lead_out(&self, settings: &Settings, id: &str) -> Result<(), Failure> {
+        let store = Store::new(settings);
+        let record = || store.record(id).ok().flatten();
+        // Who changes its networks right now leads it out himself.
+        let Some(_writing) = record().and_then(|record| store.try_lock_record(&record)) else {
+            return Ok(());
+        };
+        let told = |message: String| Failure::because(self.id(), &id[..12], message);
+        let living = networks::living(&store, id).map_err(|error| told(error.message))?;
+        let Some((record, living)) = record().zip(living) else { return Ok(()) };
+        network::mend(&settings.network(), &living.namespace, id, &record.networks)
+            .map_err(|error| told(error.to_string()))
+    }
+
     fn adopt(&self, settings: &Settings, record: &Record, pid: i32, lock: &OwnedFd) -> Result<(), Failure> {
         let (store, id) = (Store::new(settings), record.id.as_str());
         let Some(pidfd) = open_pid(pid) else { return Ok(()) };

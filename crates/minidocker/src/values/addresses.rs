@@ -1,6 +1,6 @@
 //! Addresses: `--ip`, `--mac-address`, `--add-host`, `--dns`, `--subnet`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{names, numbers};
 
@@ -38,6 +38,23 @@ pub(crate) fn subnet(text: &str) -> Result<String, String> {
     let prefix: u8 =
         numbers::within(prefix, PREFIXES).map_err(|why| format!("the prefix is {why}; {help}"))?;
     let network = Ipv4Addr::from_bits(address.to_bits() & !(u32::MAX >> prefix));
+    if network == address { Ok(text.to_owned()) } else { Err(format!("the network is {network}/{prefix}")) }
+}
+
+/// Prefixes of a network of ours.
+const PREFIXES6: std::ops::RangeInclusive<u8> = 8..=126;
+
+/// `ADDRESS/PREFIX` of an IPv6 network, as typed; or `auto`.
+pub(crate) fn subnet6(text: &str) -> Result<String, String> {
+    if text == "auto" {
+        return Ok(text.to_owned());
+    }
+    let help = "write it as fd00:7::/64 or auto";
+    let (address, prefix) = text.split_once('/').ok_or_else(|| format!("no prefix; {help}"))?;
+    let address: Ipv6Addr = address.parse().map_err(|_| format!("not an IPv6 address; {help}"))?;
+    let prefix: u8 =
+        numbers::within(prefix, PREFIXES6).map_err(|why| format!("the prefix is {why}; {help}"))?;
+    let network = Ipv6Addr::from_bits(address.to_bits() & !(u128::MAX >> prefix));
     if network == address { Ok(text.to_owned()) } else { Err(format!("the network is {network}/{prefix}")) }
 }
 
@@ -140,6 +157,17 @@ mod tests {
         assert_eq!(subnet("172.30.0.1/16"), Err("the network is 172.30.0.0/16".to_owned()));
         for text in ["", "172.30.0.0", "172.30.0.0/33", "x/16", "fd00::/64"] {
             assert!(subnet(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_subnets_of_ipv6() {
+        for text in ["auto", "fd00:7::/64", "2001:db8::/32"] {
+            assert_eq!(subnet6(text), Ok(text.to_owned()));
+        }
+        assert_eq!(subnet6("fd00::7/64"), Err("the network is fd00::/64".to_owned()));
+        for text in ["", "fd00::", "fd00::/127", "fd00::/7", "x/64", "10.0.0.0/8"] {
+            assert!(subnet6(text).is_err(), "{text}");
         }
     }
 

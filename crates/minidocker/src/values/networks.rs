@@ -114,6 +114,22 @@ pub(crate) fn link_local(text: &str) -> Result<IpAddr, String> {
     if fits { Ok(address) } else { Err("not of 169.254.0.0/16 or fe80::/10".to_owned()) }
 }
 
+/// `--link NAME[:ALIAS]`; without an alias it is the name. Docker writes `/db:/web/alias` where it tells of one.
+pub(crate) fn link(text: &str) -> Result<(String, String), String> {
+    let help = "write it as db or db:database";
+    let mut parts = text.split(':');
+    let (Some(target), second, None) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(format!("more than a name and an alias; {help}"));
+    };
+    let target = target.trim_start_matches('/');
+    let own = second.map_or(target, |alias| alias.rsplit('/').next().unwrap_or(alias));
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if target.is_empty() || !target.bytes().all(fits) {
+        return Err(format!("no container has such a name; {help}"));
+    }
+    Ok((target.to_owned(), alias(own).map_err(|why| format!("the alias is {why}; {help}"))?))
+}
+
 /// `--gw-priority`.
 pub(crate) fn priority(text: &str) -> Result<i32, String> {
     text.parse().map_err(|_| "not a whole number; write it as 10 or -1".to_owned())
@@ -149,6 +165,17 @@ mod tests {
         match network(text) {
             Ok(Asked::Endpoint(endpoint)) => *endpoint,
             other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn reads_what_others_are_called() {
+        let pair = |a: &str, b: &str| Ok((a.to_owned(), b.to_owned()));
+        assert_eq!(link("db"), pair("db", "db"));
+        assert_eq!(link("db:Data.Base"), pair("db", "Data.Base"));
+        assert_eq!(link("/db:/web/base"), pair("db", "base"));
+        for text in ["", ":a", "a:", "a:b:c", "a b", "a:-b"] {
+            assert!(link(text).is_err(), "{text}");
         }
     }
 

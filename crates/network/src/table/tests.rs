@@ -103,7 +103,7 @@ fn an_internal_a_routed_and_an_open_network_have_their_sets() {
         fs::write(IP_FORWARD, "1").unwrap();
         let book = Book::new(table.run_dir.join("addresses"));
         for (name, words) in
-            [("md-a", "bridge internal"), ("md-b", "bridge open routed v6"), ("md-c", "macvlan")]
+            [("md-a", "bridge internal apart"), ("md-b", "bridge open routed v6"), ("md-c", "macvlan")]
         {
             book.open_network(name, words).unwrap();
         }
@@ -113,6 +113,7 @@ fn an_internal_a_routed_and_an_open_network_have_their_sets() {
         let words = nft(&["list", "table", "inet", &table.name]);
         for (set, elements) in [
             ("internal", "\"md-a\""),
+            ("apart", "\"md-a\""),
             ("open", "\"md-b\""),
             ("routed", "\"md-b\""),
             ("bridges", "\"br0\", \"md-a\",\n\t\t\t     \"md-b\""),
@@ -174,7 +175,7 @@ fn ports_come_and_go_and_say_whose_they_are() {
         table.ensure(&Bridge::plain("br0")).unwrap();
         assert_eq!(list(), one);
         nft(&["flush", "chain", "inet", &table.name, "forward"]);
-        assert_eq!(table.differs().unwrap().unwrap(), "chain forward has 0 rules in the place of 8");
+        assert_eq!(table.differs().unwrap().unwrap(), "chain forward has 0 rules in the place of 9");
         table.repair().unwrap();
         assert_eq!(table.differs().unwrap(), None);
         // The last one goes, whether its rules are there or not.

@@ -8,8 +8,13 @@ use crate::numbers::Numbers;
 /// A volume that containers share and nobody removes.
 pub(super) const VOLUME: &str = "kept";
 
-/// A network that containers share and nobody removes.
-pub(super) const NETWORK: &str = "kept-too";
+/// Networks that containers share and nobody removes: one of both families, one whose containers are kept apart.
+const BOTH: &str = "kept-both";
+const APART: &str = "kept-apart";
+
+/// How they are made.
+pub(super) const NETWORKS: [(&str, &[&str]); 2] =
+    [(BOTH, &["--ipv6"]), (APART, &["-o", "com.docker.network.bridge.enable_icc=false"])];
 
 /// Where they have it.
 pub(super) const MOUNT: &str = "kept:/kept";
@@ -56,7 +61,8 @@ impl Deck {
         let plain = |words: &[&str]| Command::new(words, Effect::None);
         let removal = |words: &[&str]| Command::new(words, Effect::Removes(id.to_owned()));
         let blocking = |words: &[&str]| Command { blocks: true, ..plain(words) };
-        match numbers.next(40) {
+        let network = numbers.one(&NETWORKS).map_or("", |(name, _)| *name);
+        match numbers.next(48) {
             0..=7 if all.len() < MANY => self.make(numbers),
             0..=5 => removal(&["rm", "-f", id]),
             6 | 7 => removal(&["rm", id]),
@@ -70,8 +76,11 @@ impl Deck {
             24 | 25 => plain(&["unpause", id]),
             26 | 27 => plain(&["exec", id, "/inside", "true"]),
             28 => plain(&["exec", "-d", id, "/inside", "pause"]),
-            29 if numbers.next(2) == 0 => plain(&["network", "connect", NETWORK, id]),
-            29 => plain(&["network", "disconnect", NETWORK, id]),
+            29 | 40..=42 => plain(&["network", "connect", "--alias", "twin", network, id]),
+            43 | 44 => plain(&["network", "disconnect", network, id]),
+            45 => plain(&["network", "disconnect", "bridge", id]),
+            46 => plain(&["exec", id, "/inside", "ask", name]),
+            47 => plain(&["exec", id, "/inside", "ask", "twin"]),
             30 => plain(&["ps", "-a"]),
             31 => plain(&["inspect", id]),
             32 => plain(&["update", "--memory", "64m", "--memory-swap", "64m", id]),
@@ -93,8 +102,8 @@ impl Deck {
         let start: &[&str] = if numbers.next(3) == 0 { &["create"] } else { &["run", "-d"] };
         let network: &[&str] = match numbers.next(6) {
             0..=2 => &["--network", "none"],
-            3 => &["--network", NETWORK, "-p", "80", "-p", "80/udp"],
-            4 => &["--network", "bridge", "--network", NETWORK, "-p", "8000-8002"],
+            3 => &["--network", BOTH, "-p", "80", "-p", "80/udp"],
+            4 => &["--network", "bridge", "--network", APART, "-p", "8000-8002"],
             _ => &[],
         };
         let policy: &[&str] = match numbers.next(4) {

@@ -13,9 +13,10 @@ mod ledger;
 mod truth;
 
 use std::fmt;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use minidocker_tests::{Running, World, scaled};
+use minidocker_tests::{Running, World, scaled, until};
 
 use crate::killer::{kill, others};
 use crate::numbers::Numbers;
@@ -33,6 +34,9 @@ const SEED: u64 = 0x2545_F491_4F6C_DD1D;
 
 /// After so long everything is unpaused.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// After so many rounds it is told how far they are.
+const TOLD: u64 = 50;
 
 /// So many of the last events are told of a failure.
 const EVENTS: usize = 400;
@@ -56,18 +60,29 @@ fn rounds_of_eight_commands_with_kills_at_random() {
     let deck = Deck::new(&root);
     // Nobody may remove what is in there.
     world.minidocker(["volume", "create", deck::VOLUME]).ok();
-    world.minidocker(["network", "create", "--ipv6", deck::NETWORK]).ok();
+    for (name, options) in deck::NETWORKS {
+        world.minidocker(["network", "create"].iter().chain(options).chain([&name])).ok();
+    }
     let keep = ["run", "--rm", "-v", deck::MOUNT, "--rootfs", &root.overlay(), "/inside"];
     world.minidocker(keep.into_iter().chain(["write", "/kept/word", "kept"])).ok();
 
     let mut ledger = Ledger::default();
+    let (start, mut checks) = (Instant::now(), Duration::ZERO);
     for round in 0..rounds {
+        if round > 0 && round % TOLD == 0 {
+            tell(round, start.elapsed(), checks);
+        }
         let commands: Vec<Command> = (0..AT_ONCE).map(|_| deck.draw(&mut numbers, &ledger)).collect();
         let story = Story { round, commands: &commands };
         // Shown if the test fails.
         eprintln!("{story}");
         one(&world, &commands, &mut numbers, &mut ledger);
+        let commands_ended = Instant::now();
         truth::check(&world, &mut ledger, &story);
+        checks += commands_ended.elapsed();
+    }
+    if rounds >= TOLD {
+        tell(rounds, start.elapsed(), checks);
     }
 
     // What the rounds left behind must be for `system check` to repair, and nothing else.
@@ -85,10 +100,37 @@ fn rounds_of_eight_commands_with_kills_at_random() {
     // Shown if the test fails.
     let events = world.minidocker(["events", "--since", "1", "--until", "0s"]).text();
     eprintln!("{}", events.lines().rev().take(EVENTS).collect::<Vec<_>>().join("\n"));
-    // Nobody is in it any more; its bridge, and its addresses, go with it.
-    world.minidocker(["network", "rm", deck::NETWORK]).ok();
+    // Nobody is in them any more, no link of a container is there, and no rule leads to one.
+    until("all cables are gone", || cables(&world).is_empty());
+    let rules = world.program(["nft", "list", "ruleset"]).run().ok().out();
+    for map in ["ports", "ports_any", "ports6", "ports6_any"] {
+        let (_, rest) = rules.split_once(&format!("map {map} {{")).expect("a map of the table");
+        let elements = rest.split_once("\n\t}").map_or(rest, |(map, _)| map);
+        assert!(!elements.contains("elements"), "map {map}: {elements}");
+    }
+    // Their bridges, and their addresses, go with them.
+    for (name, _) in deck::NETWORKS {
+        world.minidocker(["network", "rm", name]).ok();
+    }
     world.expect_nothing_left();
     world.minidocker(["volume", "rm", deck::VOLUME]).ok();
+}
+
+/// The ends of cables that lead to containers, of the world's "host": `md` and digits of an id.
+fn cables(world: &World) -> Vec<String> {
+    let table = world.inside_network(|| std::fs::read_to_string("/proc/thread-self/net/dev"));
+    let table = table.expect("the links of the world's network namespace");
+    let names = table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
+    let ours =
+        names.filter(|name| name.starts_with("md") && !name.starts_with("md-") && *name != world.bridge());
+    ours.map(str::to_owned).collect()
+}
+
+/// How far it is, for who waits for a thousand rounds: past what the test harness keeps for a failure.
+fn tell(rounds: u64, time: Duration, checks: Duration) {
+    let each = |time: Duration| time.as_millis() / u128::from(rounds.max(1));
+    let said = format!("{rounds} rounds: {} ms each, {} ms of it to check\n", each(time), each(checks));
+    let _ = std::io::stderr().write_all(said.as_bytes());
 }
 
 /// What has happened in a round, for who reads of a failure.

@@ -1,6 +1,7 @@
 //! Names on networks that users made: on each its own, with aliases there, while containers come, go and are called anew.
 
 use minidocker_tests::{World, until};
+use serde_json::json;
 
 use super::beyond::{A, AAAA, Beyond, Host, PTR, ask, ask_by_tcp};
 use crate::remove;
@@ -78,6 +79,45 @@ fn each_network_has_its_own_names() {
     remove(&world, &["left"]);
     assert_eq!(found(&world, &first, "twin", A), ["10.61.0.9"]);
     remove(&world, &["shop", "first", "second", "right"]);
+    network(&world, &["rm", "one", "two"]);
+}
+
+#[test]
+fn what_a_container_alone_calls_another_and_its_own_hostname() {
+    let world = World::new();
+    let root = world.rootfs_inside().overlay();
+    network(&world, &["create", "--subnet", "10.64.0.0/24", "one"]);
+    network(&world, &["create", "--subnet", "10.65.0.0/24", "two"]);
+    let db = on(&world, &root, "db", &["--network", "one", "--ip", "10.64.0.7", "--hostname", "store"]);
+    // Somebody is called so: what it calls others comes first.
+    on(&world, &root, "base", &["--network", "one", "--ip", "10.64.0.8"]);
+    let by_id = format!("{db}:numbered");
+    let options = ["--network", "one", "--link", "db:Base", "--link", &by_id, "--ip", "10.64.0.9"];
+    let web = on(&world, &root, "web", &options);
+    assert_eq!(found(&world, &web, "base", A), ["10.64.0.7"]);
+    assert_eq!(found(&world, &web, "numbered", A), ["10.64.0.7"]);
+    assert_eq!(found(&world, &db, "base", A), ["10.64.0.8"]);
+    // A hostname that was asked for is a name.
+    for name in ["store", "store.one", "db"] {
+        assert_eq!(found(&world, &web, name, A), ["10.64.0.7"], "{name}");
+    }
+    // On another network it is another's.
+    on(&world, &root, "far", &["--network", "two", "--ip", "10.65.0.7"]);
+    network(&world, &["connect", "--link", "far:near", "two", "web"]);
+    assert_eq!(found(&world, &web, "near", A), ["10.65.0.7"]);
+    assert_eq!(found(&world, &web, "base", A), ["10.64.0.7"]);
+    let told = world.minidocker(["inspect", "web", "db"]).json();
+    let of = |n: usize, network: &str| told[n]["NetworkSettings"]["Networks"][network].clone();
+    assert_eq!(of(0, "one")["Links"], json!(["db:Base", by_id]));
+    assert_eq!(of(0, "two")["Links"], json!(["far:near"]));
+    assert_eq!(of(0, "one")["DNSNames"], json!(["web", &web[..12]]));
+    assert_eq!(of(1, "one")["DNSNames"], json!(["db", &db[..12], "store"]));
+    // It comes back with the next start, and goes with the network.
+    world.minidocker(["restart", "-t", "0", "web"]).ok();
+    until("it answers", || found(&world, &web, "base", A) == ["10.64.0.7"]);
+    network(&world, &["disconnect", "two", "web"]);
+    assert_eq!(found(&world, &web, "near", A), NOBODY);
+    remove(&world, &["web", "db", "base", "far"]);
     network(&world, &["rm", "one", "two"]);
 }
 

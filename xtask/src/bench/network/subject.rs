@@ -13,9 +13,17 @@ use crate::process;
 const PORT: &str = "7000";
 /// The host's side and the other machine's of the cable between them.
 const HOST: &str = "10.213.81.1";
+/// Links without any engine: a pair for each way, or pairs on a bridge, as engines have them.
+const PAIRS: &str = "bare links";
+const BRIDGED: &str = "bare links on a bridge";
 /// The bare links' server, seen from the host and from a neighbour.
 const BARE: &str = "10.213.80.2";
 const NEIGHBOUR: &str = "10.213.82.2";
+
+/// A line that waits until a program succeeds, some ten seconds at most.
+fn answers(program: &str) -> String {
+    format!("n=0; until {program} >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt 200 ]; sleep 0.05; done")
+}
 
 /// One of them.
 pub(super) struct Subject {
@@ -56,9 +64,12 @@ impl Way {
 }
 
 impl Subject {
-    /// All that are installed, the bare links first and ours second. What an engine needs runs; the servers do not yet.
+    /// All that are installed, the bare links first and ours behind them. What an engine needs runs; the servers do not yet.
     pub(super) fn all(minidocker: &Path, inside: &Path) -> Result<Vec<Self>> {
-        let mut all = vec![Self::new("bare links", inside, |_| Ok(None))?.context("bare links")?];
+        let mut all = Vec::new();
+        for name in [PAIRS, BRIDGED] {
+            all.push(Self::new(name, inside, |_| Ok(None))?.context(name)?);
+        }
         all.extend(Self::new(engines::OURS, inside, |place| engines::ours(place, minidocker).map(Some))?);
         type Make = fn(&mut Place) -> Result<Option<Engine>>;
         let others: [(&'static str, Make); 3] = [
@@ -82,7 +93,7 @@ impl Subject {
         make: impl FnOnce(&mut Place) -> Result<Option<Engine>>,
     ) -> Result<Option<Self>> {
         let mut place = Place::new(&format!("bench-network-{}", name.replace([' ', ','], "")))?;
-        let is_bare = name == "bare links";
+        let is_bare = [PAIRS, BRIDGED].contains(&name);
         let engine = make(&mut place)?;
         if engine.is_none() && !is_bare {
             return Ok(None);
@@ -104,6 +115,22 @@ impl Subject {
             Some(engine) => {
                 subject.place.run(&engine.command(&[&owned(["load", "-q", "-i", &subject.place.small()])]))?
             }
+            None if name == BRIDGED => subject.shell(&format!(
+                "ip link add br0 up type bridge
+                 ip addr add 10.213.80.1/24 dev br0
+                 for n in server client; do
+                     ip netns add $n
+                     ip link add link-$n up master br0 type veth peer name eth0 netns $n
+                     ip -n $n link set lo up
+                 done
+                 ip -n server addr add {BARE}/24 dev eth0
+                 ip -n server addr add {NEIGHBOUR}/24 dev eth0
+                 ip -n client addr add 10.213.82.1/24 dev eth0
+                 ip -n server link set eth0 up
+                 ip -n client link set eth0 up
+                 ip -n server route add default via 10.213.80.1
+                 echo 1 > /proc/sys/net/ipv4/ip_forward"
+            ))?,
             None => subject.shell(&format!(
                 "ip netns add server
                  ip netns add client
@@ -135,7 +162,8 @@ impl Subject {
             let inside = &self.inside;
             return self.shell(&format!(
                 "ip netns exec server {inside} flow {PORT} >/dev/null 2>&1 </dev/null &
-                 until ip netns exec server {inside} ping-pong 127.0.0.1 {PORT} 1 >/dev/null 2>&1; do sleep 0.05; done"
+                 {}",
+                answers(&format!("ip netns exec server {inside} ping-pong 127.0.0.1 {PORT} 1"))
             ));
         };
         let volume = format!("{}:/inside:ro", self.inside);
@@ -170,10 +198,7 @@ impl Subject {
         let said = self.output(&words)?;
         self.address = said.trim().to_owned();
         let inside = &self.inside;
-        self.shell(&format!(
-            "until {inside} ping-pong {} {PORT} 1 >/dev/null 2>&1; do sleep 0.05; done",
-            self.address
-        ))
+        self.shell(&answers(&format!("{inside} ping-pong {} {PORT} 1", self.address)))
     }
 
     fn output(&self, words: &[String]) -> Result<String> {

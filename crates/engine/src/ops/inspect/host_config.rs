@@ -43,6 +43,8 @@ pub(super) fn of(settings: &Settings, request: &RunRequest) -> Value {
         None => format!("{name}:host-gateway"),
     };
     set("ExtraHosts", some(request.network.add_hosts.iter().map(host).collect()));
+    let usual = request.network.links().into_iter().find(|endpoint| endpoint.network == DEFAULT_NETWORK);
+    set("Links", usual.map_or(Value::Null, |usual| super::network::links(&usual)));
     set("GroupAdd", some(request.process.groups.clone()));
     set("IpcMode", json!(if wide.no_shm { "none".to_owned() } else { namespace(&wide.ipc, "private") }));
     set("PidMode", json!(namespace(&wide.pid, "")));
@@ -119,7 +121,6 @@ fn base() -> Map<String, Value> {
         "VolumeDriver": "",
         "VolumesFrom": null,
         "Cgroup": "",
-        "Links": null,
         "Runtime": "minidocker",
         "ConsoleSize": [0, 0],
         "Isolation": "",

@@ -8,6 +8,9 @@ use super::host_config;
 use crate::request::{DEFAULT_NETWORK, Endpoint, NetworkMode};
 use crate::state::Record;
 
+/// How many digits of an id are a name.
+const SHORT: usize = 12;
+
 /// Every port that is exposed, and where it is published: null for nowhere.
 fn ports(record: &Record) -> Value {
     let mut all = Map::new();
@@ -36,13 +39,17 @@ pub(super) fn of(record: &Record, runs: bool) -> Value {
     let mut networks = Map::new();
     for endpoint in asked.links() {
         let place = places.iter().find(|place| place.network_name() == endpoint.network);
-        networks.insert(endpoint.network.clone(), one(&record.id, &endpoint, place));
+        networks.insert(endpoint.network.clone(), one(record, &endpoint, place));
     }
     if matches!(asked.mode, NetworkMode::Host | NetworkMode::None) {
-        networks.insert(host_config::network(asked), one(&record.id, &Endpoint::default(), None));
+        let mut none = one(record, &Endpoint::default(), None);
+        // Nobody asks for anybody there.
+        none["DNSNames"] = Value::Null;
+        networks.insert(host_config::network(asked), none);
     }
     // As Docker has it these fields are the default network's.
     let place = places.iter().find(|place| place.network_name() == DEFAULT_NETWORK);
+    let six = place.and_then(|place| place.v6);
     json!({
         "Bridge": "",
         "SandboxID": if runs { record.id.as_str() } else { "" },
@@ -55,11 +62,11 @@ pub(super) fn of(record: &Record, runs: bool) -> Value {
         "SecondaryIPv6Addresses": null,
         "EndpointID": place.map_or_else(String::new, |place| endpoint_id(&record.id, place)),
         "Gateway": place.map_or_else(String::new, |place| place.gateway.to_string()),
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "GlobalIPv6Address": six.map_or_else(String::new, |six| six.address.to_string()),
+        "GlobalIPv6PrefixLen": six.map_or(0, |six| six.subnet.prefix()),
         "IPAddress": place.map_or_else(String::new, |place| place.address.to_string()),
         "IPPrefixLen": place.map_or(0, |place| place.prefix),
-        "IPv6Gateway": "",
+        "IPv6Gateway": six.map_or_else(String::new, |six| six.gateway.to_string()),
         "MacAddress": place.map_or_else(String::new, |place| mac_text(place.mac)),
         "Networks": networks,
     })
@@ -73,8 +80,29 @@ pub(in crate::ops) fn endpoint_id(id: &str, place: &Attachment) -> String {
     }
 }
 
+/// What a container is called by those who ask for names, in Docker's order, each once.
+fn dns_names(record: &Record, endpoint: &Endpoint) -> Vec<String> {
+    let short = record.id.get(..SHORT).unwrap_or(&record.id);
+    let hostname = record.request.namespaces.hostname.as_deref();
+    let all = [record.name.as_str()].into_iter().chain(endpoint.aliases.iter().map(String::as_str));
+    let mut names: Vec<String> = Vec::new();
+    for name in all.chain([short]).chain(hostname) {
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// What a container alone calls others of a network.
+pub(super) fn links(endpoint: &Endpoint) -> Value {
+    let link = |(target, alias): &(String, String)| format!("{target}:{alias}");
+    if endpoint.links.is_empty() { Value::Null } else { endpoint.links.iter().map(link).collect() }
+}
+
 /// One network of a container.
-fn one(id: &str, endpoint: &Endpoint, place: Option<&Attachment>) -> Value {
+fn one(record: &Record, endpoint: &Endpoint, place: Option<&Attachment>) -> Value {
+    let id = record.id.as_str();
     let text = |value: Option<String>| value.unwrap_or_default();
     let mut asked = Map::new();
     asked.extend(endpoint.ip.map(|(ip, _)| ("IPv4Address".to_owned(), json!(ip))));
@@ -89,7 +117,7 @@ fn one(id: &str, endpoint: &Endpoint, place: Option<&Attachment>) -> Value {
     let way_out = place.filter(|place| !place.is_internal());
     json!({
         "IPAMConfig": if asked.is_empty() { Value::Null } else { asked.into() },
-        "Links": null,
+        "Links": links(endpoint),
         "Aliases": aliases,
         "DriverOpts": options,
         "GwPriority": endpoint.priority,
@@ -102,5 +130,6 @@ fn one(id: &str, endpoint: &Endpoint, place: Option<&Attachment>) -> Value {
         "GlobalIPv6Address": text(six.map(|six| six.address.to_string())),
         "GlobalIPv6PrefixLen": six.map_or(0, |six| six.subnet.prefix()),
         "MacAddress": text(place.map(|place| mac_text(place.mac))),
+        "DNSNames": dns_names(record, endpoint),
     })
 }

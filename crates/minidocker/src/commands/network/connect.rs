@@ -28,6 +28,7 @@ pub(crate) const COMMAND: Command = Command {
             one("gw-priority", "NUMBER", "The network with the most is the way out (default 0)"),
             one("ip", "ADDRESS", "IPv4 address, of the network's"),
             one("ip6", "ADDRESS", "IPv6 address, of the network's"),
+            many("link", "NAME[:ALIAS]", "What it alone calls another container of this network"),
             many("link-local-ip", "ADDRESS", "A further address of the link: of 169.254.0.0/16 or fe80::/10"),
             one("mac-address", "MAC", "Such as 92:d0:c6:0a:29:33"),
         ],
@@ -51,6 +52,7 @@ fn exec(typed: Typed, settings: &Settings) -> Result<u8, Problem> {
         link_local: typed.read_many("link-local-ip", values::link_local)?,
         driver_options: typed.read_many("driver-opt", values::option)?.into_iter().collect(),
         priority: typed.read("gw-priority", values::priority)?.unwrap_or(0),
+        links: typed.read_many("link", values::link)?,
     };
     for (message, hint) in networks::connect(settings, container, &endpoint)? {
         report_warning(&message, hint.as_deref());

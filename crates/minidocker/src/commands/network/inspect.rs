@@ -90,7 +90,7 @@ fn value(listed: &Listed) -> Value {
             (id.clone(), one)
         })
         .collect();
-    json!({
+    let mut value = json!({
         "Name": network.name,
         "Id": network.id,
         "Created": ages::rfc3339(networks::created(network)),
@@ -107,5 +107,9 @@ fn value(listed: &Listed) -> Value {
         "Containers": members,
         "Options": network.options,
         "Labels": network.labels,
-    })
+    });
+    if let Some(rate) = listed.rate {
+        value["Rate"] = rate.to_string().into();
+    }
+    value
 }

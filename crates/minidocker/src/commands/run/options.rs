@@ -127,6 +127,7 @@ pub(crate) const NETWORK: Group = Group {
         one("mac-address", "MAC", "Such as 92:d0:c6:0a:29:33"),
         many("network-alias", "NAME", "A further name of the container on its network").alias("net-alias"),
         many("link-local-ip", "ADDRESS", "A further address of the link: of 169.254.0.0/16 or fe80::/10"),
+        many("link", "NAME[:ALIAS]", "What it alone calls another container of its network"),
         many("add-host", "NAME:ADDRESS", "A line for /etc/hosts; host-gateway stands for the host"),
         many("dns", "ADDRESS", "Name server"),
         many("dns-search", "DOMAIN", "Search domain of the resolver"),

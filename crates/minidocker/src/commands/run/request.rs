@@ -225,7 +225,7 @@ pub(crate) fn network(typed: &Typed) -> Result<Network, Problem> {
     let of_first = of_first(typed)?;
     if mode.is_some() && of_first != Endpoint::default() {
         return Err(Problem::new(
-            "--ip6, --network-alias and --link-local-ip need a network of the container's own",
+            "--ip6, --network-alias, --link and --link-local-ip need a network of the container's own",
         )
         .hint("make one: minidocker network create NAME, and name it: --network NAME"));
     }
@@ -267,12 +267,13 @@ fn role(typed: &Typed) -> Role {
     Role::Member(Membership { pod: pod.to_owned(), apart: apart.collect() })
 }
 
-/// What `--ip6`, `--network-alias` and `--link-local-ip` say.
+/// What `--ip6`, `--network-alias`, `--link` and `--link-local-ip` say.
 fn of_first(typed: &Typed) -> Result<Endpoint, Problem> {
     Ok(Endpoint {
         ip6: typed.read("ip6", networks::ip6)?,
         aliases: typed.read_many("network-alias", networks::alias)?,
         link_local: typed.read_many("link-local-ip", networks::link_local)?,
+        links: typed.read_many("link", networks::link)?,
         ..Endpoint::default()
     })
 }
@@ -297,6 +298,7 @@ fn joined(endpoint: &Endpoint, more: Endpoint, network: &Network) -> Result<Endp
     all.mac = all.mac.or(network.mac);
     all.aliases.extend(more.aliases);
     all.link_local.extend(more.link_local);
+    all.links.extend(more.links);
     Ok(all)
 }
 

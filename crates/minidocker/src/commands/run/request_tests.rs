@@ -272,7 +272,7 @@ fn contradictions() {
         ),
         (
             "--network none --ip6 fd00::9 host",
-            "--ip6, --network-alias and --link-local-ip need a network of the container's own",
+            "--ip6, --network-alias, --link and --link-local-ip need a network of the container's own",
         ),
         (
             "--network name=web,ip=10.7.0.9 --ip 10.7.0.8 host",
