@@ -44,6 +44,8 @@ impl Workplace {
             {
                 return Ok(Self { all, name, _lock: lock });
             }
+            // Whoever looked at it just then may find it again, and say that a build was killed.
+            let _ = rustix::fs::rmdir(all.join(&name));
         }
     }
 

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use step::Failure;
 
 use super::finding::Finding;
+use super::kernel::AGAIN;
 use super::records::names_in;
 use super::steps::SweepStep;
 use crate::state::Store;
@@ -81,14 +82,20 @@ const LOCKED: [(&str, &str); 3] = [
 
 /// Those directories, and layers on their way out.
 pub(super) fn locked(settings: &Settings, _: &Store) -> Result<Vec<Finding>, Failure> {
-    let mut found = Vec::new();
+    let mut free_ones: Vec<(PathBuf, &str)> = Vec::new();
     for (dir, why) in LOCKED {
         let dir = settings.root.join(dir);
-        for name in names_in(&dir) {
-            let path = dir.join(name);
-            if let Some(lock) = free(&path) {
-                found.push(Finding::at("directory", &path, why).removal(&path).held(lock));
-            }
+        let paths = names_in(&dir).into_iter().map(|name| dir.join(name));
+        free_ones.extend(paths.filter(|path| free(path).is_some()).map(|path| (path, why)));
+    }
+    // A directory is made first and locked then.
+    if !free_ones.is_empty() {
+        std::thread::sleep(AGAIN);
+    }
+    let mut found = Vec::new();
+    for (path, why) in free_ones {
+        if let Some(lock) = free(&path) {
+            found.push(Finding::at("directory", &path, why).removal(&path).held(lock));
         }
     }
     let old = settings.root.join("layers/old");

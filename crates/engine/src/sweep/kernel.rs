@@ -17,7 +17,7 @@ use crate::steps::EngineStep;
 
 /// Another engine may be about to use what looks like nobody's: what is there after this time, and that no process of
 /// this host cares for, is.
-const AGAIN: Duration = Duration::from_millis(300);
+pub(super) const AGAIN: Duration = Duration::from_millis(300);
 
 /// Addresses, ends of links and small networks of containers that are gone.
 pub(super) fn addresses_and_links(settings: &Settings, store: &Store) -> Result<Vec<Finding>, Failure> {
