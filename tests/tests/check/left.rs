@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use minidocker_tests::{World, until};
+use minidocker_tests::{Output, World, until};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// An id that no container has.
@@ -30,11 +30,18 @@ fn ground() -> (World, String, String) {
     (world, live, ended)
 }
 
+/// `system check`, with the world's directory in the place of /tmp: the whole machine's is other tests' too.
+#[track_caller]
+fn look(world: &World, words: &[&str]) -> Output {
+    let temporary = world.directory().to_str().expect("text");
+    world.call([&["system", "check"], words].concat()).env("TMPDIR", temporary).run()
+}
+
 /// The check finds exactly this, and says so in a line that begins with it; nothing is changed by that.
 #[track_caller]
 fn finds(world: &World, begins: &[String]) {
     for _ in 0..2 {
-        let output = world.minidocker(["system", "check"]).exits(1);
+        let output = look(world, &[]).exits(1);
         let text = output.out();
         let lines: Vec<&str> = text.lines().collect();
         let is_found = |begin: &String| lines.iter().any(|line| line.starts_with(begin.as_str()));
@@ -47,9 +54,9 @@ fn finds(world: &World, begins: &[String]) {
 #[track_caller]
 fn mends(world: &World, live: &str, number: usize) {
     let init = world.init(live);
-    let text = world.minidocker(["system", "check", "--repair"]).ok().out();
+    let text = look(world, &["--repair"]).ok().out();
     assert!(text.ends_with(&format!("{number} found, {number} repaired\n")), "{text}");
-    world.minidocker(["system", "check"]).prints("nothing is wrong\n");
+    look(world, &[]).prints("nothing is wrong\n");
     assert_eq!(world.init(live), init);
     assert_eq!(world.minidocker(["exec", "live", "echo", "lives"]).text(), "lives");
 }
@@ -337,8 +344,8 @@ fn what_machines_and_benches_leave() {
     fs::write(&half, "half of it").expect("our own file");
 
     let pid = std::process::id();
-    let sockets = std::env::temp_dir().join(format!("minidocker-vm-{pid:016x}"));
-    let young = std::env::temp_dir().join(format!("minidocker-vm-{:016x}", u64::from(pid) << 32));
+    let sockets = world.directory().join(format!("minidocker-vm-{pid:016x}"));
+    let young = world.directory().join(format!("minidocker-vm-{:016x}", u64::from(pid) << 32));
     for directory in [&sockets, &young] {
         make(directory.clone());
     }

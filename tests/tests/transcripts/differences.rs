@@ -29,6 +29,7 @@ pub(crate) const KEPT: &[(&str, &[&str])] = &[
         "image inspect test:1: no [].ContainerConfig",
         "image inspect test:1: no [].VirtualSize",
         "inspect *: [].HostConfig.MaskedPaths[] is *",
+        "inspect *: [].NetworkSettings.Networks.bridge.DNSNames is ours alone",
         "inspect *: [].NetworkSettings.Networks.bridge.GwPriority is ours alone",
         "inspect *: [].HostConfig.NetworkMode is \"bridge\", Docker's \"default\"",
         "volume inspect data: [].Options is null, Docker's object",
