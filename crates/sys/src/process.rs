@@ -83,6 +83,7 @@ pub fn clone3(flags: CloneFlags, cgroup: Option<&OwnedFd>) -> io::Result<Fork> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
+    await_ended_threads();
     debug_assert!(is_single_threaded());
     // SAFETY: `args` is a valid clone_args whose pidfd field points to a live i32; without CLONE_VM and with no stack
     // given the child runs on a copy of this one's memory. The caller has one thread (module documentation).
@@ -145,8 +146,20 @@ pub fn fork() -> io::Result<Fork> {
     clone3(CloneFlags::default(), None)
 }
 
+/// A thread that a scope has waited for, or that was joined, may still be on its way out, with the allocator's lock in its
+/// hand: who copies this process then copies the lock. That is over in a moment; a second is the bound.
+fn await_ended_threads() {
+    for _ in 0..10_000 {
+        if is_single_threaded() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+}
+
+/// The links of the directory are two and one for each thread. Where there is no /proc nobody can tell.
 fn is_single_threaded() -> bool {
-    std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
+    rustix::fs::stat(c"/proc/self/task").map_or(true, |stat| stat.st_nlink <= 3)
 }
 
 /// Ends this process at once: no destructors, no flushing of buffers that a fork copied.
