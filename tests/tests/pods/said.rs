@@ -99,6 +99,9 @@ fn what_is_the_pods_is_refused_to_its_containers() {
         ground.world.minidocker(["run".to_owned()].into_iter().chain(words))
     };
     run(&["--pod", "nobody"]).refuses(125, &["no such pod: nobody"]).hints("pod ls");
+    // Before a pull is begun: nothing listens there.
+    let absent = ground.world.minidocker(["run", "--pod", "nobody", "127.0.0.1:1/absent:1"]);
+    absent.refuses(125, &["no such pod: nobody"]);
     run(&["--pod", "web", "--sysctl", "net.core.somaxconn=9"]).refuses(125, &["shared"]);
     // Nothing came of any of them, and nothing was started for it.
     assert_eq!(

@@ -99,6 +99,12 @@ pub(super) fn bring(typed: &Typed, settings: &Settings, request: &mut RunRequest
     if !images::is_missing(settings, name, when, platform)? {
         return Ok(());
     }
+    // A pull may take minutes: what comes to nothing without a pod is told before it.
+    if let Role::Member(membership) = &request.pod
+        && !membership.pod.starts_with("new:")
+    {
+        pods::find(settings, &membership.pod)?;
+    }
     if when == When::Missing && !quiet {
         let named = images::reference(name)?;
         terminal::warn(&format!("Unable to find image '{}' locally\n", terminal::plain(&named.to_string())));
