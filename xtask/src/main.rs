@@ -53,6 +53,7 @@ usage: cargo xtask COMMAND
   bench images [--runs 3] [--size-mib 1024] [--work pull,rmi,load,commit,build,rebuild] [-o FILE]
   bench engine [--runs 20] [--many 500] [--idle 300] [--log-mib 1024] [--work run,exec,parallel,log,ps,idle] [-o FILE]
   bench dns [--questions 2000] [--rounds 9] [-o FILE]
+  bench network [--runs 15] [--seconds 2] [--questions 10000] [--iperf3] [--work paths,starts] [-o FILE]
                         with --minidocker FILE instead of this tree's release build;
                         docs/benchmarks.md says what they measure
   order [--minidocker FILE]

@@ -64,6 +64,9 @@ cat <&3 >/dev/null &
 wait $!
 "#;
 
+/// What the groups' names begin with, before the benchmark's process number.
+const GROUPS: &str = "minidocker-bench-";
+
 /// Namespaces, and what is in them.
 pub(super) struct Place {
     init: Child,
@@ -88,6 +91,7 @@ impl Place {
     pub(super) fn new(name: &str) -> Result<Self> {
         let temporary = Temporary::new(name)?;
         fs::create_dir(temporary.path().join("layers"))?;
+        remove_left()?;
         let mut command = Command::new("unshare");
         command.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", INIT, "init"]);
         command.arg(temporary.path().join("layers")).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -209,7 +213,7 @@ impl Place {
     pub(super) fn group(&mut self, name: &str) -> Result<Group> {
         let top = ["/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup"].map(Path::new);
         let top = top.into_iter().find(|path| path.is_dir()).context("there are no control groups")?;
-        let name = format!("minidocker-bench-{}-{name}", std::process::id());
+        let name = format!("{GROUPS}{}-{name}", std::process::id());
         let path = top.join(&name);
         fs::create_dir_all(path.join("own")).with_context(|| format!("make {}", path.display()))?;
         let group = Group { name, path };
@@ -252,11 +256,30 @@ impl Group {
 
     /// Removes it in every hierarchy; what is left. Their processes may be on their way out.
     fn remove(&self) -> Vec<PathBuf> {
-        let top = Path::new("/sys/fs/cgroup");
-        let hierarchies = fs::read_dir(top).into_iter().flatten().flatten().map(|entry| entry.path());
-        let all = std::iter::once(top.to_owned()).chain(hierarchies);
+        let all = hierarchies().into_iter();
         all.map(|hierarchy| hierarchy.join(&self.name)).filter(|path| !remove_groups(path)).collect()
     }
+}
+
+/// Removes what a benchmark that was interrupted left: its processes have ended with it.
+fn remove_left() -> Result<()> {
+    for entry in hierarchies().iter().filter_map(|hierarchy| fs::read_dir(hierarchy).ok()).flatten() {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let owner = name.strip_prefix(GROUPS).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            remove_groups(&path);
+        }
+    }
+    Ok(())
+}
+
+/// Where groups can be: version 2's top, and each hierarchy of version 1.
+fn hierarchies() -> Vec<PathBuf> {
+    let top = PathBuf::from("/sys/fs/cgroup");
+    let below: Vec<PathBuf> =
+        fs::read_dir(&top).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    [vec![top], below].concat()
 }
 
 /// Removes a group and those below it; whether it is gone.

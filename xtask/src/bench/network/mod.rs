@@ -9,7 +9,7 @@ mod paths;
 mod starts;
 mod subject;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     seconds: f64,
     /// How often a byte goes there and back.
     questions: usize,
+    /// Streams by iperf3 in the place of our own small program.
+    iperf3: bool,
     works: Works<Work>,
 }
 
@@ -56,10 +58,14 @@ impl Plan {
             runs: arguments.value_or("--runs", 15)?,
             seconds: arguments.value_or("--seconds", 2.0)?,
             questions: arguments.value_or("--questions", 10_000)?,
+            iperf3: arguments.flag("--iperf3"),
             works: arguments.value_or("--work", Works::default())?,
         };
         if plan.runs == 0 || plan.questions == 0 || !(0.1..=60.0).contains(&plan.seconds) {
             bail!("--runs and --questions are numbers from 1, --seconds is one from 0.1 to 60");
+        }
+        if plan.iperf3 && !Path::new("/usr/bin/iperf3").exists() {
+            bail!("--iperf3: there is no /usr/bin/iperf3; the package is called iperf3");
         }
         Ok(plan)
     }
@@ -73,8 +79,8 @@ pub(crate) fn prepare(plan: Plan, program: Option<PathBuf>) -> Result<Ready> {
     Ok(Box::new(move || measure(&plan, &minidocker, &inside)))
 }
 
-fn measure(plan: &Plan, minidocker: &std::path::Path, inside: &std::path::Path) -> Result<Value> {
-    let mut subjects = Subject::all(minidocker, inside)?;
+fn measure(plan: &Plan, minidocker: &Path, inside: &Path) -> Result<Value> {
+    let mut subjects = Subject::all(minidocker, inside, plan.iperf3)?;
     let mut results = Map::new();
     for work in &plan.works.0 {
         let result = match work {

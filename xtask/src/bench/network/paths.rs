@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
 use super::super::engines::OURS;
-use super::subject::{Subject, Way};
+use super::subject::{Question, Subject, Way};
 use super::{Plan, median};
 
 /// At least so much of what bare links carry, and at most so much longer.
@@ -22,19 +22,14 @@ pub(super) fn paths(plan: &Plan, subjects: &mut [Subject]) -> Result<Value> {
         subject.serve().with_context(|| subject.name)?;
     }
     let mut rows = vec![vec![Row::default(); subjects.len()]; Way::ALL.len()];
-    let (seconds, questions) = (plan.seconds.to_string(), plan.questions.to_string());
     // The first round warms up, and is not counted.
     for round in 0..=plan.runs {
         for (way, rows) in Way::ALL.into_iter().zip(&mut rows) {
             for (n, subject) in subjects.iter().enumerate() {
-                let number = |what, how_much: &str, field: &str| {
-                    let value = subject
-                        .ask(way, what, how_much)
-                        .with_context(|| format!("{}, {}", subject.name, way.name()))?;
-                    value[field].as_f64().with_context(|| format!("no {field} in {value}"))
-                };
-                let gbit = number("pour", &seconds, "mbit")? / 1000.0;
-                let micros = number("ping-pong", &questions, "median_us")?;
+                let seconds = plan.seconds;
+                let stream = if plan.iperf3 { Question::Iperf3(seconds) } else { Question::Stream(seconds) };
+                let gbit = subject.ask(way, stream)? / 1000.0;
+                let micros = subject.ask(way, Question::PingPong(plan.questions))?;
                 if round > 0 {
                     rows[n].gbit.push(gbit);
                     rows[n].micros.push(micros);
@@ -54,10 +49,11 @@ pub(super) fn paths(plan: &Plan, subjects: &mut [Subject]) -> Result<Value> {
 
 fn report(plan: &Plan, way: Way, subjects: &[Subject], rows: &[Row]) -> Value {
     println!(
-        "\n{}: medians of {} rounds of {} s and {} questions",
+        "\n{}: medians of {} rounds of {} s{} and {} questions",
         way.name(),
         plan.runs,
         plan.seconds,
+        if plan.iperf3 { " by iperf3" } else { "" },
         plan.questions
     );
     println!("{:<22} {:>10} {:>8} {:>10} {:>8}", "", "gbit/s", "x bare", "us", "x bare");
@@ -88,5 +84,5 @@ fn report(plan: &Plan, way: Way, subjects: &[Subject], rows: &[Row]) -> Value {
             json!({"gbit": gbit, "micros": micros, "of_bare": [more, longer], "all_gbit": row.gbit, "all_micros": row.micros}),
         );
     }
-    json!({"subjects": values, "bare": [bare_gbit, bare_micros], "limit": LOSS})
+    json!({"subjects": values, "bare": [bare_gbit, bare_micros], "limit": LOSS, "iperf3": plan.iperf3})
 }

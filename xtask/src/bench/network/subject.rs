@@ -7,10 +7,14 @@ use serde_json::Value;
 
 use super::super::engines::{self, Bridge, Engine, owned};
 use super::super::place::Place;
+use super::super::small;
 use crate::process;
 
-/// The port of the server, in its container and published.
+/// The ports of the servers, in their container and published: the small program's and iperf3's.
 const PORT: &str = "7000";
+const IPERF3_PORT: &str = "7001";
+/// What iperf3 and its libraries are in, the same in containers.
+const IPERF3_NEEDS: [&str; 3] = ["/usr", "/lib", "/lib64"];
 /// The host's side and the other machine's of the cable between them.
 const HOST: &str = "10.213.81.1";
 /// Links without any engine: a pair for each way, or pairs on a bridge, as engines have them.
@@ -31,8 +35,10 @@ pub(super) struct Subject {
     pub(super) place: Place,
     /// None: bare links.
     pub(super) engine: Option<Engine>,
-    /// The program of both ends.
+    /// The small program of both ends.
     inside: String,
+    /// Whether iperf3 serves too.
+    iperf3: bool,
     /// The container's address.
     address: String,
 }
@@ -63,14 +69,48 @@ impl Way {
     }
 }
 
+/// What is asked of a server over a way.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Question {
+    /// A stream for so many seconds, by the small program: Mbit/s at its receiver.
+    Stream(f64),
+    /// The same by iperf3, which counts whole seconds.
+    Iperf3(f64),
+    /// A byte there and back so often: the median in microseconds.
+    PingPong(usize),
+}
+
+impl Question {
+    /// The client, by the small program's name on its side.
+    fn client(self, inside: &str, address: &str) -> Vec<String> {
+        match self {
+            Self::Stream(seconds) => owned([inside, "pour", address, PORT, &seconds.to_string()]),
+            Self::PingPong(times) => owned([inside, "ping-pong", address, PORT, &times.to_string()]),
+            Self::Iperf3(seconds) => {
+                let seconds = seconds.ceil().to_string();
+                owned(["/usr/bin/iperf3", "-J", "-c", address, "-p", IPERF3_PORT, "-t", &seconds])
+            }
+        }
+    }
+
+    fn answer(self, said: &Value) -> Option<f64> {
+        match self {
+            Self::Stream(_) => said["mbit"].as_f64(),
+            Self::Iperf3(_) => said["end"]["sum_received"]["bits_per_second"].as_f64().map(|bits| bits / 1e6),
+            Self::PingPong(_) => said["median_us"].as_f64(),
+        }
+    }
+}
+
 impl Subject {
     /// All that are installed, the bare links first and ours behind them. What an engine needs runs; the servers do not yet.
-    pub(super) fn all(minidocker: &Path, inside: &Path) -> Result<Vec<Self>> {
+    pub(super) fn all(minidocker: &Path, inside: &Path, iperf3: bool) -> Result<Vec<Self>> {
         let mut all = Vec::new();
         for name in [PAIRS, BRIDGED] {
-            all.push(Self::new(name, inside, |_| Ok(None))?.context(name)?);
+            all.push(Self::new(name, inside, iperf3, |_| Ok(None))?.context(name)?);
         }
-        all.extend(Self::new(engines::OURS, inside, |place| engines::ours(place, minidocker).map(Some))?);
+        let ours = |place: &mut Place| engines::ours(place, minidocker).map(Some);
+        all.extend(Self::new(engines::OURS, inside, iperf3, ours)?);
         type Make = fn(&mut Place) -> Result<Option<Engine>>;
         let others: [(&'static str, Make); 3] = [
             ("docker", |place| engines::docker(place, Bridge::Published { proxy: true })),
@@ -78,7 +118,7 @@ impl Subject {
             ("podman", engines::podman),
         ];
         for (name, make) in others {
-            match Self::new(name, inside, make) {
+            match Self::new(name, inside, iperf3, make) {
                 Ok(Some(subject)) => all.push(subject),
                 Ok(None) => println!("{name} is left out: it is not installed"),
                 Err(error) => println!("{name} is left out: {error:#}"),
@@ -90,6 +130,7 @@ impl Subject {
     fn new(
         name: &'static str,
         inside: &Path,
+        iperf3: bool,
         make: impl FnOnce(&mut Place) -> Result<Option<Engine>>,
     ) -> Result<Option<Self>> {
         let mut place = Place::new(&format!("bench-network-{}", name.replace([' ', ','], "")))?;
@@ -100,7 +141,7 @@ impl Subject {
         }
         let copy = place.path("inside");
         std::fs::copy(inside, &copy).with_context(|| format!("copy {}", inside.display()))?;
-        let subject = Self { name, place, engine, inside: copy, address: BARE.to_owned() };
+        let subject = Self { name, place, engine, inside: copy, iperf3, address: BARE.to_owned() };
         subject.shell(&format!(
             "ip netns add far
              ip link add uplink type veth peer name eth0 netns far
@@ -156,43 +197,38 @@ impl Subject {
         self.place.run(&owned(["sh", "-ec", script]))
     }
 
-    /// Starts the server and the neighbour; they end with the place.
+    /// Starts the servers and the neighbour; they end with the place.
     pub(super) fn serve(&mut self) -> Result<()> {
         let Some(engine) = &self.engine else {
-            let inside = &self.inside;
+            let (inside, namespace) = (&self.inside, "ip netns exec server");
+            if self.iperf3 {
+                self.shell(&format!(
+                    "{namespace} /usr/bin/iperf3 -s -p {IPERF3_PORT} >/dev/null 2>&1 </dev/null &"
+                ))?;
+            }
             return self.shell(&format!(
-                "ip netns exec server {inside} flow {PORT} >/dev/null 2>&1 </dev/null &
+                "{namespace} {inside} flow {PORT} >/dev/null 2>&1 </dev/null &
                  {}",
-                answers(&format!("ip netns exec server {inside} ping-pong 127.0.0.1 {PORT} 1"))
+                answers(&format!("{namespace} {inside} ping-pong 127.0.0.1 {PORT} 1"))
             ));
         };
-        let volume = format!("{}:/inside:ro", self.inside);
-        let published = format!("{PORT}:{PORT}");
-        let server = [
-            "run",
-            "-d",
-            "--name",
-            "bench-server",
-            "-p",
-            &published,
-            "-v",
-            &volume,
-            super::super::small::NAME,
-        ];
-        let server = [&owned(server)[..], &owned(["/inside", "flow", PORT])].concat();
-        let client = [
-            "run",
-            "-d",
-            "--name",
-            "bench-client",
-            "-v",
-            &volume,
-            super::super::small::NAME,
-            "sleep",
-            "100000",
-        ];
-        self.place.run(&engine.command(&[&server]))?;
-        self.place.run(&engine.command(&[&owned(client)]))?;
+        let mut options = owned(["-d", "-v", &format!("{}:/inside:ro", self.inside)]);
+        let mut ports = owned(["-p", &format!("{PORT}:{PORT}")]);
+        if self.iperf3 {
+            let there = IPERF3_NEEDS.into_iter().filter(|path| Path::new(path).exists());
+            options.extend(there.flat_map(|path| owned(["-v", &format!("{path}:{path}:ro")])));
+            ports.extend(owned(["-p", &format!("{IPERF3_PORT}:{IPERF3_PORT}")]));
+        }
+        let run = |name, more: &[String], command: &[String]| {
+            let named = owned(["run", "--name", name]);
+            self.place.run(&engine.command(&[&named, &options, more, &owned([small::NAME]), command]))
+        };
+        run("bench-server", &ports, &owned(["/inside", "flow", PORT]))?;
+        run("bench-client", &[], &owned(["sleep", "100000"]))?;
+        if self.iperf3 {
+            let server = ["exec", "-d", "bench-server", "/usr/bin/iperf3", "-s", "-p", IPERF3_PORT];
+            self.place.run(&engine.command(&[&owned(server)]))?;
+        }
         let words =
             engine.command(&[&owned(["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "bench-server"])]);
         let said = self.output(&words)?;
@@ -207,26 +243,28 @@ impl Subject {
         Ok(String::from_utf8_lossy(&process::output(&mut command)?.stdout).into_owned())
     }
 
-    /// What a client at the beginning of a way says of its end: `pour` or `ping-pong`, and how long or how often.
-    pub(super) fn ask(&self, way: Way, what: &str, how_much: &str) -> Result<Value> {
-        let far = owned(["nsenter", "--net=/run/netns/far"]);
-        let target = |address: &str| owned([what, address, PORT, how_much]);
-        let own = owned([&self.inside]);
+    /// The answer to a client at the beginning of a way.
+    pub(super) fn ask(&self, way: Way, question: Question) -> Result<f64> {
+        let own = |address: &str| question.client(&self.inside, address);
+        let from = |namespace: &str, address: &str| {
+            [owned(["nsenter", &format!("--net=/run/netns/{namespace}")]), own(address)].concat()
+        };
         let words = match (&self.engine, way) {
-            (_, Way::Host) => [&own[..], &target(&self.address)].concat(),
-            (None, Way::Loopback) => [&own[..], &target(BARE)].concat(),
-            (None, Way::Published) => [&far[..], &own, &target(BARE)].concat(),
-            (None, Way::Neighbour) => {
-                [&owned(["nsenter", "--net=/run/netns/client"])[..], &own, &target(NEIGHBOUR)].concat()
-            }
+            (_, Way::Host) => own(&self.address),
+            (None, Way::Loopback) => own(BARE),
+            (None, Way::Published) => from("far", BARE),
+            (None, Way::Neighbour) => from("client", NEIGHBOUR),
             (Some(engine), Way::Neighbour) => {
-                engine.command(&[&owned(["exec", "bench-client", "/inside"]), &target(&self.address)])
+                let client = question.client("/inside", &self.address);
+                engine.command(&[&owned(["exec", "bench-client"]), &client])
             }
-            (Some(_), Way::Published) => [&far[..], &own, &target(HOST)].concat(),
-            (Some(_), Way::Loopback) => [&own[..], &target("127.0.0.1")].concat(),
+            (Some(_), Way::Published) => from("far", HOST),
+            (Some(_), Way::Loopback) => own("127.0.0.1"),
         };
         let said = self.output(&words)?;
-        serde_json::from_str(&said).with_context(|| format!("{}: `{}`", self.name, said.trim()))
+        let value = serde_json::from_str(&said).ok();
+        let answer = value.as_ref().and_then(|value| question.answer(value));
+        answer.with_context(|| format!("{}, {}: `{}`", self.name, way.name(), said.trim()))
     }
 
     /// Takes server and neighbour away.
