@@ -12,11 +12,13 @@ use step::{Context, Failure, Step};
 use crate::attachment::{Attachment, choose_way_out};
 use crate::devices::open_inside;
 use crate::error::Error;
-use crate::facts::failed;
+use crate::facts::{self, failed};
 use crate::links::{self, Inside};
 use crate::netlink::{self, Route};
 use crate::network::Driver;
 use crate::plan::steps_of;
+use crate::port_book;
+use crate::ports::Published;
 use crate::publish;
 use crate::reserve::{place_ports, target};
 use crate::settings::Settings;
@@ -67,6 +69,7 @@ pub fn connect(
         if let Some(link) = after.last().filter(|_| cabled) {
             let _ = remove(namespace, link);
             let _ = set_way_out(namespace, &after, places);
+            let _ = move_ports(settings, &after, &mut places.to_vec());
         }
         return Err(error);
     }
@@ -74,16 +77,26 @@ pub fn connect(
 }
 
 /// The places that are left where the network with this directory is left out.
-pub fn without(places: &[Attachment], directory: &str) -> Vec<Attachment> {
+pub fn without(
+    settings: &Settings,
+    places: &[Attachment],
+    directory: &str,
+) -> Result<Vec<Attachment>, Error> {
     let mut after: Vec<Attachment> =
         places.iter().filter(|place| place.directory() != directory).cloned().collect();
-    let ports = places.iter().flat_map(|place| place.ports.iter().copied()).collect();
     choose_way_out(&mut after);
+    let ports = if target(&after).is_some() { ports_of(settings, places)? } else { Vec::new() };
     place_ports(&mut after, ports);
-    if target(&after).is_none() {
-        place_ports(&mut after, Vec::new());
+    Ok(after)
+}
+
+/// A container's published ports: those of its places, or those that lead nowhere for now.
+fn ports_of(settings: &Settings, places: &[Attachment]) -> Result<Vec<Published>, Error> {
+    let placed: Vec<Published> = places.iter().flat_map(|place| place.ports.iter().copied()).collect();
+    match places.first() {
+        Some(first) if placed.is_empty() => port_book::ports_of(&settings.run_dir, &first.id),
+        _ => Ok(placed),
     }
-    after
 }
 
 /// Takes the links away that a container has by `places` and not by `after`, which is in its record by now, and gives
@@ -161,33 +174,41 @@ fn lead_out(route: Route<'_>, way: Option<(&str, IpAddr)>, v6: bool) -> Result<(
 }
 
 /// Puts right what a connect or a disconnect that was cut short may have left of a container that runs: the way out and
-/// the published ports lead where its places say. Before links are removed that no place names.
+/// the published ports lead where its places say, and a link beside one of the host's that no place names goes. Before the
+/// host's ends of other such links are removed.
 pub fn mend(settings: &Settings, namespace: &OwnedFd, id: &str, places: &[Attachment]) -> Result<(), Error> {
     let inside = inside_of(namespace)?;
     for v6 in [false, true] {
         lead_out(Route::new(&inside), way(places, v6), v6)?;
     }
     let published = places.iter().any(|place| !place.ports.is_empty());
-    publish::lead_to(settings, id, target(places).filter(|_| published))
+    publish::lead_to(settings, id, target(places).filter(|_| published))?;
+    let route = Route::new(&inside);
+    let stray = |link: &facts::Link| {
+        link.group == links::BESIDE && places.iter().all(|place| place.link != link.name)
+    };
+    for link in facts::links(route)?.into_iter().filter(stray) {
+        links::delete(route, &link.name).map_err(|refusal| failed(STEP, link.name.as_str(), refusal))?;
+    }
+    Ok(())
 }
 
 /// Leads the ports of a container where the way out is now.
 fn move_ports(settings: &Settings, before: &[Attachment], after: &mut [Attachment]) -> Result<(), Error> {
-    let ports: Vec<_> = before.iter().flat_map(|place| place.ports.iter().copied()).collect();
+    let ports = ports_of(settings, before)?;
     let Some(first) = before.first().filter(|_| !ports.is_empty()) else { return Ok(()) };
     let (old, new) = (target(before), target(after));
     if old != new {
         publish::lead_to(settings, &first.id, new)?;
     }
     place_ports(after, if new.is_some() { ports } else { Vec::new() });
-    let localnet = after.iter().find(|place| place.ports.iter().any(crate::ports::Published::is_on_loopback));
+    let localnet = after.iter().find(|place| place.ports.iter().any(Published::is_on_loopback));
     if let Some(place) = localnet.filter(|place| place.driver() == Driver::Bridge) {
         let path = crate::table::localnet(&place.bridge);
         crate::table::let_loopback_out(&place.bridge)
             .map_err(|error| Error::from(Failure::new(STEP, path, error)))?;
     }
-    let on_loopback6 =
-        after.iter().any(|place| place.ports.iter().any(crate::ports::Published::is_on_loopback6));
+    let on_loopback6 = after.iter().any(|place| place.ports.iter().any(Published::is_on_loopback6));
     if let Some(six) = after.iter().find(|place| place.way_out6 && on_loopback6) {
         links::let_loopback6_in(Route::new(&open()?), &six.bridge)
             .map_err(|refusal| failed(STEP, format!("::1 by {}", six.bridge), refusal))?;

@@ -16,6 +16,7 @@ use crate::subnet6::Subnet6;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const RTA_DST: u16 = 1;
@@ -36,6 +37,8 @@ pub(crate) struct Link {
     pub(crate) master: Option<u32>,
     /// What somebody wrote on it.
     pub(crate) alias: Option<String>,
+    /// The group of links that it is in (ip-link(8)): a mark that it is born with.
+    pub(crate) group: u32,
 }
 
 /// An address of this network namespace.
@@ -147,12 +150,13 @@ fn read_route6(entry: &[u8]) -> Option<(Subnet6, Option<u32>)> {
 
 fn read_link(entry: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(entry).ok()?;
-    let mut link = Link { index: header.index, name: String::new(), master: None, alias: None };
+    let mut link = Link { index: header.index, name: String::new(), master: None, alias: None, group: 0 };
     for (kind, value) in attributes(entry.get(LINK_HEADER..)?) {
         match kind {
             IFLA_IFNAME => link.name = text(value)?,
             IFLA_MASTER => link.master = number(value),
             IFLA_IFALIAS => link.alias = text(value),
+            IFLA_GROUP => link.group = number(value)?,
             _ => {}
         }
     }

@@ -282,6 +282,9 @@ pub(crate) struct Beside {
     pub(crate) mode: Option<String>,
 }
 
+/// The group of the links that [`stand_beside`] makes: they have no end on the host by which one that is left is found.
+pub(crate) const BESIDE: u32 = u32::from_be_bytes(*b"mdkr");
+
 /// Makes a link beside one of the host's, in a container's network namespace. A tagged parent, `eth0.7`, is made where
 /// it is missing.
 pub(crate) fn stand_beside(
@@ -315,6 +318,7 @@ pub(crate) fn stand_beside(
         LinkAttribute::IfName(beside.link.clone()),
         LinkAttribute::Link(parent),
         into.attribute(),
+        LinkAttribute::Group(BESIDE),
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]),
     ];
     if !beside.shared {

@@ -1,6 +1,6 @@
 //! The book of published ports: the file `ports` of the run state, one line for each container that has some: its
 //! owner, its address, and each range, `OWNER NAME 172.30.0.2 0.0.0.0:8080->80/tcp`. One with an IPv6 address has both,
-//! `172.30.0.2,fd00::2`.
+//! `172.30.0.2,fd00::2`; one whose ports lead nowhere for now has `-`.
 //!
 //! It is written whole beside its name and renamed, under the lock `ports.lock`; whoever dies on the way has changed
 //! nothing. A thousand ports in a row are one range.
@@ -21,6 +21,7 @@ use crate::reservation::file_error;
 const FILE: &str = "ports";
 const LOCK: &str = "ports.lock";
 const NEW: &str = ".ports.new";
+const NOWHERE: &str = "-";
 
 /// The addresses of a container that ports lead to, one of each family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,14 +66,15 @@ impl From<Ipv4Addr> for Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) owner: Owner,
-    /// The container's addresses.
-    pub(crate) to: Target,
+    /// The container's addresses. None: its way out is a network without a bridge for now, and the ports are kept for it.
+    pub(crate) to: Option<Target>,
     pub(crate) ports: Vec<Published>,
 }
 
 impl Entry {
     fn line(&self) -> String {
-        let mut line = format!("{} {}", self.owner.called(&[]).text(), self.to.text());
+        let to = self.to.map_or_else(|| NOWHERE.to_owned(), Target::text);
+        let mut line = format!("{} {}", self.owner.called(&[]).text(), to);
         for port in &self.ports {
             line += &format!(" {port}");
         }
@@ -82,7 +84,10 @@ impl Entry {
     fn read(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let owner = Owner::read(&format!("{} {}", words.next()?, words.next()?));
-        let to = Target::read(words.next()?)?;
+        let to = match words.next()? {
+            NOWHERE => None,
+            addresses => Some(Target::read(addresses)?),
+        };
         Some(Self { owner, to, ports: words.map(|word| word.parse().ok()).collect::<Option<_>>()? })
     }
 }
@@ -128,6 +133,13 @@ pub(crate) fn owners(run_dir: &Path) -> Result<Vec<Owner>, Error> {
     Ok(read(run_dir)?.lines().filter_map(Entry::read).map(|entry| entry.owner).collect())
 }
 
+/// A container's ports, without a lock.
+pub(crate) fn ports_of(run_dir: &Path, id: &str) -> Result<Vec<Published>, Error> {
+    let text = read(run_dir)?;
+    let entry = text.lines().filter_map(Entry::read).find(|entry| entry.owner.id == id);
+    Ok(entry.map(|entry| entry.ports).unwrap_or_default())
+}
+
 fn read(run_dir: &Path) -> Result<String, Error> {
     let path = run_dir.join(FILE);
     match fs::read(&path) {
@@ -147,7 +159,8 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         let entry = |digit: &str, ports: &[&str]| Entry {
             owner: Owner::new(&digit.repeat(64), "web").unwrap(),
-            to: Target { v4: Ipv4Addr::new(10, 0, 0, 2), v6: ports.first().and(Some(Ipv6Addr::LOCALHOST)) },
+            to: (digit == "a")
+                .then_some(Target { v4: Ipv4Addr::new(10, 0, 0, 2), v6: Some(Ipv6Addr::LOCALHOST) }),
             ports: ports.iter().map(|text| text.parse().unwrap()).collect(),
         };
         let (one, two) = (
@@ -161,6 +174,7 @@ mod tests {
         let text = fs::read_to_string(dir.join(FILE)).unwrap();
         fs::write(dir.join(FILE), format!("damaged\n\n{text}x y 1.2.3.4 80\n")).unwrap();
         assert_eq!(owners(&dir).unwrap(), [one.owner.clone(), two.owner.clone()]);
+        assert_eq!(ports_of(&dir, &two.owner.id).unwrap(), two.ports);
         let mut book = PortBook::open(&dir).unwrap();
         assert_eq!(book.entries, [one.clone(), two]);
         assert_eq!(book.take(&one.owner.id), Some(one));

@@ -44,7 +44,7 @@ pub(crate) fn claim(
     }
     let mut ports = desk.ours;
     ports.sort_by_key(|one| (one.container, one.address, one.host));
-    let entry = Entry { owner: by.owner.called(&[]), to, ports: ports.clone() };
+    let entry = Entry { owner: by.owner.called(&[]), to: Some(to), ports: ports.clone() };
     desk.book.entries.push(entry);
     desk.book.write()?;
     Ok(ports)
@@ -71,9 +71,9 @@ pub(crate) fn give_back(settings: &Settings, id: &str) -> Result<Option<std::os:
     Ok(closing)
 }
 
-/// Leads a container's ports to other addresses of it, if they do not lead there already; to none they are given back.
+/// Leads a container's ports to other addresses of it, if they do not lead there already. To none they lead nowhere, and
+/// are kept for it: it may have such an address again.
 pub(crate) fn lead_to(settings: &Settings, id: &str, to: Option<Target>) -> Result<(), Error> {
-    let Some(to) = to else { return give_back(settings, id).map(drop) };
     let mut book = PortBook::open(&settings.run_dir)?;
     let Some(entry) = book.take(id).filter(|entry| entry.to != to) else { return Ok(()) };
     let table = Table::of(&settings.run_dir);
@@ -83,7 +83,9 @@ pub(crate) fn lead_to(settings: &Settings, id: &str, to: Option<Target>) -> Resu
     book.entries.push(entry);
     book.write()?;
     drop(book);
-    table.publish(&id, to, &ports)?;
+    if let Some(to) = to {
+        table.publish(&id, to, &ports)?;
+    }
     Ok(())
 }
 

@@ -82,8 +82,8 @@ impl Table {
         for (set, element) in bridges.iter().flat_map(Bridge::elements) {
             batch.add(set, &[element]);
         }
-        for entry in entries {
-            for (map, elements) in port_elements(&entry.owner.id, entry.to, &entry.ports) {
+        for (entry, to) in entries.iter().filter_map(|entry| Some((entry, entry.to?))) {
+            for (map, elements) in port_elements(&entry.owner.id, to, &entry.ports) {
                 batch.add(map, &elements);
             }
         }
@@ -186,12 +186,13 @@ impl Table {
         entry: &Entry,
         netfilter: &Netfilter,
     ) -> Result<(), Failure> {
-        let elements = port_elements(&entry.owner.id, entry.to, &entry.ports);
+        let Some(to) = entry.to else { return Ok(()) };
+        let elements = port_elements(&entry.owner.id, to, &entry.ports);
         let removed = netfilter.change(&self.name, |batch| {
             elements.iter().for_each(|(map, elements)| batch.remove(map, elements));
         });
         // Likewise: nobody is to be led to an address that another container gets next.
-        let _ = conntrack::forget_after(netfilter, entry.to, &entry.ports);
+        let _ = conntrack::forget_after(netfilter, to, &entry.ports);
         match removed {
             Ok(()) => Ok(()),
             Err(Refusal { errno: Errno::NOENT, .. }) => {
@@ -307,8 +308,8 @@ impl Table {
             }
         }
         let mut wanted: Vec<(&str, Vec<Element>)> = MAPS.iter().map(|map| (map.name, Vec::new())).collect();
-        for entry in &book.entries {
-            for (map, elements) in port_elements(&entry.owner.id, entry.to, &entry.ports) {
+        for (entry, to) in book.entries.iter().filter_map(|entry| Some((entry, entry.to?))) {
+            for (map, elements) in port_elements(&entry.owner.id, to, &entry.ports) {
                 wanted.iter_mut().filter(|(name, _)| *name == map).for_each(|(_, all)| {
                     all.extend(elements.iter().cloned());
                 });
@@ -425,7 +426,8 @@ pub fn unpublish_script(settings: &Settings, id: &str) -> Vec<String> {
         let command = format!("delete element inet {name} {map} {list}");
         format!("nft {}", step::quote(&command))
     };
-    Table::script_ports(entry.to, &entry.ports).into_iter().map(command).collect()
+    let lists = entry.to.map(|to| Table::script_ports(to, &entry.ports)).unwrap_or_default();
+    lists.into_iter().map(command).collect()
 }
 
 /// Writes the engine's table anew from its files.

@@ -354,7 +354,7 @@ pub fn disconnect(settings: &Settings, container: &str, name: &str, force: bool)
     let directory =
         record.networks.iter().find(|place| place.network_name() == wanted).map(Attachment::directory);
     if let Some(directory) = &directory {
-        record.networks = network::without(&record.networks, directory);
+        record.networks = network::without(&place, &record.networks, directory).map_err(told)?;
     }
     let living = living(&store, &id)?;
     if living.is_some() || store.is_cared_for(&id) {

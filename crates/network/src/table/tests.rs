@@ -144,7 +144,7 @@ fn ports_come_and_go_and_say_whose_they_are() {
         let enter = |digit: &str, address: [u8; 4], words: &[&str]| {
             let mut book = PortBook::open(&table.run_dir).unwrap();
             let owner = Owner::new(&id(digit), "web").unwrap();
-            book.entries.push(Entry { owner, to: Ipv4Addr::from(address).into(), ports: ports(words) });
+            book.entries.push(Entry { owner, to: Some(Ipv4Addr::from(address).into()), ports: ports(words) });
             book.write().unwrap();
         };
         table.ensure(&Bridge::plain("br0")).unwrap();
@@ -233,7 +233,7 @@ fn times() {
             let owner = Owner::new(&id("a"), "web").unwrap();
             let book = || {
                 let mut book = PortBook::open(&table.run_dir).unwrap();
-                book.entries = vec![Entry { owner: owner.clone(), to: TO, ports: some.clone() }];
+                book.entries = vec![Entry { owner: owner.clone(), to: Some(TO), ports: some.clone() }];
                 book.write().unwrap();
             };
             book();

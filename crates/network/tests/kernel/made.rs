@@ -96,7 +96,7 @@ fn a_link_more_and_a_link_less_while_it_runs() {
             routes.into_iter().find(|route| route.3 == 0).map(|route| (route.0, route.2))
         };
         assert_eq!(default(first.run(|_| routes())), Some(("eth1".into(), after[1].gateway)));
-        let left = network::without(&after, &after[1].directory());
+        let left = network::without(&settings, &after, &after[1].directory()).unwrap();
         network::disconnect(&settings, &namespace(&first), &after, &left).unwrap();
         assert_eq!(default(first.run(|_| routes())), Some(("eth0".into(), places[0].gateway)));
         assert_eq!(first.run(|_| links()), ["lo".into(), "eth0".into()].into());
