@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use monitor::Hello;
-
 use crate::request::{Namespace, NetworkMode, RunRequest, UserNamespace};
 use crate::state::Store;
 use crate::users::User;
 use crate::volumes;
-use crate::{Error, Kind, contact};
+use crate::{Error, Kind};
 
 /// A device node of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,15 +121,7 @@ fn hostname_in(files: &Path) -> Option<String> {
 
 fn living(store: &Store, name: &str) -> Result<i32, Error> {
     let id = store.find(name)?;
-    // Its number is noted before its namespaces are made; until then it is in the host's. A monitor that answers has
-    // started it.
-    let has_started = match store.living_init(&id) {
-        Some(_) => {
-            contact::connect(store, &id, Hello::default())?.is_some_and(|(_, told)| told.pid.is_some())
-        }
-        None => false,
-    };
-    store.living_init(&id).filter(|_| has_started).ok_or_else(|| {
+    store.joinable_init(&id).ok_or_else(|| {
         Error::new(Kind::Invalid, format!("cannot join the namespace of container {name}: it is not running"))
             .hint("`minidocker ps` lists the containers that run")
     })

@@ -79,6 +79,9 @@ impl monitor::Keeper for Keeper {
 
     fn running(&mut self, running: &mut Running) -> Vec<Note> {
         let mut notes = Vec::new();
+        if let Err(failure) = self.store().write_ready(&self.record.id) {
+            notes.push((format!("nobody can join it: {failure}"), failure.hint));
+        }
         self.resolver = running.resolver.take().and_then(|sockets| {
             let resolver = Resolver::on(sockets, &self.settings, &self.record);
             let told = |errno: &Errno| notes.push((format!("nobody answers for its names: {errno}"), None));

@@ -145,3 +145,31 @@ fn ps_shows_what_it_is_asked_for() {
     assert_eq!(json["ID"], web[..12]);
     world.minidocker(["rm", "-f", "web-1", "db-1", "gone"]).ok();
 }
+
+/// Its first process is known before it has its own namespaces and its own root: who joined it then would be on the host,
+/// where there is no /inside.
+#[test]
+fn nobody_joins_one_that_is_still_being_made() {
+    let world = World::new();
+    let root = world.rootfs_inside().overlay();
+    let copy = world.directory().join("copy");
+    let mut early = 0;
+    for round in 0..25 {
+        let starting = world.spawn(["run", "-d", "--name", "racer", "--rootfs", &root, "/inside", "pause"]);
+        let copies = ["cp", "racer:/inside", copy.to_str().expect("text")];
+        let tries = [&["exec", "racer", "/inside", "exit", "0"][..], &copies];
+        for words in tries.iter().cycle().skip(round % 2) {
+            let output = world.minidocker(words.iter().copied());
+            if output.code == 0 {
+                break;
+            }
+            early += 1;
+            let said = output.err();
+            let absent = ["no such container", "is not running", "has just ended", "does not run"];
+            assert!(output.code == 1 && absent.iter().any(|word| said.contains(word)), "{output:?}");
+        }
+        starting.wait().ok();
+        world.minidocker(["rm", "-f", "racer"]).ok();
+    }
+    assert!(early > 0, "nobody came too early");
+}

@@ -97,7 +97,7 @@ fn make(
     let root = image::source(settings, source)?;
     record.name = take_name(store, &record.request, &record.id)?;
     make_dirs(&store.keep_dir(&record.id))?;
-    let frozen = match store.living_init(from) {
+    let frozen = match store.joinable_init(from) {
         Some(pid) => {
             let frozen = Frozen::new(source)?;
             sync(pid)?;

@@ -187,7 +187,7 @@ impl Side {
             rustix::fs::openat(CWD, path, flags, Mode::empty())
                 .map_err(|errno| Error::from(Failure::new("cp", path, errno)))
         };
-        if let Some(pid) = store.living_init(&id) {
+        if let Some(pid) = store.joinable_init(&id) {
             let root = open(&format!("/proc/{pid}/root"))?;
             let shift = if writes { first_id(pid, &record) } else { 0 };
             return Ok(Self { root: Some(root), prefix, shift, _held: None });

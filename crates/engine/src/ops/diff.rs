@@ -30,7 +30,7 @@ pub fn diff(settings: &Settings, name: &str) -> Result<Vec<(Change, Vec<u8>)>, E
     let store = Store::new(settings);
     sweep(settings, &store)?;
     let (id, record) = store.load(name)?;
-    let runs = store.living_init(&id);
+    let runs = store.joinable_init(&id);
     let mut changes = Vec::new();
     for tree in trees(settings, &record, runs, name)? {
         let mut walk = Walk { whole: tree.whole, targets: targets(&record), changes: Vec::new() };

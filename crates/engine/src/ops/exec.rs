@@ -68,7 +68,7 @@ pub fn exec(settings: &Settings, name: &str, asked: &ExecRequest) -> Result<Star
     };
     let gone = || Error::new(Kind::Invalid, format!("container {name} has just ended"));
     let pidfd = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let pidfd = pidfd.filter(|_| store.living_init(&id) == Some(pid)).ok_or_else(gone)?;
+    let pidfd = pidfd.filter(|_| store.joinable_init(&id) == Some(pid)).ok_or_else(gone)?;
     let plan = plan(&record, asked, pid, pidfd)?;
     let job = Job {
         plan,

@@ -19,7 +19,7 @@ pub fn export(settings: &Settings, name: &str, output: impl Write + Send) -> Res
     let record = store
         .record(&id)?
         .ok_or_else(|| Error::new(Kind::NoSuchContainer, format!("no such container: {name}")))?;
-    let root = match store.living_init(&id) {
+    let root = match store.joinable_init(&id) {
         // Its own view: what is mounted below is an empty directory in the archive.
         Some(pid) => open(&format!("/proc/{pid}/root")),
         None => at_rest(settings, &record, name),

@@ -168,7 +168,7 @@ const SOON: Duration = Duration::from_secs(5);
 pub(crate) fn living(store: &Store, id: &str) -> Result<Option<Living>, Error> {
     let start = Instant::now();
     loop {
-        if let Some(pid) = store.living_init(id) {
+        if let Some(pid) = store.joinable_init(id) {
             let failed = |errno| Failure::new("network.connect", id.get(..12).unwrap_or(id), errno);
             let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
             let Ok(pidfd) = pidfd_open(number, PidfdFlags::empty()) else { return Ok(None) };

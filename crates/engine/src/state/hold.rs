@@ -109,8 +109,9 @@ impl Store {
 }
 
 /// What may be in a container's directory in the run root, besides the lock.
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "init",
+    "ready",
     "apart",
     "networks",
     "container.json",

@@ -1,13 +1,16 @@
 //! Small facts as symbolic links: made in one call, refused if they exist, read in one call. Names, ranges of user
 //! ids, first processes.
 
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
 use step::Failure;
 
 use super::Store;
 use super::files::{failed, make_dirs, read_link};
+
+/// So long a container that is being started may take until it can be joined.
+const MADE: Duration = Duration::from_secs(10);
 
 impl Store {
     /// Takes `name` for `id`; `Err` holds the id that has it already.
@@ -96,11 +99,19 @@ impl Store {
 
     /// Notes a container's first process, in the place of an earlier one.
     pub(crate) fn write_init(&self, id: &str, pid: i32) -> Result<(), Failure> {
-        let path = self.run_dir(id).join("init");
         let start = start_time(pid).unwrap_or(0);
-        let text = format!("{pid}:{start}");
-        match rustix::fs::symlink(&text, &path) {
-            Err(Errno::EXIST) => rustix::fs::unlink(&path).and_then(|()| rustix::fs::symlink(&text, &path)),
+        self.write_link(id, "init", &format!("{pid}:{start}"))
+    }
+
+    /// Notes that the first process has become the container's program: others may join it now.
+    pub(crate) fn write_ready(&self, id: &str) -> Result<(), Failure> {
+        read_link(&self.run_dir(id).join("init")).map_or(Ok(()), |text| self.write_link(id, "ready", &text))
+    }
+
+    fn write_link(&self, id: &str, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.run_dir(id).join(name);
+        match rustix::fs::symlink(text, &path) {
+            Err(Errno::EXIST) => rustix::fs::unlink(&path).and_then(|()| rustix::fs::symlink(text, &path)),
             made => made,
         }
         .map_err(failed(&path))
@@ -127,6 +138,23 @@ impl Store {
         let pid: i32 = pid.parse().ok()?;
         let start: u64 = start.parse().ok()?;
         (start_time(pid)? == start).then_some(pid)
+    }
+
+    /// The same, once it has become the container's program. Until then its namespaces and its root are the host's: whoever
+    /// joined it would be on the host. One that is being started is waited for.
+    pub(crate) fn joinable_init(&self, id: &str) -> Option<i32> {
+        let link = |name| read_link(&self.run_dir(id).join(name));
+        let start = Instant::now();
+        loop {
+            let pid = self.living_init(id)?;
+            if link("ready").is_some_and(|ready| link("init").as_ref() == Some(&ready)) {
+                return Some(pid);
+            }
+            if start.elapsed() > MADE {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// When a container's first process was noted.

@@ -74,6 +74,13 @@ fn a_process_is_its_number_and_its_start() {
     let own = std::process::id() as i32;
     store.write_init(&id('a'), own).unwrap();
     assert_eq!(store.living_init(&id('a')), Some(own));
+    std::thread::scope(|scope| {
+        let joined = scope.spawn(|| store.joinable_init(&id('a')));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!joined.is_finished(), "it is being made");
+        store.write_ready(&id('a')).unwrap();
+        assert_eq!(joined.join().unwrap(), Some(own));
+    });
     let path = store.run_dir(&id('a')).join("init");
     std::fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink(format!("{own}:1"), &path).unwrap();

@@ -233,6 +233,8 @@ impl SweepStep {
         if store.living_init(id) != Some(pid) {
             return Ok(());
         }
+        // What outlives its monitor is made: a half-made one ends with it.
+        store.write_ready(id)?;
         let dir = store.run_dir(id);
         let pipe = |name| {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
