@@ -108,6 +108,12 @@ impl Store {
         read_link(&self.run_dir(id).join("init")).map_or(Ok(()), |text| self.write_link(id, "ready", &text))
     }
 
+    /// Whether that is noted of the first process that there is now.
+    pub(crate) fn is_ready(&self, id: &str) -> bool {
+        let link = |name| read_link(&self.run_dir(id).join(name));
+        link("ready").is_some_and(|ready| link("init").as_ref() == Some(&ready))
+    }
+
     fn write_link(&self, id: &str, name: &str, text: &str) -> Result<(), Failure> {
         let path = self.run_dir(id).join(name);
         match rustix::fs::symlink(text, &path) {
@@ -143,11 +149,10 @@ impl Store {
     /// The same, once it has become the container's program. Until then its namespaces and its root are the host's: whoever
     /// joined it would be on the host. One that is being started is waited for.
     pub(crate) fn joinable_init(&self, id: &str) -> Option<i32> {
-        let link = |name| read_link(&self.run_dir(id).join(name));
         let start = Instant::now();
         loop {
             let pid = self.living_init(id)?;
-            if link("ready").is_some_and(|ready| link("init").as_ref() == Some(&ready)) {
+            if self.is_ready(id) {
                 return Some(pid);
             }
             if start.elapsed() > MADE {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use monitor::Orphan;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -211,6 +212,9 @@ impl Step for SweepStep {
     }
 }
 
+/// By then a half-made container has followed its monitor.
+const ENDED: Duration = Duration::from_millis(20);
+
 impl SweepStep {
     fn lead_out(&self, settings: &Settings, id: &str) -> Result<(), Failure> {
         let store = Store::new(settings);
@@ -233,8 +237,15 @@ impl SweepStep {
         if store.living_init(id) != Some(pid) {
             return Ok(());
         }
-        // What outlives its monitor is made: a half-made one ends with it.
-        store.write_ready(id)?;
+        if !store.is_ready(id) {
+            // Its monitor was killed before it noted that; or while it made it, and then the kernel is about to end it too: a
+            // dying process lets go of its locks first.
+            std::thread::sleep(ENDED);
+            if store.living_init(id) != Some(pid) {
+                return Ok(());
+            }
+            store.write_ready(id)?;
+        }
         let dir = store.run_dir(id);
         let pipe = |name| {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
