@@ -153,8 +153,8 @@ pub(crate) fn reserve(
     let wanted = !request.network.publish.is_empty() || request.network.publish_all;
     if wanted && places.iter().all(|place| place.ports.is_empty()) && !published(request).is_empty() {
         let message =
-            "--publish has no effect: no network of the container leads out over a bridge of this host";
-        let hint = "give it a further network that is neither internal nor macvlan or ipvlan";
+            "published ports lead nowhere: no network of the container leads out over a bridge of this host";
+        let hint = "they are kept for it until `network connect` gives it one that is neither internal, macvlan nor ipvlan";
         notes.push((message.to_owned(), Some(hint.to_owned())));
     }
     Ok((places, notes))

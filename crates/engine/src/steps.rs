@@ -305,7 +305,7 @@ pub(crate) fn takedown(settings: &Settings, remains: &Remains) -> Down {
     down.now.push(Box::new(EngineStep::RemoveGroup { path: remains.group.clone(), kill: remains.kill }));
     if remains.has_network() {
         let (settings, places) = (settings.network(), remains.networks.clone());
-        if places.as_ref().is_none_or(|places| places.iter().any(|place| !place.ports.is_empty())) {
+        if places.as_ref().is_none_or(|places| network::may_have_ports(places)) {
             let settings = settings.clone();
             down.now.push(Box::new(EngineStep::Unpublish { settings, id: id.clone() }));
         }

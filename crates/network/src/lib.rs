@@ -67,7 +67,7 @@ pub use ports::{Ports, Protocol, Publish, Published, Wanted};
 pub use rate::{Rate, RateChange, Rates};
 pub use reach::{Chain, Reach, Who, reach};
 pub use release::{Leftover, leftovers, release, remove, remove_link, rename, unplug, unpublish};
-pub use reserve::{reserve, reserve_link};
+pub use reserve::{may_have_ports, reserve, reserve_link};
 
 pub use settings::{BridgeRequest, LinkRequest, Mode, Settings, Wanted6};
 pub use shape::change_rates;

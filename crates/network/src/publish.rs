@@ -22,12 +22,13 @@ const LOCAL_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// The kernel's own, ip(7).
 const USUAL_RANGE: (u16, u16) = (32768, 60999);
 
-/// Reserves what is wanted for the claimant's container, which has the addresses `to`; its earlier ports are given back.
-/// What names no address of the host is published on all, of IPv6 too where the container has an address of it.
+/// Reserves what is wanted for the claimant's container, which has the addresses `to`, or none that ports lead to for now;
+/// its earlier ports are given back. What names no address of the host is published on all, of IPv6 too where the
+/// container has an address of it.
 pub(crate) fn claim(
     settings: &Settings,
     by: Claimant<'_>,
-    to: Target,
+    to: Option<Target>,
     wanted: &[Publish],
 ) -> Result<Vec<Published>, Error> {
     if wanted.is_empty() {
@@ -44,7 +45,7 @@ pub(crate) fn claim(
     }
     let mut ports = desk.ours;
     ports.sort_by_key(|one| (one.container, one.address, one.host));
-    let entry = Entry { owner: by.owner.called(&[]), to: Some(to), ports: ports.clone() };
+    let entry = Entry { owner: by.owner.called(&[]), to, ports: ports.clone() };
     desk.book.entries.push(entry);
     desk.book.write()?;
     Ok(ports)
@@ -94,7 +95,7 @@ struct Desk<'a> {
     settings: &'a Settings,
     by: Claimant<'a>,
     book: PortBook,
-    to: Target,
+    to: Option<Target>,
     ours: Vec<Published>,
     /// Where those of the present wish begin, and whether they are published on both families.
     wish: (usize, bool),
@@ -103,14 +104,14 @@ struct Desk<'a> {
 impl Desk<'_> {
     fn one(&mut self, publish: &Publish) -> Result<(), Error> {
         let address = publish.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        if self.to.of_family(address).is_none() {
+        if self.to.is_some_and(|to| to.of_family(address).is_none()) {
             return Err(Error::PortFamily { what: publish.to_string() });
         }
         if address == IpAddr::V6(Ipv6Addr::LOCALHOST) && table::filters_bridges6() {
             return Err(Error::PortLoopback6 { what: publish.to_string() });
         }
         let from = self.ours.len();
-        let both = publish.address.is_none() && self.to.v6.is_some();
+        let both = publish.address.is_none() && self.to.is_some_and(|to| to.v6.is_some());
         self.wish = (from, both);
         self.of_one_family(publish, address)?;
         if both {
@@ -299,7 +300,7 @@ mod tests {
         let wanted: Vec<Publish> = words.iter().map(|word| word.parse().unwrap()).collect();
         let owner = owner(n);
         let by = Claimant { owner: &owner, is_alive: &|_| true };
-        let claimed = claim(settings, by, Ipv4Addr::new(10, 0, 0, n).into(), &wanted);
+        let claimed = claim(settings, by, Some(Ipv4Addr::new(10, 0, 0, n).into()), &wanted);
         claimed.map(|all| all.iter().map(ToString::to_string).collect()).map_err(|error| error.to_string())
     }
 
@@ -332,7 +333,7 @@ mod tests {
         let by = Claimant { owner: &owner, is_alive: &|_| true };
         let to = Target { v4: Ipv4Addr::new(10, 0, 0, 1), v6: Some(Ipv6Addr::LOCALHOST) };
         let words = |wanted: &str| {
-            let ports = claim(&settings, by, to, &[wanted.parse().unwrap()])?;
+            let ports = claim(&settings, by, Some(to), &[wanted.parse().unwrap()])?;
             Ok::<Vec<String>, Error>(ports.iter().map(ToString::to_string).collect())
         };
         assert_eq!(words("17391:80").unwrap(), ["0.0.0.0:17391->80/tcp", "[::]:17391->80/tcp"]);

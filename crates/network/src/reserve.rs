@@ -122,17 +122,19 @@ pub fn reserve_link(
     })
 }
 
-/// Reserves the ports of the host that lead to the place with the way out. A network without a bridge, or without a way
-/// out, has none: its containers are not reached through the host.
+/// Reserves the ports of the host that lead to the place with the way out. Those of a container whose way out has no
+/// bridge lead nowhere and are kept for it: it may be connected to a bridge later.
 fn claim_ports(
     settings: &Settings,
     by: Claimant<'_>,
     places: &mut [Attachment],
     wanted: &[crate::ports::Publish],
 ) -> Result<(), Error> {
-    let Some(to) = target(places).filter(|_| !wanted.is_empty()) else { return Ok(()) };
+    let to = target(places);
     let ports = publish::claim(settings, by, to, wanted)?;
-    place_ports(places, ports);
+    if to.is_some() {
+        place_ports(places, ports);
+    }
     Ok(())
 }
 
@@ -142,6 +144,12 @@ pub(crate) fn target(places: &[Attachment]) -> Option<Target> {
     let four = bridged().find(|place| place.way_out)?;
     let six = bridged().find(|place| place.way_out6).and_then(|place| place.v6);
     Some(Target { v4: four.address, v6: six.map(|six| six.address) })
+}
+
+/// Whether a container with these places may have ports of the host: they lead to one of its places, or are kept for it
+/// because its way out has no bridge.
+pub fn may_have_ports(places: &[Attachment]) -> bool {
+    target(places).is_none() || places.iter().any(|place| !place.ports.is_empty())
 }
 
 /// Writes the ports where the way out is.

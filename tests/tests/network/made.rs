@@ -509,10 +509,19 @@ fn links_beside_one_of_the_hosts() {
     // Another machine reaches it as one more of its neighbours.
     let far = machine.inside(&["connect", "192.0.2.50", "80", "far"]).wait().text();
     assert_eq!(far, format!("one {FAR} far"));
-    remove(&world, &["one", "two"]);
+    // Ports lead nowhere as long as no bridge is the way out; they are the container's all the same.
+    serve(&world, &root, "three", &["--network", "lan", "-p", "8080:80"]);
+    assert_eq!(world.minidocker(["port", "three"]).text(), "");
+    let other = ["run", "--rm", "-p", "8080:80", "--rootfs", &root.overlay(), "/inside", "try"];
+    world.minidocker(other).refuses(125, &["8080", "three"]);
+    create(&world, &["web"]);
+    world.minidocker(["network", "connect", "--gw-priority", "5", "web", "three"]).ok();
+    assert!(world.minidocker(["port", "three"]).text().contains("8080"));
+    assert!(near(&world, "connect", "127.0.0.1", "8080").starts_with("three "));
+    remove(&world, &["one", "two", "three"]);
     world.minidocker(["network", "rm", "lan"]).ok();
     drop(machine);
-    world.expect_nothing_left();
+    drop_networks(&world, &["web"]);
 }
 
 #[test]
