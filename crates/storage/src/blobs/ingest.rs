@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 use step::Failure;
 
 use super::{Blobs, STEP, is_at, lock, sync_directory, with_hint};
@@ -144,9 +144,34 @@ fn rehash(file: &OwnedFd, size: u64, algorithm: Algorithm) -> io::Result<(Hasher
     }
 }
 
+/// RWF_DONTCACHE of pwritev2(2), since Linux 6.14: to the disk at once, and out of the page cache when it is there.
+const UNCACHED: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
+/// Less than this is worth no write to the disk of its own.
+const LARGE: usize = 128 << 10;
+/// The offset that means the file's position, pwritev2(2).
+const AT_POSITION: u64 = u64::MAX;
+
+/// Writes at the file's position, as [`UNCACHED`] where the kernel knows that.
+fn write_uncached(file: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+    if bytes.len() >= LARGE && !REFUSED.load(Ordering::Relaxed) {
+        match rustix::io::pwritev2(file, &[io::IoSlice::new(bytes)], AT_POSITION, UNCACHED) {
+            // An older kernel, or a file system that does not know it.
+            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => REFUSED.store(true, Ordering::Relaxed),
+            written => return written,
+        }
+    }
+    rustix::io::write(file, bytes)
+}
+
 impl Writing {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, bytes))?;
+        let written = rustix::io::retry_on_intr(|| match self.hashes {
+            true => rustix::io::write(&self.file, bytes),
+            // It is unpacked while it comes, and seldom read again. What the page cache has for others stays in it, and
+            // the pages that it leaves are taken for the next: fresh ones are dear in a virtual machine.
+            false => write_uncached(&self.file, bytes),
+        })?;
         if self.hashes {
             self.hash.update(&bytes[..written]);
         }
