@@ -1,6 +1,9 @@
 //! `linux.seccomp`: every action, conditions, and a filter that asks somebody else.
 
+use std::time::{Duration, Instant};
+
 use minidocker_tests::bundle::{Bundle, Runtime};
+use minidocker_tests::scaled;
 use serde_json::{Value, json};
 
 use crate::refused;
@@ -241,17 +244,25 @@ fn an_agent_answers_for_the_kernel() {
     let socket = runtime.path("agent");
     let getppid = if cfg!(target_arch = "aarch64") { "173" } else { "110" };
     let agent = runtime.world().program(["python3", "-u", "-c", AGENT, &socket, getppid]);
-    let agent = agent.patience(std::time::Duration::from_secs(300)).spawn();
+    let agent = agent.patience(Duration::from_secs(300)).spawn();
     agent.until("listening");
     let rules = json!([{ "names": ["mkdir", "mkdirat", "getppid"], "action": "SCMP_ACT_NOTIFY" }]);
     let bundle = filtered(runtime.bundle(&root), rules)
         .with("/linux/seccomp/listenerPath", socket.as_str())
         .with("/linux/seccomp/listenerMetadata", "for the agent")
         .with("/annotations/a", "b");
+    // The runtime does not wait until the agent has read what it was told.
     let told = |nth: usize| -> Value {
-        let text = agent.out_so_far();
-        let line = text.lines().filter_map(|line| line.strip_prefix("told 1 ")).nth(nth);
-        serde_json::from_str(line.unwrap_or_else(|| panic!("{agent:?}"))).unwrap()
+        let deadline = Instant::now() + scaled(Duration::from_secs(10));
+        loop {
+            let text = agent.out_so_far();
+            let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            if let Some(line) = lines.filter_map(|line| line.strip_prefix("told 1 ")).nth(nth) {
+                return serde_json::from_str(line).unwrap();
+            }
+            assert!(Instant::now() < deadline, "it was not told: {agent:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     };
     assert_eq!(bundle.attempt(["mkdir", "/x"]), "ENOTTY");
     let first = told(0);
