@@ -220,9 +220,10 @@ impl World {
     /// The first process of the container with this full id, by its number on the host: the oldest in its group.
     #[track_caller]
     pub fn init(&self, id: &str) -> i32 {
-        let start = |pid: &i32| leaks::stat_field(*pid, 19).and_then(|text| text.parse::<u64>().ok());
-        let all = self.group(id).processes();
-        all.into_iter().min_by_key(start).unwrap_or_else(|| panic!("container {id} has no process"))
+        // One that has ended meanwhile has no start any more, and is none.
+        let started = |pid: i32| Some((leaks::stat_field(pid, 19)?.parse::<u64>().ok()?, pid));
+        let oldest = self.group(id).processes().into_iter().filter_map(started).min();
+        oldest.unwrap_or_else(|| panic!("container {id} has no process")).1
     }
 
     /// The monitor of the running container with this full id: its first process's parent.
