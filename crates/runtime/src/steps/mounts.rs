@@ -399,11 +399,10 @@ fn new_lines(kind: &str, source: &str, target: &Path, options: &Options) -> Shel
 
 fn bind_lines(source: &Path, target: &Path, options: &Options) -> Shell {
     let (from, at) = (quote(&source.to_string_lossy()).into_owned(), below_root(target));
+    let parent = below_root(target.parent().unwrap_or(target));
     let kind = if options.recursive { "--rbind" } else { "--bind" };
     let mut lines = vec![
-        format!(
-            "[ -d {from} ] && mkdir -p {at} || {{ mkdir -p \"$(dirname {at})\"; [ -e {at} ] || : > {at}; }}"
-        ),
+        format!("[ -d {from} ] && mkdir -p {at} || {{ mkdir -p {parent}; [ -e {at} ] || : > {at}; }}"),
         format!("mount {kind} {from} {at}"),
     ];
     let words = options.words();
