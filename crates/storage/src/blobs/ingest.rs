@@ -169,7 +169,7 @@ impl Writing {
         let written = rustix::io::retry_on_intr(|| match self.hashes {
             true => rustix::io::write(&self.file, bytes),
             // It is unpacked while it comes, and seldom read again. What the page cache has for others stays in it, and
-            // the pages that it leaves are taken for the next: fresh ones are dear in a virtual machine.
+            // the pages that it leaves are taken for the next: fresh ones can be dear in a virtual machine.
             false => write_uncached(&self.file, bytes),
         })?;
         if self.hashes {
