@@ -1,6 +1,7 @@
 //! Kills one of minidocker's processes right after its n-th call of a name, by strace: it stops whoever makes that
 //! call, and the one that is meant is killed there; the others go on.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
@@ -91,8 +92,11 @@ fn kill_until(
         assert!(Instant::now() < deadline, "hangs after a kill at {moment:?} of {victims:?}:\n{log}");
         std::thread::sleep(Duration::from_micros(200));
     }
-    // Whoever strace still watches goes on without it.
+    // Whoever strace still watches goes on without it, also who came to such a call after the last look.
     drop(running);
+    read_more(&path, &mut position, &mut log);
+    let seen: BTreeSet<i32> = log.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
+    seen.into_iter().for_each(|pid| signal(pid, Signal::CONT));
     Killed { hit, calls: Calls::parse(&log) }
 }
 
