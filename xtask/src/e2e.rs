@@ -183,23 +183,24 @@ struct Tests {
 
 impl Tests {
     fn build(release: bool) -> Result<Self> {
-        let built = match release {
-            true => {
-                artifacts::build(&["build", "--locked", "--release", "-p", "minidocker", "-p", "inside"])?
-            }
-            // With all that the unit tests were built with, so that libraries are built once.
-            false => artifacts::build(&[&["build", "--locked", "--bins"], &UNITS[..]].concat())?,
-        };
+        // With all that the unit tests were built with, their crates' features among it, so that nothing is built twice.
+        let units = [&["build", "--locked", "--bin", "minidocker", "--bin", "inside", "--tests"], &UNITS[..]];
+        let units = artifacts::build(&units.concat())?;
         let test = |more: &[&str]| {
             artifacts::build(&[&["test", "--locked", "-p", "minidocker-tests", "--no-run"], more].concat())
         };
-        let units = artifacts::build(&[&["test", "--locked", "--lib", "--no-run"], &UNITS[..]].concat())?;
+        let built = match release {
+            true => {
+                &artifacts::build(&["build", "--locked", "--release", "-p", "minidocker", "-p", "inside"])?
+            }
+            false => &units,
+        };
         Ok(Self {
-            minidocker: artifacts::named(&built, "minidocker")?,
-            inside: artifacts::named(&built, "inside")?,
+            minidocker: artifacts::named(built, "minidocker")?,
+            inside: artifacts::named(built, "inside")?,
             programs: test(&[])?,
-            machine: artifacts::named(&test(&["--test", "machine"])?, "machine")?,
-            cgroup: artifacts::named(&units, "minidocker_cgroup")?,
+            machine: artifacts::tests_of(&test(&["--test", "machine"])?, "machine")?,
+            cgroup: artifacts::tests_of(&units, "minidocker_cgroup")?,
             directory: crate::repository()?.join("tests"),
         })
     }
