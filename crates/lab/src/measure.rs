@@ -310,6 +310,9 @@ impl Bench {
         let ran = notes.phase("run", |notes| job(&mut session, notes, &run));
         notes.measurement.cost = Snapshot::take(nest, self.disk.device).since(&before);
         let ran = ran?;
+        if let Some(wrong) = wrong_clock(ran.seconds, notes.measurement.cost.wall) {
+            return Err(Trouble::Case(1, wrong));
+        }
         notes.measurement.metrics =
             case.reader.read(&ran.out, ran.seconds).map_err(|why| Trouble::Case(1, why))?;
         notes.phase("clean", |notes| {
@@ -541,6 +544,17 @@ fn explained(text: &str) -> Vec<Phase> {
     in_a_row(parts)
 }
 
+/// What is wrong with the clock inside, which nearly all figures are by: it counted `inside` seconds of what took `wall`
+/// on the host. More is impossible, but for what rounding does; less is the way of the order and of the answer, which a
+/// guest without a processor can make long.
+fn wrong_clock(inside: f64, wall: f64) -> Option<String> {
+    let fits = inside <= wall * 1.01 + 0.05 && inside >= wall * 0.9 - 5.0;
+    (!fits).then(|| {
+        let times = inside / wall.max(1e-9);
+        format!("its clock went {times:.2} times as fast as the host's: {inside:.2} s in it were {wall:.2} s outside")
+    })
+}
+
 /// The file of `vm run --timings`: an array of names and seconds, or an object with one.
 fn timed(text: &str) -> Vec<Phase> {
     let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
@@ -565,6 +579,19 @@ fn in_a_row(parts: Vec<(String, f64)>) -> Vec<Phase> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_of_its_own_pace_is_wrong() {
+        assert_eq!(
+            wrong_clock(29.5, 10.6).unwrap(),
+            "its clock went 2.78 times as fast as the host's: 29.50 s in it were 10.60 s outside"
+        );
+        assert!(wrong_clock(10.0, 20.0).is_some());
+        // As it is: what it takes to tell the guest and to hear of it.
+        for (inside, wall) in [(0.0, 0.02), (1.0, 1.3), (60.0, 60.01), (600.0, 603.0), (2.0, 6.0)] {
+            assert_eq!(wrong_clock(inside, wall), None);
+        }
+    }
 
     #[test]
     fn steps_that_explain_themselves_become_parts() {

@@ -30,9 +30,10 @@ mod share;
 pub mod timings;
 
 pub use accelerator::Accelerator;
-pub use devices::{Disk, Hardware};
+pub use devices::{Disk, Hardware, clock_word};
 pub use kernel::Kernel;
 pub use machine::{LEAST_MEMORY, Machine, Plan, Root, Tree, check_host};
 pub use session::{Ended, terminal_size};
 pub use settings::Settings;
+pub use sys::ticks::Ticks;
 pub use timings::Timings;

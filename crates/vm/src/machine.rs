@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use step::Failure;
+use sys::ticks::Ticks;
 
 use crate::devices::{self, Disk, Layout};
 use crate::settings::{self, Lower, Process, Share, Source};
@@ -106,7 +107,7 @@ impl Machine {
     pub fn start(plan: Plan, began: Instant) -> Result<Self, Failure> {
         let Plan { hardware, kernel, root, scratch, trees, process, hostname, name } = plan;
         let mut notes = Notes { image: began.elapsed().as_secs_f64(), ..Notes::default() };
-        let program = program()?;
+        let (program, ticks) = (program()?, Ticks::now());
         let mut parts = Parts::default();
         let mut lower = Vec::new();
         for (index, (root, at)) in root.into_iter().enumerate() {
@@ -142,6 +143,7 @@ impl Machine {
         let layout = Layout {
             name: &name,
             hardware,
+            tsc: ticks.map(Ticks::khz),
             kernel: &kernel.image,
             initramfs: initramfs.as_raw_fd(),
             port: sockets.theirs[0].as_raw_fd(),

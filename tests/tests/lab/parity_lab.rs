@@ -71,3 +71,32 @@ fn a_container_that_leaves_out_fsync_is_caught() {
     assert_eq!(verdict, "held", "{found}");
     results.expect_nothing_else(&world);
 }
+
+/// An emulator that tells the guest a third of the truth about its clock, as counting against a timer on a busy host can.
+#[test]
+fn a_machine_whose_clock_is_too_fast_has_no_figures() {
+    let _alone = alone();
+    let world = World::new();
+    let results = Results::of(&world);
+    let bin = world.directory().join("bin");
+    std::fs::create_dir(&bin).expect("our own");
+    let emulator = bin.join("qemu-system-x86_64");
+    let script = "#!/bin/bash\nwords=()\nfor word; do\n    if [[ $word == *tsc_early_khz=* ]]; then\n        \
+                  khz=${word##*tsc_early_khz=}\n        word=${word%$khz}$((khz / 3))\n    fi\n    words+=(\"$word\")\ndone\n\
+                  PATH=${PATH#*:} exec qemu-system-x86_64 \"${words[@]}\"\n";
+    std::fs::write(&emulator, script).expect("our own");
+    std::fs::set_permissions(&emulator, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("our own");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("text"));
+    let words = ["course", "--case", "cpu", "--repeat", "1", "--time-scale", "0.3", "--env", "vm"];
+    let call = results.bench(&world, &[&words[..], &["--size", "512m/1cpu"]].concat());
+    let output = call.env("PATH", &path).run();
+    let (measurement, _) = &results.measurements()[0];
+    let problem = measurement["problem"].as_str().expect("text");
+    assert!(
+        problem.starts_with("its clock went ") && problem.contains(" times as fast"),
+        "{problem}\n{output:?}"
+    );
+    assert!(measurement["metrics"].as_object().expect("metrics").is_empty(), "{measurement}");
+    results.expect_nothing_else(&world);
+}

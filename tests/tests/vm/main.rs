@@ -98,6 +98,10 @@ fn an_image_boots_with_its_own_settings_and_the_sizes_that_were_asked_for() {
     assert!((1..8).all(|index| end(index - 1) <= end(index)), "{text}");
     assert!((told["to_command"].as_f64().expect("seconds") - end(7)).abs() < 1e-6, "{text}");
     assert_eq!((&told["accelerator"], &told["cpus"]), (&"tcg".into(), &2.into()));
+    // Both clocks count alike: marks do not come earlier and earlier, or later and later.
+    let guest = |point: &str| told["guest"][point].as_f64().expect("seconds");
+    let spread = told["clock_spread"].as_f64().expect("seconds");
+    assert!(spread < 0.4 * (guest("ended") - guest("modules")), "{text}");
 
     // The image's files were made into a disk, and the second start finds it.
     let disks = || {

@@ -156,7 +156,9 @@ impl Machine {
     fn kernel_line(&self) -> String {
         let own =
             ["console=ttyS0", "quiet", "panic=-1", "mitigations=off", "random.trust_cpu=on", "rdinit=/init"];
+        let clock = ::vm::Ticks::now().map(|ticks| ::vm::clock_word(ticks.khz()));
         let mut words = own.to_vec();
+        words.extend(clock.as_deref());
         if self.systemd {
             words.extend(SYSTEMD);
             // Version 1 is the hybrid layout: its controllers, and beside them the unified hierarchy without any.
