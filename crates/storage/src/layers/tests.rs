@@ -261,3 +261,20 @@ fn a_kill_at_any_moment_leaves_a_whole_layer_or_none() {
     assert!(fs::read(files.join("19/19")).unwrap() == fill(5019, 19));
     assert_eq!(count(&scratch.path.join("layers/new")), 0);
 }
+
+#[test]
+fn layers_have_nothing_to_do_with_each_other() {
+    let scratch = Scratch::new("layers-apart");
+    let layers = Layers::open(&scratch.path, false).unwrap();
+    let flags = |path: &Path| rustix::fs::ioctl_getflags(File::open(path).unwrap());
+    // Some file systems have no such flag.
+    let other = scratch.path.join("other");
+    fs::create_dir(&other).unwrap();
+    let kept = rustix::fs::ioctl_setflags(File::open(&other).unwrap(), IFlags::TOPDIR).is_ok();
+    let (diff_id, bytes) = sample(&scratch.path);
+    let one = extracted(&layers, &diff_id, &bytes);
+    let spread = flags(&scratch.path.join("layers/new")).is_ok_and(|flags| flags.contains(IFlags::TOPDIR));
+    assert_eq!(spread, kept);
+    let its = flags(&one.files()).unwrap_or(IFlags::empty());
+    assert!(!its.contains(IFlags::TOPDIR), "what is in a layer belongs together");
+}
