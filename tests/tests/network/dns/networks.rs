@@ -27,9 +27,10 @@ const NOBODY: [&str; 0] = [];
 fn each_network_has_its_own_names() {
     let world = World::new();
     let root = world.rootfs_inside().overlay();
-    network(&world, &["create", "--subnet", "10.61.0.0/24", "one"]);
-    let six = ["create", "--ipv6", "--subnet", "10.62.0.0/24", "--subnet", "fd00:62::/64", "two"];
-    network(&world, &six);
+    // Who asks for no address gets one of the upper half: never one that is asked for here.
+    network(&world, &["create", "--subnet", "10.61.0.0/24", "--ip-range", "10.61.0.128/25", "one"]);
+    let four = ["create", "--subnet", "10.62.0.0/24", "--ip-range", "10.62.0.128/25"];
+    network(&world, &[&four[..], &["--ipv6", "--subnet", "fd00:62::/64", "two"]].concat());
     let options = [
         "--network",
         "one",
