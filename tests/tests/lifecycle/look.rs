@@ -1,5 +1,6 @@
 //! `inspect`, `top`, `port`, `diff`, `ps`: what is seen of containers, and `container prune`.
 
+use std::fs;
 use std::time::Duration;
 
 use minidocker_tests::engines::Host;
@@ -176,7 +177,10 @@ fn processes_and_ports_are_shown() {
         "-c",
         "sleep 1111 & sleep 2222; true",
     ]);
-    until("both run", || world.group(&id).processes().len() == 3);
+    // Who was forked is the shell until it has become what it is to be.
+    let sleeps =
+        |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep\0"));
+    until("both run", || world.group(&id).processes().iter().filter(|pid| sleeps(pid)).count() == 2);
     let text = world.minidocker(["top", "web"]).ok().out();
     let mut lines = text.lines();
     let titles: Vec<&str> = lines.next().expect("titles").split_whitespace().collect();
