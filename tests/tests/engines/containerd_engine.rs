@@ -158,8 +158,10 @@ fn a_terminal_is_typed_on_and_resized() {
         terminal.until("# ");
         has(terminal.screen(), "24 80")
     });
-    terminal.resize(40, 100);
+    // ctr listens for changes after it has told the first size: what changes in between it does not hear of.
     wait_for("the new size is there", || {
+        terminal.resize(41, 100);
+        terminal.resize(40, 100);
         terminal.type_in("stty size\r");
         terminal.until("# ");
         has(terminal.screen(), "40 100")
